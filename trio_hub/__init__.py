@@ -1,0 +1,1 @@
+"""A hub for AI agents on Trio."""

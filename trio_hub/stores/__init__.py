@@ -1,0 +1,1 @@
+"""Where a hub keeps its state. The only place that touches files."""

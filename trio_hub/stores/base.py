@@ -1,0 +1,206 @@
+"""
+The `KnowledgeStore` protocol: what the hub asks of whatever keeps its state.
+
+A store is a tree of paths (``/channels/<id>/metadata``). Under a path stands either a *document*
+(bytes that are replaced whole) or a *log* (records that are only ever appended, numbered from 0
+by their *position*). Path shapes follow AG2's store; the log is made of records rather than of
+text, because a hub reads pages of envelopes and a torn tail must cost one record, not a parse.
+
+Changes come in *batches*: `commit` keeps all of a batch or nothing of it, and returns when it is
+durable. `write`, `append` and `delete` are batches of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Protocol, Self, runtime_checkable
+
+import attrs
+import trio
+
+__all__ = [
+    "Append",
+    "Change",
+    "Delete",
+    "KnowledgeStore",
+    "Put",
+    "StoreHealth",
+    "normalize_path",
+]
+
+
+@attrs.frozen
+class Put:
+    """Replace the document at `path`."""
+
+    path: str
+    data: bytes
+
+
+@attrs.frozen
+class Append:
+    """
+    Add one record to the log at `path`.
+
+    `position` is where the caller expects it to land; a store refuses the whole batch when the
+    log is not exactly that long, so two writers that believe different things cannot both win.
+    ``None`` takes whatever position is next.
+    """
+
+    path: str
+    record: bytes
+    position: int | None = None
+
+
+@attrs.frozen
+class Delete:
+    """Remove the document or log at `path`; nothing happens where there is none."""
+
+    path: str
+
+
+Change = Put | Append | Delete
+
+
+@attrs.frozen
+class StoreHealth:
+    """
+    What an operator should know of a store.
+
+    Attributes:
+        ok: False once a commit failed and nothing has been committed since.
+        durable: Whether what `commit` returned for survives a power cut.
+        problems: One sentence for each thing that was set aside or failed, newest last.
+    """
+
+    ok: bool
+    durable: bool
+    problems: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class KnowledgeStore(Protocol):
+    """
+    Keeps documents and logs under paths.
+
+    A store is an async context manager: it opens when entered, and no other method may be
+    called outside. It may be entered again while open (a hub enters the store it is given);
+    the outermost exit closes it. Every failure of the medium is a `StoreError`. All methods may
+    be called from many tasks at once.
+    """
+
+    @property
+    def epoch(self) -> str:
+        """
+        The identity of this store's content, 32 hex digits, made when it was first created.
+
+        A position or cursor means something only together with the epoch it was given in:
+        restoring an older backup makes a new one.
+        """
+        ...
+
+    async def commit(self, changes: Sequence[Change]) -> tuple[int, ...]:
+        """
+        Make all of `changes` durable, or none of them.
+
+        Returns the positions of the appended records, in order. Batches take effect in the
+        order in which `commit` was called; those that wait together may share one sync.
+
+        Raises:
+            StoreError: The batch could not be kept. Its outcome is unknown; read back before
+                building on it. Later batches that were already waiting fail with it.
+
+        Cancellation: before its turn came, nothing has happened; after that the batch is
+        carried through, and the cancellation is delivered when it is done.
+        """
+        ...
+
+    async def read(self, path: str) -> bytes | None:
+        """Return the document at `path`, or None."""
+        ...
+
+    async def read_under(self, prefix: str) -> dict[str, bytes]:
+        """Return every document below `prefix`, by path. For opening a hub; order by path."""
+        ...
+
+    async def read_range(self, path: str, start: int, stop: int | None = None) -> list[bytes]:
+        """
+        Return the records of a log at positions `start` to `stop` (exclusive; None is the end).
+
+        Positions that do not exist are simply not in the answer. A record whose checksum is
+        wrong raises `DamagedRecord`, which names it.
+        """
+        ...
+
+    async def length(self, path: str) -> int:
+        """Return the number of records in the log at `path` (0 where there is none)."""
+        ...
+
+    async def lengths_under(self, prefix: str) -> dict[str, int]:
+        """Return the length of every log below `prefix`, by path."""
+        ...
+
+    async def write(self, path: str, data: bytes) -> None:
+        """Replace the document at `path`; durable when it returns."""
+        ...
+
+    async def append(self, path: str, record: bytes) -> int:
+        """Add one record to the log at `path`; durable when it returns its position."""
+        ...
+
+    async def delete(self, path: str) -> None:
+        """Remove what is at `path`; durable when it returns."""
+        ...
+
+    async def exists(self, path: str) -> bool:
+        """Whether a document or log is at `path`."""
+        ...
+
+    async def list(self, path: str = "/") -> list[str]:
+        """
+        Return the names directly below `path`, sorted; those with something below end in "/".
+
+        A name that is both a document and a folder is listed twice, once in each form.
+        """
+        ...
+
+    def on_change(
+        self, prefix: str
+    ) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[str]]:
+        """
+        Hear of changes: yields a channel of the paths below `prefix` that changed, once durable.
+
+        The channel is bounded. A listener that falls behind misses paths in the middle, never
+        the newest: read what you care about again after each wake-up.
+        """
+        ...
+
+    def health(self) -> StoreHealth:
+        """Say how the store is doing. Never blocks."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+def normalize_path(path: str) -> str:
+    """
+    Return `path` in its one form: a leading slash, none at the end, none doubled.
+
+    Raises:
+        ValueError: It has a part that is ``.`` or ``..``, or a NUL or other control character.
+    """
+    parts = [part for part in path.split("/") if part]
+    for part in parts:
+        if part in (".", "..") or any(ord(char) < 0x20 for char in part):
+            raise ValueError(f"{path!r} is no path of a store: the part {part!r} is not allowed")
+    return "/" + "/".join(parts)
+
