@@ -115,14 +115,14 @@ class FrameError(ProtocolError):
         self.request_id = request_id
 
 
-class TooLarge(NetworkError):  # noqa: N818  (a state of affairs, as InboxFull is)
+class TooLarge(NetworkError):
     """A message, payload or answer over a limit of bytes. It says how to ask for less."""
 
     code = "too_large"
     acts = "caller"
 
 
-class InboxFull(NetworkError):  # noqa: N818  (AG2's name, kept for its users)
+class InboxFull(NetworkError):
     """The recipient has as many unsettled envelopes as its rule allows. Nothing was posted."""
 
     code = "inbox_full"
@@ -130,7 +130,7 @@ class InboxFull(NetworkError):  # noqa: N818  (AG2's name, kept for its users)
     acts = "caller"
 
 
-class RateLimited(NetworkError):  # noqa: N818
+class RateLimited(NetworkError):
     """The caller's token bucket is empty; wait `retry_after_seconds`."""
 
     code = "rate_limited"
@@ -149,7 +149,7 @@ class StoreError(NetworkError):
     acts = "operator"
 
 
-class DamagedRecord(StoreError):  # noqa: N818
+class DamagedRecord(StoreError):
     """
     A record whose bytes are not those that were written.
 
@@ -166,7 +166,7 @@ class DamagedRecord(StoreError):  # noqa: N818
         self.position = position
 
 
-class HubClosing(NetworkError):  # noqa: N818
+class HubClosing(NetworkError):
     """The hub drains and takes nothing new. What it accepted is safe; come back later."""
 
     code = "hub_closing"
@@ -174,21 +174,21 @@ class HubClosing(NetworkError):  # noqa: N818
     acts = "client"
 
 
-class TakenOver(NetworkError):  # noqa: N818
+class TakenOver(NetworkError):
     """Another connection attached under this name. Do not reconnect by yourself."""
 
     code = "taken_over"
     acts = "operator"
 
 
-class PositionLost(NetworkError):  # noqa: N818
+class PositionLost(NetworkError):
     """The log that a position was given in is not this one. Everything unacked is redelivered."""
 
     code = "position_lost"
     acts = "client"
 
 
-class ConnectionLost(NetworkError):  # noqa: N818
+class ConnectionLost(NetworkError):
     """The link went down before the answer came. Try again under the same idempotency key."""
 
     code = "connection_lost"

@@ -166,9 +166,7 @@ class KnowledgeStore(Protocol):
         """
         ...
 
-    def on_change(
-        self, prefix: str
-    ) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[str]]:
+    def on_change(self, prefix: str) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[str]]:
         """
         Hear of changes: yields a channel of the paths below `prefix` that changed, once durable.
 
@@ -203,4 +201,3 @@ def normalize_path(path: str) -> str:
         if part in (".", "..") or any(ord(char) < 0x20 for char in part):
             raise ValueError(f"{path!r} is no path of a store: the part {part!r} is not allowed")
     return "/" + "/".join(parts)
-
