@@ -72,7 +72,9 @@ def problems_in(data: bytes | str | msgspec.Raw, wanted: Any, first: Exception) 
         if len(problems) > len(shown):
             shown.append(f"and {len(problems) - len(shown)} more")
         return tuple(shown)
-    except (RecursionError, ValueError, TypeError) as error:
+    except RecursionError:
+        return ("nested too deeply",)
+    except (ValueError, TypeError) as error:
         return (str(error)[:300],)
     # The two disagree: what the strict one said counts.
     return (str(first)[:300],)

@@ -1,0 +1,197 @@
+"""
+The table of operations: what may be asked of a hub, with what, by whom.
+
+Looking up the handler, decoding the parameters, deciding who may call, and the reference page
+all come from these rows; adding an operation means adding a row and its handler in the hub.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+import attrs
+
+from . import params as p
+
+__all__ = ["OPERATIONS", "Caller", "Operation"]
+
+
+class Caller(StrEnum):
+    """
+    Who may call an operation. A connection acts for the agents that are bound to it.
+
+    ANY: every connection. SELF: the agent that the row's `subject` names is bound here.
+    MEMBER: an agent bound here takes part in the channel that `subject` names. OWNER: the owner
+    of the task that `subject` names is bound here. BOUND: at least one agent is bound here, and
+    the handler shows it only what those agents may see.
+    """
+
+    ANY = "any"
+    SELF = "self"
+    MEMBER = "member"
+    OWNER = "owner"
+    BOUND = "bound"
+
+
+@attrs.frozen
+class Operation:
+    """
+    One row.
+
+    Attributes:
+        name: The request's ``op``.
+        params: The attrs class of its parameters.
+        result: What comes back, in words for the reference page.
+        caller: Who may call.
+        subject: Reads from the parameters whom or what `caller` is about.
+        summary: One sentence.
+    """
+
+    name: str
+    params: type[Any]
+    result: str
+    caller: Caller
+    subject: Callable[[Any], str | None]
+    summary: str
+
+
+def _nobody(_: object) -> None:
+    return None
+
+
+def _any(name: str, params: type[Any], result: str, summary: str) -> Operation:
+    return Operation(name, params, result, Caller.ANY, _nobody, summary)
+
+
+def _self(
+    name: str, params: type[Any], result: str, subject: Callable[[Any], str | None], summary: str
+) -> Operation:
+    return Operation(name, params, result, Caller.SELF, subject, summary)
+
+
+def _member(name: str, params: type[Any], result: str, summary: str) -> Operation:
+    return Operation(name, params, result, Caller.MEMBER, lambda it: it.channel_id, summary)
+
+
+def _owner(name: str, params: type[Any], result: str, summary: str) -> Operation:
+    return Operation(name, params, result, Caller.OWNER, lambda it: it.task_id, summary)
+
+
+def _agent(it: Any) -> str:
+    agent_id: str = it.agent_id
+    return agent_id
+
+
+_ROWS = (
+    # Identities
+    _any(
+        "register",
+        p.Register,
+        "passport, without its claim",
+        "Register a new identity, once its credential is checked, and bind it here.",
+    ),
+    _self("unregister", p.OfAgent, "null", _agent, "Remove an identity for good."),
+    _any("get_agent", p.OfAgentByNameOrId, "passport", "Look an agent up."),
+    _any("find_agent_id", p.OfName, "agent id or null", "Look an id up by name."),
+    _any("names_for", p.OfAgents, "{agent id: name}", "Resolve several ids to names."),
+    _any("list_agents", p.ListAgents, "[passport]", "Find agents by what they can do."),
+    _any("get_resume", p.OfAgent, "resume", "Read an agent's resume."),
+    _any("get_skill", p.OfAgent, "markdown or null", "Read an agent's skill page."),
+    _any("get_rule", p.OfAgent, "rule", "Read an agent's rule."),
+    _self("set_resume", p.SetResume, "null", _agent, "Replace one's resume."),
+    _self("set_skill", p.SetSkill, "null", _agent, "Replace one's skill page."),
+    _self("set_rule", p.SetRule, "null", _agent, "Replace one's rule."),
+    # Channels
+    _self(
+        "create_channel",
+        p.CreateChannel,
+        "channel metadata",
+        lambda it: it.creator_id,
+        "Open a channel: invite everybody, wait for their acks.",
+    ),
+    _member("get_channel", p.OfChannel, "channel metadata", "Read a channel's metadata."),
+    _member("close_channel", p.CloseChannel, "channel metadata", "Close a channel."),
+    Operation(
+        "list_channels",
+        p.ListChannels,
+        "[channel metadata]",
+        Caller.BOUND,
+        lambda it: it.agent_id,
+        "List an agent's channels, or those of all that are bound here.",
+    ),
+    _self(
+        "post_envelope",
+        p.PostEnvelope,
+        "envelope id",
+        lambda it: it.envelope.sender_id,
+        "Post an envelope; answered once it is durable.",
+    ),
+    _member("read_wal", p.ReadWal, "[envelope]", "Read a slice of a channel's log by position."),
+    _member(
+        "find_envelope_by_causation",
+        p.FindEnvelopeByCausation,
+        "envelope or null",
+        "Find what an agent posted because of another envelope.",
+    ),
+    _self(
+        "can_send",
+        p.CanSend,
+        "bool",
+        lambda it: it.sender_id,
+        "Ask whether an agent could post now.",
+    ),
+    _self(
+        "pending_turns_for",
+        p.OfAgent,
+        "[{channel_id, triggering_envelope_id, expected_at}]",
+        _agent,
+        "List the turns that protocols expect of an agent.",
+    ),
+    _self(
+        "report_turn_failure",
+        p.ReportTurnFailure,
+        "null",
+        _agent,
+        "Tell the hub that a turn failed.",
+    ),
+    # Tasks
+    _self(
+        "observe_task",
+        p.ObserveTask,
+        "null",
+        lambda it: it.metadata.owner_id,
+        "Let the hub know of a task.",
+    ),
+    _owner("update_task", p.UpdateTask, "null", "Tell what changed about a task."),
+    Operation(
+        "get_task",
+        p.OfTask,
+        "task metadata",
+        Caller.BOUND,
+        _nobody,
+        "Read a task of one's own, or of a channel one is in.",
+    ),
+    Operation(
+        "list_tasks",
+        p.ListTasks,
+        "[task metadata]",
+        Caller.BOUND,
+        _nobody,
+        "List tasks of one's own, or of channels one is in.",
+    ),
+    _self(
+        "record_observation",
+        p.RecordObservation,
+        "null",
+        lambda it: it.owner_id,
+        "Count how a task that exercised a capability ended.",
+    ),
+    _owner("fire_task_event", p.FireTaskEvent, "null", "Report that mirroring a task failed."),
+    _owner("checkpoint_task", p.CheckpointTask, "null", "Keep a task's state for a restart."),
+    _owner("read_task_checkpoint", p.OfTask, "state or null", "Read a task's kept state."),
+)
+
+#: Every operation, by name.
+OPERATIONS: dict[str, Operation] = {row.name: row for row in _ROWS}

@@ -1,0 +1,247 @@
+"""
+The parameters of every operation, typed; what an operation means stands in `wire.operations`.
+
+Optional ones have AG2's defaults. AG2 sends ``null`` for an option that was not given, so an
+option whose default is not None says what None means.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import attrs
+
+from ..records import (
+    Duration,
+    Envelope,
+    Passport,
+    PassportKind,
+    Resume,
+    Rule,
+    TaskMetadata,
+    TaskState,
+)
+
+_not_negative = attrs.validators.ge(0)
+_optional_not_negative = attrs.validators.optional(_not_negative)
+
+#: What `limit` means where it is not given, as in AG2.
+LIST_LIMIT_DEFAULT = 50
+
+
+@attrs.frozen(kw_only=True)
+class Register:
+    """A new identity."""
+
+    passport: Passport
+    resume: Resume = Resume()
+    rule: Rule | None = None
+    skill_md: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class OfAgent:
+    """One agent, by id."""
+
+    agent_id: str
+
+
+@attrs.frozen(kw_only=True)
+class OfAgentByNameOrId:
+    """One agent, by name or id."""
+
+    name_or_id: str
+
+
+@attrs.frozen(kw_only=True)
+class OfName:
+    """One agent, by name."""
+
+    name: str
+
+
+@attrs.frozen(kw_only=True)
+class OfAgents:
+    """Several agents, by id."""
+
+    agent_ids: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class ListAgents:
+    """Which agents to list: those that meet all that is given."""
+
+    capability: str | None = None
+    query: str | None = None
+    kind: PassportKind | None = None
+    sort_by: str | None = None
+    limit: int | None = attrs.field(default=LIST_LIMIT_DEFAULT, validator=_optional_not_negative)
+
+
+@attrs.frozen(kw_only=True)
+class SetResume:
+    """A new resume for an agent."""
+
+    agent_id: str
+    resume: Resume
+
+
+@attrs.frozen(kw_only=True)
+class SetSkill:
+    """A new skill page for an agent; null removes it."""
+
+    agent_id: str
+    skill_md: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class SetRule:
+    """A new rule for an agent."""
+
+    agent_id: str
+    rule: Rule
+
+
+@attrs.frozen(kw_only=True)
+class CreateChannel:
+    """A new channel."""
+
+    creator_id: str
+    manifest_type: str
+    manifest_version: int = 1
+    participants: tuple[str, ...]
+    required_acks: int | None = attrs.field(default=None, validator=_optional_not_negative)
+    ttl: Duration | None = None
+    knobs: dict[str, Any] | None = None
+    intent: str | None = None
+    labels: dict[str, str] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class OfChannel:
+    """One channel."""
+
+    channel_id: str
+
+
+@attrs.frozen(kw_only=True)
+class CloseChannel:
+    """One channel, and why it is closed."""
+
+    channel_id: str
+    reason: str | None = ""
+
+
+@attrs.frozen(kw_only=True)
+class ListChannels:
+    """Whose channels to list; null is everybody's who is bound here."""
+
+    agent_id: str | None = None
+    limit: int | None = attrs.field(default=LIST_LIMIT_DEFAULT, validator=_optional_not_negative)
+
+
+@attrs.frozen(kw_only=True)
+class PostEnvelope:
+    """An envelope to post."""
+
+    envelope: Envelope
+
+
+@attrs.frozen(kw_only=True)
+class ReadWal:
+    """A slice of a channel's log by position: `since` inclusive, `until` exclusive."""
+
+    channel_id: str
+    since: int | None = attrs.field(default=0, validator=_optional_not_negative)
+    until: int | None = attrs.field(default=None, validator=_optional_not_negative)
+
+
+@attrs.frozen(kw_only=True)
+class FindEnvelopeByCausation:
+    """An envelope that `sender_id` posted because of `causation_id`."""
+
+    channel_id: str
+    sender_id: str
+    causation_id: str
+
+
+@attrs.frozen(kw_only=True)
+class CanSend:
+    """Whether `sender_id` could post an envelope of that type now."""
+
+    channel_id: str
+    sender_id: str
+    event_type: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ReportTurnFailure:
+    """A handler's failure, told by the agent whose it was."""
+
+    channel_id: str
+    agent_id: str
+    envelope_id: str
+    error: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class ObserveTask:
+    """A task that its owner wants the hub to know of."""
+
+    metadata: TaskMetadata
+
+
+@attrs.frozen(kw_only=True)
+class UpdateTask:
+    """What changed about a task."""
+
+    task_id: str
+    state: TaskState | None = None
+    progress: dict[str, Any] | None = None
+    result: Any = None
+    error: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class OfTask:
+    """One task."""
+
+    task_id: str
+
+
+@attrs.frozen(kw_only=True)
+class ListTasks:
+    """Which tasks to list: those that meet all that is given and that the caller may see."""
+
+    agent_id: str | None = None
+    channel_id: str | None = None
+    state: TaskState | None = None
+    limit: int | None = attrs.field(default=LIST_LIMIT_DEFAULT, validator=_optional_not_negative)
+
+
+@attrs.frozen(kw_only=True)
+class RecordObservation:
+    """How a task that exercised a capability ended."""
+
+    owner_id: str
+    capability: str
+    outcome: TaskState
+    latency_ms: int | None = attrs.field(default=None, validator=_optional_not_negative)
+    task_id: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class FireTaskEvent:
+    """A task event for the hub's listeners."""
+
+    task_id: str
+    kind: Literal["mirror_failed"]
+    payload: dict[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class CheckpointTask:
+    """The state that a task's owner wants back after a restart."""
+
+    task_id: str
+    state: dict[str, Any]
