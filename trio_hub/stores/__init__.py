@@ -1,1 +1,12 @@
-"""Where a hub keeps its state. The only place that touches files."""
+"""Where a hub keeps its state: the protocol, and the stores that come with the package."""
+
+from .base import (
+    Append as Append,
+    Change as Change,
+    Delete as Delete,
+    KnowledgeStore as KnowledgeStore,
+    Put as Put,
+    StoreHealth as StoreHealth,
+    normalize_path as normalize_path,
+)
+from .memory import MemoryKnowledgeStore as MemoryKnowledgeStore
