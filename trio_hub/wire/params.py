@@ -22,8 +22,8 @@ from ..records import (
     TaskState,
 )
 
-_not_negative = attrs.validators.ge(0)
-_optional_not_negative = attrs.validators.optional(_not_negative)
+_not_negative: Any = attrs.validators.ge(0)
+_optional_not_negative: Any = attrs.validators.optional(_not_negative)
 
 #: What `limit` means where it is not given, as in AG2.
 LIST_LIMIT_DEFAULT = 50
@@ -34,7 +34,7 @@ class Register:
     """A new identity."""
 
     passport: Passport
-    resume: Resume = Resume()
+    resume: Resume = attrs.field(factory=Resume)
     rule: Rule | None = None
     skill_md: str | None = None
 
