@@ -1,0 +1,266 @@
+"""
+The load: a lean speaker of the plain dialect, in a process of its own, the same for every hub.
+
+It is written on asyncio and `websockets` for the reason that it must not be ours: whatever it
+costs, it costs both hubs alike. It does what a real client must (acks invites, sends a receipt
+for every notification) and nothing else; frames are cut from templates, so that the hub and
+not the generator is what is measured. It asks for no compression, which favours whoever would
+have to compress.
+
+Run by `benchmarks.run`, or by hand against any hub::
+
+    python -m benchmarks.plain_load --url ws://127.0.0.1:8765 --question one_conversation \
+        --with posts=2000
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import json
+import os
+import time
+from collections.abc import Awaitable, Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+__all__ = ["TEXT", "Agent", "Generator", "Meter", "Refused", "percentile"]
+
+#: 100 bytes, as every table says.
+TEXT = "x" * 100
+# No notification that is due may stay away longer than this.
+_DRAIN_SECONDS = 120.0
+_TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
+
+
+class Refused(Exception):
+    """The hub answered a request with an error; a benchmark has nothing to measure then."""
+
+
+class Agent:
+    """One identity on one connection: register, post, and ack whatever comes."""
+
+    def __init__(self, name: str, socket: ClientConnection) -> None:
+        self.name = name
+        self.agent_id = ""
+        self.delivered = 0
+        self.last_delivery = 0.0
+        self._socket = socket
+        self._answers: dict[str, asyncio.Future[Any]] = {}
+        self._numbers = count()
+        self._wanted = 0
+        self._arrived = asyncio.Event()
+
+    async def read(self) -> None:
+        """Read until the connection ends. Notifications are acked at once, invites accepted."""
+        try:
+            async for message in self._socket:
+                frame = json.loads(message)
+                if frame["kind"] == "notify":
+                    await self._take(frame)
+                elif frame["kind"] == "response":
+                    waiting = self._answers.pop(frame["request_id"], None)
+                    if waiting is not None and not waiting.done():
+                        waiting.set_result(frame)
+                elif frame["kind"] == "error":
+                    raise Refused(f"{frame['code']}: {frame['message']}")
+        except ConnectionClosed as closed:
+            for waiting in self._answers.values():
+                if not waiting.done():
+                    waiting.set_exception(closed)
+
+    async def _take(self, frame: dict[str, Any]) -> None:
+        envelope = frame["envelope"]
+        event_type = envelope["event_type"]
+        if event_type == "ag2.channel.invite":
+            await self._socket.send(
+                self._request(
+                    next(self._numbers),
+                    "post_envelope",
+                    json.dumps(
+                        {
+                            "envelope": {
+                                "channel_id": envelope["channel_id"],
+                                "sender_id": self.agent_id,
+                                "audience": None,
+                                "event_type": "ag2.channel.invite.ack",
+                                "event_data": {"channel_id": envelope["channel_id"]},
+                                "causation_id": envelope["envelope_id"],
+                            }
+                        }
+                    ),
+                )
+            )
+        await self._socket.send(
+            f'{{"kind":"receipt","envelope_id":"{envelope["envelope_id"]}","status":"ack",'
+            f'"recipient_id":"{frame["recipient_id"]}","channel_id":"{envelope["channel_id"]}"}}'
+        )
+        if event_type in ("ag2.msg.text", "bench.note"):
+            self.delivered += 1
+            self.last_delivery = time.perf_counter()
+            if self.delivered >= self._wanted:
+                self._arrived.set()
+
+    def _request(self, number: int, op: str, params: str) -> str:
+        return f'{{"kind":"request","request_id":"{number}","op":"{op}","params":{params}}}'
+
+    async def call(self, op: str, **params: Any) -> Any:
+        """Send one request and return its result. Raises `Refused` where the hub refuses."""
+        return await self._ask(op, json.dumps(params))
+
+    async def _ask(self, op: str, params: str) -> Any:
+        number = next(self._numbers)
+        waiting: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._answers[str(number)] = waiting
+        await self._socket.send(self._request(number, op, params))
+        frame = await waiting
+        if not frame["ok"]:
+            raise Refused(f"{op}: {frame['error_code']}: {frame['error_message']}")
+        return frame["result"]
+
+    async def register(self) -> None:
+        """Register under a rule without limits, so that no inbox refuses the load."""
+        passport = await self.call(
+            "register",
+            passport={"name": self.name},
+            resume={},
+            rule={"limits": {"inbox": {"max_pending": 0}}},
+        )
+        self.agent_id = passport["agent_id"]
+
+    async def open(self, manifest_type: str, *others: Agent) -> str:
+        """Open a channel and return its id, once everybody has accepted."""
+        metadata = await self.call(
+            "create_channel",
+            creator_id=self.agent_id,
+            manifest_type=manifest_type,
+            participants=[other.agent_id for other in others],
+        )
+        return str(metadata["channel_id"])
+
+    async def post(self, channel_id: str, event_type: str = "ag2.msg.text") -> None:
+        """Post 100 bytes and wait for the answer."""
+        await self._ask(
+            "post_envelope",
+            f'{{"envelope":{{"channel_id":"{channel_id}","sender_id":"{self.agent_id}",'
+            f'"audience":null,"event_type":"{event_type}","event_data":{{"text":"{TEXT}"}}}}}}',
+        )
+
+    async def receive(self, wanted: int) -> None:
+        """Wait until that many envelopes of the load have arrived in all."""
+        self._wanted = wanted
+        if self.delivered < wanted:
+            self._arrived.clear()
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                await self._arrived.wait()
+        # A receipt has no answer; a request behind it has one, so after this they are all in.
+        await self.call("find_agent_id", name=self.name)
+
+
+class Meter:
+    """
+    What has passed since it was made: time, the hub's CPU time, and the generator's own.
+
+    Args:
+        hub_pid: The hub's process id; without one, or without `/proc`, its CPU time is NaN.
+    """
+
+    def __init__(self, hub_pid: int | None) -> None:
+        self._hub_pid = hub_pid
+        self._hub_cpu = self._read_hub_cpu()
+        self._load_cpu = time.process_time()
+        self.begun = time.perf_counter()
+
+    def seconds(self) -> float:
+        """Return the time since the start."""
+        return time.perf_counter() - self.begun
+
+    def cpu(self, operations: int) -> dict[str, float]:
+        """
+        Return the CPU time of both sides, in microseconds for each operation.
+
+        Where `load_cpu_us` is near the time that one operation took, the generator was the
+        bottleneck, and only `hub_cpu_us` says anything about the hub.
+        """
+        return {
+            "hub_cpu_us": (self._read_hub_cpu() - self._hub_cpu) / operations * 1e6,
+            "load_cpu_us": (time.process_time() - self._load_cpu) / operations * 1e6,
+        }
+
+    def _read_hub_cpu(self) -> float:
+        """Return the CPU seconds that the hub has used, in all its threads."""
+        try:
+            text = Path(f"/proc/{self._hub_pid}/stat").read_text()
+        except OSError:
+            return float("nan")
+        # The name in parentheses may hold spaces; user and system time stand 11 fields behind it.
+        user, system = text.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) * _TICK_SECONDS
+
+
+class Generator:
+    """What a question gets: agents on connections of their own, and the hub's CPU time."""
+
+    def __init__(self, url: str, hub_pid: int | None) -> None:
+        self._url = url
+        self._hub_pid = hub_pid
+        self._sockets: list[ClientConnection] = []
+        self._readers: asyncio.TaskGroup | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(
+        self, question: Callable[..., Awaitable[dict[str, float]]], parameters: dict[str, int]
+    ) -> dict[str, float]:
+        """Ask one question of the hub and return its figures."""
+        async with asyncio.TaskGroup() as self._readers:
+            figures = await question(self, **parameters)
+            for socket in self._sockets:
+                await socket.close()
+        return figures
+
+    async def agent(self, name: str) -> Agent:
+        """Connect and register one agent."""
+        socket = await connect(
+            self._url, compression=None, max_size=None, ping_interval=None, open_timeout=30
+        )
+        self._sockets.append(socket)
+        agent = Agent(name, socket)
+        assert self._readers is not None
+        self._tasks.append(self._readers.create_task(agent.read()))
+        await agent.register()
+        return agent
+
+    def meter(self) -> Meter:
+        """Start to measure."""
+        return Meter(self._hub_pid)
+
+
+def percentile(values: list[float], fraction: float) -> float:
+    """Return the value below which that fraction of them lies."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * fraction))]
+
+
+def main() -> None:
+    """Read the flags, ask the question, print one line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--hub-pid", type=int)
+    parser.add_argument("--question", required=True)
+    parser.add_argument("--with", dest="parameters", nargs="*", default=[], metavar="NAME=NUMBER")
+    arguments = parser.parse_args()
+    question = importlib.import_module(f"benchmarks.questions.{arguments.question}")
+    parameters = {
+        name: int(number) for name, _, number in (p.partition("=") for p in arguments.parameters)
+    }
+    generator = Generator(arguments.url, arguments.hub_pid)
+    print(json.dumps(asyncio.run(generator.run(question.ask, parameters))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

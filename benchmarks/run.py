@@ -1,0 +1,269 @@
+"""
+Ask every question of every hub in one run, by turns, and print what it means.
+
+::
+
+    python -m benchmarks.run                  # everything, about a quarter of an hour
+    python -m benchmarks.run --quick          # small sizes, one round: does it still work?
+    python -m benchmarks.run --questions one_conversation --peers trio_hub,ag2-disk
+
+Hubs take turns (A B A B ...) so that a slow minute of the machine is everybody's, each answer
+is the median of the rounds, and every hub starts anew for every answer. The table says in
+every row what is durable; all samples go into a JSON file together with the commit, the
+machine and the interpreters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers import PEERS, ROOT, Peer, PeerFailed, RunningPeer, start
+from benchmarks.questions import open_store
+
+_LOAD_TIMEOUT_SECONDS = 1800
+
+
+@dataclass(frozen=True)
+class Question:
+    """
+    A question at one size.
+
+    Args:
+        name: Its module in `benchmarks.questions`.
+        sizes: What its `ask` gets.
+        headline: The figure that ratios are taken of; CPU follows wherever it is known.
+        rounds: At most so many; long ones are not repeated.
+    """
+
+    name: str
+    sizes: dict[str, int]
+    headline: str
+    rounds: int = 99
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} ({', '.join(f'{k} {v:,}' for k, v in self.sizes.items())})"
+
+
+FULL: tuple[Question, ...] = (
+    Question("one_conversation", {"posts": 2_000}, "posts_per_second"),
+    Question("one_conversation", {"posts": 5_000}, "posts_per_second"),
+    Question("many_channels", {"channels": 50, "posts": 5_000}, "posts_per_second"),
+    Question("fan_out", {"participants": 50, "posts": 200}, "deliveries_per_second"),
+    Question("read_log", {"repeats": 30}, "read_1000_ms"),
+    Question("long_channel", {"posts": 20_000}, "last_over_first_cpu", rounds=1),
+    Question("open_store", {"envelopes": 10_000, "repeats": 3}, "open_seconds", rounds=1),
+    Question("open_store", {"envelopes": 100_000, "repeats": 3}, "open_seconds", rounds=1),
+)
+
+QUICK: tuple[Question, ...] = (
+    Question("one_conversation", {"posts": 300}, "posts_per_second"),
+    Question("many_channels", {"channels": 5, "posts": 300}, "posts_per_second"),
+    Question("fan_out", {"participants": 10, "posts": 30}, "deliveries_per_second"),
+    Question("read_log", {"repeats": 3}, "read_1000_ms"),
+    Question("long_channel", {"posts": 1_100}, "last_over_first_cpu", rounds=1),
+    Question("open_store", {"envelopes": 500, "repeats": 1}, "open_seconds", rounds=1),
+)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The interpreters of one run."""
+
+    pythons: dict[str, str]
+    generator: str
+
+    def answer(self, question: Question, peer: Peer) -> dict[str, float]:
+        """Start the hub, ask, end it."""
+        python = self.pythons[peer.name]
+        if question.name == "open_store":
+            return open_store.measure(peer, python, self.load, **question.sizes)
+        with start(peer, python) as running:
+            return self.load(running, question.name, question.sizes)
+
+    def load(self, running: RunningPeer, question: str, sizes: dict[str, int]) -> dict[str, float]:
+        """Run the generator against a hub and return the figures that it printed."""
+        command = [self.generator, "-m", "benchmarks.plain_load"]
+        command += ["--url", running.url, "--hub-pid", str(running.pid), "--question", question]
+        command += ["--with", *(f"{name}={value}" for name, value in sizes.items())]
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=_LOAD_TIMEOUT_SECONDS,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise PeerFailed(f"{question} against {running.peer.name}: {done.stderr[-2000:]}")
+        figures: dict[str, float] = json.loads(done.stdout)
+        return figures
+
+
+def ask(bench: Bench, question: Question, peers: list[Peer], rounds: int) -> dict[str, Any]:
+    """Ask one question of all peers by turns. Returns samples, medians and failures of each."""
+    asked = [peer for peer in peers if peer.keeps or question.name != "open_store"]
+    samples: dict[str, list[dict[str, float]]] = {peer.name: [] for peer in asked}
+    failures: dict[str, str] = {}
+    for number in range(min(rounds, question.rounds)):
+        for peer in asked:
+            if peer.name in failures:
+                continue
+            print(f"  {question.title}: {peer.name}, round {number + 1}", file=sys.stderr)
+            try:
+                samples[peer.name].append(bench.answer(question, peer))
+            except (PeerFailed, subprocess.TimeoutExpired) as failure:
+                failures[peer.name] = str(failure)
+    return {
+        "question": question.name,
+        "sizes": question.sizes,
+        "headline": question.headline,
+        "peers": {
+            peer.name: {
+                "durability": peer.durability,
+                "samples": samples[peer.name],
+                "median": medians(samples[peer.name]),
+                "failure": failures.get(peer.name),
+            }
+            for peer in asked
+        },
+    }
+
+
+def medians(samples: list[dict[str, float]]) -> dict[str, float]:
+    """Return the median of each figure."""
+    if not samples:
+        return {}
+    return {name: statistics.median(one[name] for one in samples) for name in samples[0]}
+
+
+def times_better(figure: str, ours: float | None, theirs: float | None) -> str:
+    """Write how many times better the first is, whichever way the figure counts."""
+    if not ours or not theirs or math.isnan(ours) or math.isnan(theirs):
+        return "-"
+    more_is_better = figure.endswith("_per_second")
+    return f"{ours / theirs if more_is_better else theirs / ours:.2f}x"
+
+
+def table(result: dict[str, Any]) -> str:
+    """Write one question's answers, a row for each hub with what is durable in it."""
+    headline = result["headline"]
+    shown = [headline]
+    for answer in result["peers"].values():
+        shown += [name for name in answer["median"] if name not in shown]
+    # The ten parts of the long channel are for the file; their two ends are in the table.
+    shown = [name for name in shown if not name.startswith("part_")][:7]
+    rivals = [name for name in ("ag2-disk", "ag2-memory") if name in result["peers"]]
+    head = ["hub", *shown, *(f"vs {rival}" for rival in rivals)]
+    head += [f"cpu vs {rival}" for rival in rivals if "hub_cpu_us" in shown]
+    rows = [[*head, "an answered post is"]]
+    for name, answer in result["peers"].items():
+        median = answer["median"]
+        row = [name, *(f"{median[f]:,.4g}" if f in median else "-" for f in shown)]
+        for figure in (headline, "hub_cpu_us") if "hub_cpu_us" in shown else (headline,):
+            for rival in rivals:
+                theirs = result["peers"][rival]["median"].get(figure)
+                row.append(times_better(figure, median.get(figure), theirs))
+        failed = answer["failure"]
+        rows.append([*row, answer["durability"] if failed is None else f"FAILED: {failed[-300:]}"])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
+    sizes = ", ".join(f"{name} {value:,}" for name, value in result["sizes"].items())
+    lines = [f"{result['question']}: {sizes} (vs: times better, by {headline})"]
+    for row in rows:
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:], strict=True)]
+        lines.append("  ".join([*cells, row[-1]]))
+    return "\n".join(lines)
+
+
+def surroundings(bench: Bench) -> dict[str, Any]:
+    """Describe what the figures were taken on."""
+
+    def first_line(*command: str) -> str:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        return (done.stdout or done.stderr).strip()
+
+    model = ""
+    if (cpuinfo := Path("/proc/cpuinfo")).exists():
+        named = [x for x in cpuinfo.read_text().splitlines() if x.startswith("model name")]
+        model = named[0].partition(":")[2].strip() if named else ""
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": first_line("git", "rev-parse", "--short", "HEAD"),
+        "uncommitted_changes": bool(first_line("git", "status", "--porcelain", "trio_hub")),
+        "machine": platform.platform(),
+        "processor": model or platform.processor(),
+        "cores": os.cpu_count(),
+        "load_average": os.getloadavg(),
+        "pythons": {
+            name: first_line(python, "--version") for name, python in bench.pythons.items()
+        },
+        "generator_python": first_line(bench.generator, "--version"),
+    }
+
+
+def main() -> int:
+    """Read the flags, run, print, write. Returns 1 when any hub failed a question."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="small sizes and one round")
+    parser.add_argument("--rounds", type=int, help="default 3; 1 with --quick")
+    parser.add_argument("--peers", help=f"of {','.join(PEERS)}; default: all that can be run")
+    parser.add_argument("--questions", help="names, with commas between; default: all")
+    parser.add_argument("--ag2-python", default=sys.executable, help="an interpreter with ag2")
+    parser.add_argument("--trio-hub-python", default=sys.executable, help="... with trio_hub")
+    parser.add_argument("--generator-python", default=sys.executable, help="... with websockets")
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
+    arguments = parser.parse_args()
+
+    by_module = {"ag2": arguments.ag2_python, "trio_hub.__main__": arguments.trio_hub_python}
+    wanted = list(PEERS.values())
+    if arguments.peers is not None:
+        unknown = set(arguments.peers.split(",")) - set(PEERS)
+        if unknown:
+            parser.error(f"no such peer: {', '.join(sorted(unknown))}")
+        wanted = [PEERS[name] for name in arguments.peers.split(",")]
+    peers = [peer for peer in wanted if peer.available(by_module[peer.module])]
+    for peer in wanted:
+        if peer not in peers:
+            print(f"{peer.name}: left out, {by_module[peer.module]} cannot run it")
+    if not peers:
+        return 1
+    bench = Bench({p.name: by_module[p.module] for p in peers}, arguments.generator_python)
+    questions = QUICK if arguments.quick else FULL
+    if arguments.questions is not None:
+        names = arguments.questions.split(",")
+        unknown = set(names) - {question.name for question in questions}
+        if unknown:
+            parser.error(f"no such question: {', '.join(sorted(unknown))}")
+        questions = tuple(question for question in questions if question.name in names)
+
+    report: dict[str, Any] = {"surroundings": surroundings(bench), "results": []}
+    for question in questions:
+        result = ask(bench, question, peers, arguments.rounds or (1 if arguments.quick else 3))
+        report["results"].append(result)
+        print(table(result), end="\n\n", flush=True)
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    stamp = report["surroundings"]["at"].replace(":", "").replace("+0000", "Z")
+    kind = "quick" if arguments.quick else "full"
+    path = arguments.results / f"{stamp}-{report['surroundings']['commit']}-{kind}.json"
+    path.write_text(json.dumps(report, indent=1) + "\n")
+    print(f"written to {path}")
+    answers = [answer for result in report["results"] for answer in result["peers"].values()]
+    return int(any(answer["failure"] is not None for answer in answers))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
