@@ -9,4 +9,5 @@ from .base import (
     StoreHealth as StoreHealth,
     normalize_path as normalize_path,
 )
+from .disk import DiskKnowledgeStore as DiskKnowledgeStore
 from .memory import MemoryKnowledgeStore as MemoryKnowledgeStore
