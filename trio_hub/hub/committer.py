@@ -1,0 +1,182 @@
+"""
+The one task that writes: whatever waits is committed together, in the order of its submission.
+
+Submitting never blocks and has no checkpoint, so that a channel can plan, apply and submit
+without anybody coming in between. While one commit is under way (in a thread, waiting for the
+disk), the next one gathers; under load a sync is thus shared by all that came meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import attrs
+import structlog
+import trio
+
+from ..errors import StoreError
+from ..stores import Change, KnowledgeStore
+from .doorbell import Doorbell
+
+__all__ = ["Committer", "Ticket"]
+
+log = structlog.get_logger(__name__)
+
+# Enough to share a sync between all that a busy moment brings; more only adds latency.
+_BATCH_CHANGES_MAX = 2000
+
+
+@attrs.define(eq=False)
+class Ticket:
+    """
+    Something that was submitted.
+
+    Attributes:
+        error: Why it failed; None while it waits and once it is durable.
+    """
+
+    changes: Sequence[Change]
+    on_durable: Callable[[], None] | None
+    on_failed: Callable[[StoreError], None] | None
+    done: bool = False
+    error: StoreError | None = None
+    _event: trio.Event | None = None
+
+    async def wait(self) -> None:
+        """
+        Return once it is durable.
+
+        Raises:
+            StoreError: It could not be kept, as far as is known.
+
+        Cancellation: only the waiting ends; what was submitted is carried through.
+        """
+        if not self.done:
+            if self._event is None:
+                self._event = trio.Event()
+            await self._event.wait()
+        if self.error is not None:
+            # One error may be met by many; each raises its own, so that tracebacks do not mix.
+            raise StoreError(self.error.message) from self.error
+
+    def settle(self, error: StoreError | None) -> None:
+        """Tell everybody who cares how it ended."""
+        self.done = True
+        self.error = error
+        if error is None:
+            if self.on_durable is not None:
+                self.on_durable()
+        elif self.on_failed is not None:
+            self.on_failed(error)
+        if self._event is not None:
+            self._event.set()
+
+
+class Committer:
+    """
+    Group commit on a store.
+
+    Args:
+        store: An open store.
+        on_batch: Called after each batch that was durable, once its tickets are settled.
+    """
+
+    def __init__(self, store: KnowledgeStore, on_batch: Callable[[], None]) -> None:
+        self._store = store
+        self._on_batch = on_batch
+        self._waiting: list[Ticket] = []
+        self._doorbell = Doorbell()
+        self._idle = trio.Event()
+        self._idle.set()
+        self.commits = 0
+        self.tickets_committed = 0
+        self.failures = 0
+        self.last_commit_seconds = 0.0
+
+    @property
+    def waiting(self) -> int:
+        """How many tickets wait for their commit to begin."""
+        return len(self._waiting)
+
+    def submit(
+        self,
+        changes: Sequence[Change],
+        on_durable: Callable[[], None] | None = None,
+        on_failed: Callable[[StoreError], None] | None = None,
+    ) -> Ticket:
+        """
+        Queue `changes`, to be kept together or not at all. Never blocks.
+
+        Args:
+            on_durable: Called when they are durable, in the order of submission, before any
+                waiter runs.
+            on_failed: Called instead when the store could not keep them.
+        """
+        ticket = Ticket(changes, on_durable, on_failed)
+        if not self._waiting:
+            self._doorbell.ring()
+            if self._idle.is_set():
+                self._idle = trio.Event()
+        self._waiting.append(ticket)
+        return ticket
+
+    async def commit(self, changes: Sequence[Change]) -> None:
+        """Submit `changes` and wait until they are durable. See `Ticket.wait`."""
+        await self.submit(changes).wait()
+
+    async def flushed(self) -> None:
+        """Wait until nothing is waiting or under way."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """
+        Write until cancelled. A commit that has begun is carried through first, so that every
+        ticket of it is settled; what still waits then fails.
+        """
+        try:
+            while True:
+                await self._doorbell.answer()
+                with trio.CancelScope(shield=True):
+                    while self._waiting:
+                        await self._commit_some()
+                self._idle.set()
+        finally:
+            self._fail_waiting(StoreError("the hub has closed before this could be kept"))
+            self._idle.set()
+
+    async def _commit_some(self) -> None:
+        batch, changes = self._take()
+        began = time.perf_counter()
+        try:
+            await self._store.commit(changes)
+        except StoreError as error:
+            self.failures += 1
+            log.error("commit failed", tickets=len(batch), error=str(error))
+            # Those that wait were planned on top of what has just failed.
+            for ticket in batch:
+                ticket.settle(error)
+            self._fail_waiting(error)
+            return
+        self.last_commit_seconds = time.perf_counter() - began
+        self.commits += 1
+        self.tickets_committed += len(batch)
+        for ticket in batch:
+            ticket.settle(None)
+        self._on_batch()
+
+    def _take(self) -> tuple[list[Ticket], list[Change]]:
+        changes: list[Change] = []
+        taken = 0
+        for ticket in self._waiting:
+            if taken and len(changes) + len(ticket.changes) > _BATCH_CHANGES_MAX:
+                break
+            changes.extend(ticket.changes)
+            taken += 1
+        batch, self._waiting = self._waiting[:taken], self._waiting[taken:]
+        return batch, changes
+
+    def _fail_waiting(self, error: StoreError) -> None:
+        waiting, self._waiting = self._waiting, []
+        for ticket in waiting:
+            ticket.settle(error)

@@ -1,0 +1,33 @@
+"""A doorbell: wakes one task that has work waiting in a queue of its own."""
+
+from __future__ import annotations
+
+import trio
+
+__all__ = ["Doorbell"]
+
+
+class Doorbell:
+    """
+    A memory channel of capacity one that carries nothing but "there is something".
+
+    Ringing it never blocks, however often; whoever answers drains its queue in bulk. That is
+    one wake-up for all that waits, where a channel of items would cost a hop for each.
+    """
+
+    __slots__ = ("_receive", "_send")
+
+    def __init__(self) -> None:
+        self._send, self._receive = trio.open_memory_channel[None](1)
+
+    def ring(self) -> None:
+        """Wake the one who waits, now or as soon as it waits."""
+        try:
+            self._send.send_nowait(None)
+        except trio.WouldBlock:
+            # It rings already.
+            return
+
+    async def answer(self) -> None:
+        """Wait for a ring. Cancellation: a ring is not lost."""
+        await self._receive.receive()

@@ -1,0 +1,80 @@
+"""
+Where the hub keeps what in its store.
+
+::
+
+    /hub/id_floor                               no id above it was ever minted
+    /agents/<agent id>/{passport,resume,rule,skill}
+    /channels/<channel id>/metadata             a document
+    /channels/<channel id>/log                  the write-ahead log: envelopes
+    /cursors/<agent id>/<channel id>            how far a recipient has settled a channel
+    /tasks/<task id>/{metadata,checkpoint,writers}
+    /dead_letters/<agent id>/<envelope id>
+    /audit/log
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+ID_FLOOR: Final = "/hub/id_floor"
+AGENTS: Final = "/agents"
+CHANNELS: Final = "/channels"
+CURSORS: Final = "/cursors"
+TASKS: Final = "/tasks"
+DEAD_LETTERS: Final = "/dead_letters"
+
+
+def passport(agent_id: str) -> str:
+    """Return the path of an agent's passport."""
+    return f"{AGENTS}/{agent_id}/passport"
+
+
+def resume(agent_id: str) -> str:
+    """Return the path of an agent's resume."""
+    return f"{AGENTS}/{agent_id}/resume"
+
+
+def rule(agent_id: str) -> str:
+    """Return the path of an agent's rule."""
+    return f"{AGENTS}/{agent_id}/rule"
+
+
+def skill(agent_id: str) -> str:
+    """Return the path of an agent's skill page."""
+    return f"{AGENTS}/{agent_id}/skill"
+
+
+def channel_metadata(channel_id: str) -> str:
+    """Return the path of a channel's metadata."""
+    return f"{CHANNELS}/{channel_id}/metadata"
+
+
+def channel_log(channel_id: str) -> str:
+    """Return the path of a channel's log."""
+    return f"{CHANNELS}/{channel_id}/log"
+
+
+def cursor(agent_id: str, channel_id: str) -> str:
+    """Return the path of a recipient's cursor in a channel."""
+    return f"{CURSORS}/{agent_id}/{channel_id}"
+
+
+def task_metadata(task_id: str) -> str:
+    """Return the path of a task."""
+    return f"{TASKS}/{task_id}/metadata"
+
+
+def task_checkpoint(task_id: str) -> str:
+    """Return the path of a task's kept state."""
+    return f"{TASKS}/{task_id}/checkpoint"
+
+
+def task_writers(task_id: str) -> str:
+    """Return the path of the agents that may read and write the state of an unobserved task."""
+    return f"{TASKS}/{task_id}/writers"
+
+
+def dead_letter(agent_id: str, envelope_id: str) -> str:
+    """Return the path of a dead letter."""
+    return f"{DEAD_LETTERS}/{agent_id}/{envelope_id}"

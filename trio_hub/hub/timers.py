@@ -1,0 +1,63 @@
+"""
+One task for everything that is to happen later: a heap of moments, and what to do then.
+
+An idle hub sleeps until the earliest of them, however many channels and agents it has. Moments
+are in Trio's clock, which does not step; a moment that comes from a date is looked at again at
+least every `longest_sleep` seconds, because the wall clock does.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable
+
+import trio
+
+from .doorbell import Doorbell
+
+__all__ = ["Timers"]
+
+
+class Timers:
+    """
+    Calls things later.
+
+    Args:
+        longest_sleep: In seconds; how late a step of the wall clock may be noticed.
+        on_wake: Called whenever the task has woken, at least every `longest_sleep` seconds.
+    """
+
+    def __init__(self, longest_sleep: float, on_wake: Callable[[], None]) -> None:
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._ticket = itertools.count()
+        self._doorbell = Doorbell()
+        self._longest_sleep = longest_sleep
+        self._on_wake = on_wake
+
+    def call_at(self, moment: float, action: Callable[[], None]) -> None:
+        """
+        Call `action` at `moment` (`trio.current_time`), soon after if that is past.
+
+        There is no cancelling: an action looks whether there is still something to do.
+        """
+        heapq.heappush(self._heap, (moment, next(self._ticket), action))
+        if self._heap[0][2] is action:
+            self._doorbell.ring()
+
+    def call_in(self, seconds: float, action: Callable[[], None]) -> None:
+        """Call `action` in `seconds`."""
+        self.call_at(trio.current_time() + seconds, action)
+
+    async def run(self) -> None:
+        """Call what is due, until cancelled."""
+        while True:
+            moment = trio.current_time() + self._longest_sleep
+            if self._heap:
+                moment = min(moment, self._heap[0][0])
+            with trio.move_on_at(moment):
+                await self._doorbell.answer()
+            self._on_wake()
+            now = trio.current_time()
+            while self._heap and self._heap[0][0] <= now:
+                heapq.heappop(self._heap)[2]()

@@ -1,0 +1,11 @@
+"""The rules of each type of channel, one file each."""
+
+from .base import (
+    AdapterResult as AdapterResult,
+    ChannelAdapter as ChannelAdapter,
+    ExpectedTurn as ExpectedTurn,
+)
+from .consulting import ConsultingAdapter as ConsultingAdapter
+from .conversation import ConversationAdapter as ConversationAdapter
+from .discussion import DiscussionAdapter as DiscussionAdapter
+from .registry import AdapterRegistry as AdapterRegistry

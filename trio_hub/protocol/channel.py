@@ -1,0 +1,392 @@
+"""
+The life of a channel, as a machine that plans.
+
+Theory of operation. A channel is its metadata, its log, and what the log folds to. Whatever
+happens to it is worked out as a `Plan`: the envelopes to append, stamped and in order, and the
+metadata and folded state after them. A plan changes nothing. The hub encodes it, checks its
+size, `apply`s it, and commits it as one batch, so that a channel that closes with a reply has
+reply, closing envelope and new metadata on disk together, or none of them. When a commit fails,
+the machine is thrown away and built again from what the log really holds.
+
+`CHANNEL` below is the whole of what may follow what; an event that is missing there is illegal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, Final
+
+import attrs
+
+from ..errors import NetworkError, ProtocolError
+from ..records import (
+    EV_CHANNEL_CLOSED,
+    EV_CHANNEL_EXPIRED,
+    EV_CHANNEL_INVITE,
+    EV_CHANNEL_INVITE_ACK,
+    EV_CHANNEL_INVITE_REJECT,
+    EV_CHANNEL_OPENED,
+    ChannelMetadata,
+    ChannelState,
+    Envelope,
+    is_bookkeeping,
+)
+from .adapters import ChannelAdapter, ExpectedTurn
+from .posted import PostedIndex
+
+__all__ = ["CHANNEL", "ChannelEvent", "ChannelMachine", "Plan", "Stamp"]
+
+
+class ChannelEvent(StrEnum):
+    """What can happen to a channel."""
+
+    POSTED = "posted"
+    ACKED = "acked"
+    QUORUM = "quorum"
+    REJECTED = "rejected"
+    WOUND_DOWN = "wound down"
+    CLOSED = "closed"
+    EXPIRED = "expired"
+
+
+_PENDING, _ACTIVE, _CLOSING, _CLOSED, _EXPIRED = ChannelState
+
+#: state -> event -> next state. Bookkeeping posts (tasks) count as no event of their own.
+CHANNEL: Final[dict[ChannelState, dict[ChannelEvent, ChannelState]]] = {
+    _PENDING: {
+        ChannelEvent.ACKED: _PENDING,
+        ChannelEvent.QUORUM: _ACTIVE,
+        ChannelEvent.REJECTED: _CLOSED,
+        ChannelEvent.CLOSED: _CLOSED,
+        ChannelEvent.EXPIRED: _EXPIRED,
+    },
+    _ACTIVE: {
+        ChannelEvent.POSTED: _ACTIVE,
+        ChannelEvent.ACKED: _ACTIVE,
+        ChannelEvent.WOUND_DOWN: _CLOSING,
+        ChannelEvent.CLOSED: _CLOSED,
+        ChannelEvent.EXPIRED: _EXPIRED,
+    },
+    _CLOSING: {
+        ChannelEvent.CLOSED: _CLOSED,
+        ChannelEvent.EXPIRED: _EXPIRED,
+    },
+    _CLOSED: {},
+    _EXPIRED: {},
+}
+
+_EVENT_FOR: Final = {
+    ChannelState.CLOSING: ChannelEvent.WOUND_DOWN,
+    ChannelState.CLOSED: ChannelEvent.CLOSED,
+    ChannelState.EXPIRED: ChannelEvent.EXPIRED,
+}
+
+
+@attrs.frozen
+class Stamp:
+    """
+    What the hub adds to an envelope that it accepts.
+
+    Attributes:
+        mint: Makes envelope ids that increase.
+        created_at: The time of acceptance, as the wire writes it.
+    """
+
+    mint: Callable[[], str]
+    created_at: str
+
+    def put_on(self, envelope: Envelope) -> Envelope:
+        """Return `envelope` with its id and time."""
+        return attrs.evolve(envelope, envelope_id=self.mint(), created_at=self.created_at)
+
+
+@attrs.frozen
+class Plan:
+    """
+    What is to happen to a channel, together or not at all.
+
+    Attributes:
+        envelopes: To be appended, in this order.
+        metadata: The channel's metadata afterwards.
+        state: The adapter's folded state afterwards.
+        duplicate_of: The post was made before, under this envelope id: nothing is to happen.
+        duplicate_at: The same, where only its position is at hand.
+    """
+
+    envelopes: tuple[Envelope, ...]
+    metadata: ChannelMetadata
+    state: Any
+    duplicate_of: str | None = None
+    duplicate_at: int | None = None
+
+    @property
+    def is_duplicate(self) -> bool:
+        """Whether nothing is to happen, because it has."""
+        return self.duplicate_of is not None or self.duplicate_at is not None
+
+
+class ChannelMachine:
+    """
+    One channel, up to date with its log.
+
+    Args:
+        metadata: As it stands.
+        adapter: The rules of its type.
+
+    Attributes:
+        length: How many envelopes its log holds; the next one's position.
+        damage: Why nothing can be posted any more though the channel is open, or "".
+    """
+
+    __slots__ = ("_posted", "adapter", "damage", "length", "metadata", "state")
+
+    def __init__(self, metadata: ChannelMetadata, adapter: ChannelAdapter) -> None:
+        self.metadata = metadata
+        self.adapter = adapter
+        self.state = adapter.initial_state(metadata)
+        self.length = 0
+        self.damage = ""
+        self._posted = PostedIndex()
+
+    # What is on disk already
+
+    def replay(self, envelope: Envelope) -> None:
+        """
+        Take the next envelope of the log. One that cannot be folded damages the channel: it
+        can still be read and delivers what it owes, but nothing more is posted to it.
+        """
+        try:
+            self.state = self.adapter.fold(envelope, self.state)
+        except Exception as error:
+            self.replay_unreadable(f"envelope {envelope.envelope_id} cannot be folded: {error!r}")
+            return
+        self._posted.add(self.length, envelope)
+        self.length += 1
+
+    def replay_unreadable(self, why: str) -> None:
+        """Take a record of the log that nothing can be made of."""
+        self.damage = self.damage or f"record {self.length}: {why}"
+        self.length += 1
+
+    # What is to happen
+
+    @classmethod
+    def plan_create(
+        cls, metadata: ChannelMetadata, adapter: ChannelAdapter, stamp: Stamp
+    ) -> tuple[ChannelMachine, Plan]:
+        """
+        Plan a new channel: an invite for each that is asked to take part.
+
+        Raises:
+            ProtocolError: The adapter does not take such a channel.
+        """
+        adapter.validate_create(metadata)
+        machine = cls(metadata, adapter)
+        invites = tuple(
+            stamp.put_on(
+                Envelope(
+                    channel_id=metadata.channel_id,
+                    sender_id=metadata.creator_id,
+                    audience=(invitee,),
+                    event_type=EV_CHANNEL_INVITE,
+                    event_data={
+                        "channel_id": metadata.channel_id,
+                        "manifest_type": metadata.manifest.type,
+                        "manifest_version": metadata.manifest.version,
+                        "creator_id": metadata.creator_id,
+                        "knobs": metadata.knobs,
+                        "labels": metadata.labels,
+                    },
+                )
+            )
+            for invitee in metadata.pending_acks
+        )
+        return machine, machine._plan(invites, *machine._when_agreed(metadata, stamp))
+
+    def plan_post(self, envelope: Envelope, stamp: Stamp) -> Plan:
+        """
+        Plan what follows from a post.
+
+        Raises:
+            ProtocolError: The channel, its protocol, or the key forbids it.
+        """
+        metadata = self.metadata
+        if envelope.sender_id not in metadata.participant_ids:
+            raise ProtocolError(
+                f"{envelope.sender_id} takes no part in channel {metadata.channel_id}"
+            )
+        first = self._posted.duplicate_of(envelope)
+        if first is not None:
+            return Plan((), metadata, self.state, duplicate_of=first)
+        if envelope.event_type in (EV_CHANNEL_INVITE_ACK, EV_CHANNEL_INVITE_REJECT):
+            return self._plan_answer(envelope, stamp)
+        self._check_open(envelope)
+        self._guarded(lambda: self.adapter.validate_send(metadata, envelope, self.state), envelope)
+        stamped = stamp.put_on(envelope)
+        state = self._fold(stamped, self.state)
+        result = self._guarded(lambda: self.adapter.on_accepted(metadata, stamped, state), envelope)
+        if result.next_state is None:
+            return Plan((stamped,), metadata, state)
+        return self._plan((stamped,), *self._when_ended(result.next_state, result.reason, stamp))
+
+    def plan_end(self, state: ChannelState, reason: str, stamp: Stamp) -> Plan | None:
+        """Plan the end of the channel (CLOSED or EXPIRED), or None where it has ended before."""
+        if self.metadata.is_terminal:
+            return None
+        return self._plan((), *self._when_ended(state, reason, stamp))
+
+    def apply(self, plan: Plan) -> None:
+        """Make a plan true in memory. It must have been made from the machine as it stands."""
+        assert not plan.is_duplicate, "there is nothing to apply of a duplicate"
+        for envelope in plan.envelopes:
+            self._posted.add(self.length, envelope)
+            self.length += 1
+        self.metadata = plan.metadata
+        self.state = plan.state
+
+    # What may be asked
+
+    def can_send(self, sender_id: str, event_type: str) -> bool:
+        """Whether a post of `event_type` by `sender_id` would be accepted now."""
+        probe = Envelope(
+            channel_id=self.metadata.channel_id,
+            sender_id=sender_id,
+            event_type=event_type,
+            event_data={},
+        )
+        try:
+            if sender_id not in self.metadata.participant_ids:
+                return False
+            self._check_open(probe)
+            self.adapter.validate_send(self.metadata, probe, self.state)
+        except NetworkError:
+            return False
+        return True
+
+    def expected_next(self) -> ExpectedTurn | None:
+        """Whose turn it is, where the protocol knows and the channel is active."""
+        if self.metadata.state is not ChannelState.ACTIVE or self.damage:
+            return None
+        return self.adapter.expected_next(self.metadata, self.state)
+
+    def position_by_cause(self, sender_id: str, causation_id: str) -> int | None:
+        """Where the envelope stands that `sender_id` posted because of another one."""
+        return self._posted.position_by_cause(sender_id, causation_id)
+
+    # Inside
+
+    def _check_open(self, envelope: Envelope) -> None:
+        metadata = self.metadata
+        if metadata.is_terminal:
+            why = f": {metadata.close_reason}" if metadata.close_reason else ""
+            raise ProtocolError(f"channel {metadata.channel_id} is {metadata.state}{why}")
+        if self.damage:
+            raise ProtocolError(
+                f"channel {metadata.channel_id} is damaged and takes no more posts ({self.damage})"
+            )
+        if metadata.state is not ChannelState.ACTIVE and not is_bookkeeping(envelope.event_type):
+            raise ProtocolError(f"channel {metadata.channel_id} is {metadata.state}, not active")
+
+    def _plan_answer(self, envelope: Envelope, stamp: Stamp) -> Plan:
+        """Plan what follows from an invitee's ack or reject."""
+        metadata = self.metadata
+        invitee = envelope.sender_id
+        if envelope.causation_id is not None and invitee not in metadata.pending_acks:
+            # The answer of an invite that came twice: it was given, and that is that.
+            position = self._posted.position_by_cause(invitee, envelope.causation_id)
+            if position is not None:
+                return Plan((), metadata, self.state, duplicate_at=position)
+        if metadata.is_terminal or invitee not in metadata.pending_acks:
+            raise ProtocolError(
+                f"channel {metadata.channel_id} ({metadata.state}) waits for no answer of {invitee}"
+            )
+        stamped = stamp.put_on(envelope)
+        waiting = tuple(agent_id for agent_id in metadata.pending_acks if agent_id != invitee)
+        if envelope.event_type == EV_CHANNEL_INVITE_REJECT:
+            answered = attrs.evolve(
+                metadata, pending_acks=waiting, rejected_by=(*metadata.rejected_by, invitee)
+            )
+            self._next(ChannelEvent.REJECTED)
+            ended = self._when_ended(ChannelState.CLOSED, "invite_rejected", stamp, answered)
+            return self._plan((stamped,), *ended)
+        answered = attrs.evolve(metadata, pending_acks=waiting)
+        self._next(ChannelEvent.ACKED)
+        return self._plan((stamped,), *self._when_agreed(answered, stamp))
+
+    def _when_agreed(
+        self, metadata: ChannelMetadata, stamp: Stamp
+    ) -> tuple[tuple[Envelope, ...], ChannelMetadata]:
+        """Open a pending channel, where enough have accepted."""
+        invited = len(metadata.participants) - 1
+        needed = invited if metadata.required_acks is None else metadata.required_acks
+        accepted = invited - len(metadata.pending_acks)
+        if metadata.state is not ChannelState.PENDING or accepted < min(needed, invited):
+            return (), metadata
+        opened = Envelope(
+            channel_id=metadata.channel_id,
+            sender_id=metadata.creator_id,
+            audience=metadata.participant_ids,
+            event_type=EV_CHANNEL_OPENED,
+            event_data={"channel_id": metadata.channel_id},
+        )
+        active = attrs.evolve(metadata, state=self._next(ChannelEvent.QUORUM))
+        return (stamp.put_on(opened),), active
+
+    def _when_ended(
+        self,
+        state: ChannelState,
+        reason: str,
+        stamp: Stamp,
+        metadata: ChannelMetadata | None = None,
+    ) -> tuple[tuple[Envelope, ...], ChannelMetadata]:
+        """Change the state; say so to everybody where it is final."""
+        metadata = self.metadata if metadata is None else metadata
+        ended = attrs.evolve(metadata, state=self._next(_EVENT_FOR[state]), close_reason=reason)
+        if not state.is_terminal:
+            return (), ended
+        event_type = EV_CHANNEL_EXPIRED if state is ChannelState.EXPIRED else EV_CHANNEL_CLOSED
+        last = Envelope(
+            channel_id=metadata.channel_id,
+            sender_id=metadata.creator_id,
+            audience=metadata.participant_ids,
+            event_type=event_type,
+            event_data={"reason": reason, "channel_id": metadata.channel_id},
+        )
+        return (stamp.put_on(last),), attrs.evolve(ended, closed_at=stamp.created_at)
+
+    def _plan(
+        self,
+        envelopes: tuple[Envelope, ...],
+        more: tuple[Envelope, ...],
+        metadata: ChannelMetadata,
+    ) -> Plan:
+        envelopes = (*envelopes, *more)
+        state = self.state
+        for envelope in envelopes:
+            state = self._fold(envelope, state)
+        return Plan(envelopes, metadata, state)
+
+    def _fold(self, envelope: Envelope, state: Any) -> Any:
+        return self._guarded(lambda: self.adapter.fold(envelope, state), envelope)
+
+    def _guarded(self, step: Callable[[], Any], envelope: Envelope) -> Any:
+        """Let an adapter's bug cost one post, not the log: what it cannot take is refused."""
+        try:
+            return step()
+        except NetworkError:
+            raise
+        except Exception as error:
+            raise ProtocolError(
+                f"the adapter {self.metadata.manifest.type!r} of channel "
+                f"{self.metadata.channel_id} cannot take a {envelope.event_type!r}: {error!r}"
+            ) from error
+
+    def _next(self, event: ChannelEvent) -> ChannelState:
+        state = self.metadata.state
+        following = CHANNEL[state].get(event)
+        if following is None:
+            raise ProtocolError(
+                f"channel {self.metadata.channel_id} is {state}: it cannot be {event}"
+            )
+        return following
