@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 
 from ag2.knowledge import DiskKnowledgeStore, MemoryKnowledgeStore
-from ag2.network import ApiKeyAuth, AuthRegistry, Hub, NoAuth, serve_ws
+from ag2.network import ApiKeyAuth, AuthRegistry, Hub, serve_ws
 
 
 async def serve(data: Path | None, port: int, keys: dict[str, str] | None) -> None:
@@ -24,11 +24,10 @@ async def serve(data: Path | None, port: int, keys: dict[str, str] | None) -> No
     Args:
         data: Directory of the disk store; `None` keeps everything in memory.
         port: Where to listen; 0 lets the system choose.
-        keys: Agent name to API key. With keys, both the `api_key` and `none` schemes are known,
-            as in a hub that has guests and members.
+        keys: Agent name to API key. With keys, nobody comes in without one.
     """
     store = MemoryKnowledgeStore() if data is None else DiskKnowledgeStore(data)
-    auth = None if keys is None else AuthRegistry([NoAuth(), ApiKeyAuth(keys)])
+    auth = None if keys is None else AuthRegistry([ApiKeyAuth(keys)])
     async with await Hub.open(store, auth=auth) as hub, serve_ws(hub, "127.0.0.1", port) as server:
         bound = next(iter(server.sockets)).getsockname()[1]
         print(f"ag2_hub listening on ws://127.0.0.1:{bound}", flush=True)
