@@ -1,0 +1,186 @@
+"""`DiskKnowledgeStore` keeps the contract, and its directory is refused or migrated rightly."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from trio_hub.errors import StoreError
+from trio_hub.stores import Append, DiskKnowledgeStore, KnowledgeStore
+from trio_hub.stores._schema import SCHEMA, Schema
+from trio_hub.stores.disk import DATABASE_NAME
+from trio_hub.testing.store_contract import StoreContract
+
+
+class TestDiskKnowledgeStore(StoreContract):
+    def make_store(self, tmp_path: Path) -> DiskKnowledgeStore:
+        return DiskKnowledgeStore(tmp_path / "store")
+
+    def reopen(self, store: KnowledgeStore) -> DiskKnowledgeStore:
+        assert isinstance(store, DiskKnowledgeStore)
+        return DiskKnowledgeStore(store.path)
+
+
+async def test_directory_is_made_for_its_owner_only(tmp_path: Path) -> None:
+    async with DiskKnowledgeStore(tmp_path / "deep" / "below" / "store") as store:
+        assert stat.S_IMODE(store.path.stat().st_mode) == 0o700
+        assert store.health().durable
+
+
+async def test_closing_folds_the_write_ahead_log_into_the_database(tmp_path: Path) -> None:
+    async with DiskKnowledgeStore(tmp_path) as store:
+        await store.append("/log", b"x")
+        assert (tmp_path / f"{DATABASE_NAME}-wal").stat().st_size > 0
+    assert not (tmp_path / f"{DATABASE_NAME}-wal").exists()
+    # The main file alone holds everything now.
+    (tmp_path / DATABASE_NAME).rename(tmp_path / "copy")
+    rows = sqlite3.connect(tmp_path / "copy")
+    try:
+        assert rows.execute("SELECT record FROM records").fetchall() == [(b"x",)]
+    finally:
+        rows.close()
+
+
+async def test_second_store_in_this_process_is_refused(tmp_path: Path) -> None:
+    async with DiskKnowledgeStore(tmp_path):
+        with pytest.raises(StoreError, match="in this process") as caught:
+            async with DiskKnowledgeStore(tmp_path):
+                pass
+        assert str(tmp_path) in str(caught.value)
+    async with DiskKnowledgeStore(tmp_path) as store:
+        assert await store.append("/log", b"x") == 0
+
+
+_OPEN_AND_WAIT = """
+import sys, trio
+from trio_hub.stores import DiskKnowledgeStore
+async def main():
+    async with DiskKnowledgeStore(sys.argv[1]):
+        print("open", flush=True)
+        sys.stdin.read()
+trio.run(main)
+"""
+
+
+async def test_second_process_is_refused_with_the_first_ones_number(tmp_path: Path) -> None:
+    holder = await trio.lowlevel.open_process(
+        [sys.executable, "-c", _OPEN_AND_WAIT, os.fspath(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    async with holder.stdin, holder.stdout:
+        try:
+            assert (await holder.stdout.receive_some()).startswith(b"open")
+            with pytest.raises(StoreError, match=f"process {holder.pid}: stop that") as caught:
+                async with DiskKnowledgeStore(tmp_path):
+                    pass
+            assert str(tmp_path) in str(caught.value)
+        finally:
+            holder.kill()
+            await holder.wait()
+    # The lock died with its holder.
+    async with DiskKnowledgeStore(tmp_path):
+        pass
+
+
+async def test_store_of_a_newer_release_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    newer = Schema(version=7, statements=SCHEMA.statements)
+    async with DiskKnowledgeStore(tmp_path, _schema=newer) as store:
+        await store.append("/log", b"x")
+    with pytest.raises(StoreError, match=r"version 7.*newer release"):
+        async with DiskKnowledgeStore(tmp_path):
+            pass
+    async with DiskKnowledgeStore(tmp_path, _schema=newer) as store:
+        assert await store.length("/log") == 1
+
+
+def _add_column(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE documents ADD COLUMN written_at REAL")
+
+
+def _fill_column(connection: sqlite3.Connection) -> None:
+    connection.execute("UPDATE documents SET written_at = 0.0")
+
+
+_MIGRATED = Schema(
+    version=3, statements=SCHEMA.statements, migrations={1: _add_column, 2: _fill_column}
+)
+
+
+async def test_older_store_is_migrated_step_by_step_and_keeps_its_content(tmp_path: Path) -> None:
+    async with DiskKnowledgeStore(tmp_path) as store:
+        epoch = store.epoch
+        await store.write("/d", b"x")
+        await store.append("/log", b"x")
+    async with DiskKnowledgeStore(tmp_path, _schema=_MIGRATED) as store:
+        assert store.epoch == epoch
+        assert await store.read("/d") == b"x"
+        assert await store.read_range("/log", 0) == [b"x"]
+    database = sqlite3.connect(tmp_path / DATABASE_NAME)
+    try:
+        query = "SELECT value FROM meta WHERE key = 'schema_version'"
+        assert database.execute(query).fetchone() == ("3",)
+        assert database.execute("SELECT written_at FROM documents").fetchone() == (0.0,)
+    finally:
+        database.close()
+
+
+async def test_migration_that_fails_leaves_the_older_store_whole(tmp_path: Path) -> None:
+    def broken(connection: sqlite3.Connection) -> None:
+        connection.execute("DROP TABLE records")
+        connection.execute("INSERT INTO nowhere VALUES (1)")
+
+    async with DiskKnowledgeStore(tmp_path) as store:
+        await store.append("/log", b"x")
+    schema = Schema(version=2, statements=SCHEMA.statements, migrations={1: broken})
+    with pytest.raises(StoreError, match="nowhere"):
+        async with DiskKnowledgeStore(tmp_path, _schema=schema):
+            pass
+    async with DiskKnowledgeStore(tmp_path) as store:
+        assert await store.read_range("/log", 0) == [b"x"]
+
+
+async def test_store_too_old_to_migrate_is_refused(tmp_path: Path) -> None:
+    async with DiskKnowledgeStore(tmp_path):
+        pass
+    schema = Schema(version=3, statements=SCHEMA.statements, migrations={2: _fill_column})
+    with pytest.raises(StoreError, match="no way from it to version 3"):
+        async with DiskKnowledgeStore(tmp_path, _schema=schema):
+            pass
+
+
+async def test_database_of_another_program_is_refused(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / DATABASE_NAME)
+    other.execute("CREATE TABLE recipes (name TEXT)")
+    other.close()
+    with pytest.raises(StoreError, match="another program"):
+        async with DiskKnowledgeStore(tmp_path):
+            pass
+
+
+async def test_file_in_the_place_of_the_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("a file")
+    with pytest.raises(StoreError, match="cannot hold a store"):
+        async with DiskKnowledgeStore(tmp_path / "store"):
+            pass
+
+
+async def test_renewed_epoch_holds_from_then_on(tmp_path: Path) -> None:
+    async with DiskKnowledgeStore(tmp_path) as store:
+        first = store.epoch
+        await store.commit([Append("/log", b"x")])
+        second = await store.renew_epoch()
+        assert second != first
+        assert store.epoch == second
+    async with DiskKnowledgeStore(tmp_path) as store:
+        assert store.epoch == second
+        assert await store.length("/log") == 1

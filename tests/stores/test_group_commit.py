@@ -1,0 +1,304 @@
+"""Batches that wait together share one transaction, and fail, or are cancelled, each rightly."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from trio_hub.errors import StoreError
+from trio_hub.stores import Append, DiskKnowledgeStore, Put
+from trio_hub.stores._connection import connect
+
+
+class Faults:
+    """
+    Stands between a store and SQLite: counts commits, holds them back, makes them fail.
+
+    `before_commit` runs in the writer's thread in place of nothing; what it raises is what SQLite
+    would have raised. `after_commit` makes a commit that happened look as if it had not.
+    """
+
+    def __init__(self) -> None:
+        self.commits = 0
+        self.connections = 0
+        self.before_commit: Callable[[], None] = lambda: None
+        self.after_commit: Callable[[], None] = lambda: None
+
+    def connect(self, path: Path) -> sqlite3.Connection:
+        self.connections += 1
+        faults = self
+
+        class Connection(sqlite3.Connection):
+            def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
+                if sql != "COMMIT":
+                    return super().execute(sql, *args)
+                faults.before_commit()
+                cursor = super().execute(sql)
+                faults.commits += 1
+                faults.after_commit()
+                return cursor
+
+        return connect(path, Connection)
+
+    def hold(self) -> threading.Event:
+        """Make the next commits wait in their thread until the event is set."""
+        release = threading.Event()
+
+        def wait() -> None:
+            assert release.wait(10)
+
+        self.before_commit = wait
+        return release
+
+
+@pytest.fixture
+def faults() -> Faults:
+    return Faults()
+
+
+@pytest.fixture
+def store(tmp_path: Path, faults: Faults) -> DiskKnowledgeStore:
+    return DiskKnowledgeStore(tmp_path, _connect=faults.connect)
+
+
+def _full() -> None:
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    raise error
+
+
+def _io_error() -> None:
+    raise OSError(errno.EIO, "Input/output error")
+
+
+async def test_fifty_concurrent_appends_take_two_transactions_at_most(
+    store: DiskKnowledgeStore, faults: Faults
+) -> None:
+    async with store:
+        before = faults.commits
+        async with trio.open_nursery() as nursery:
+            for number in range(50):
+                nursery.start_soon(store.append, f"/log/{number % 4}", b"x")
+        assert sum((await store.lengths_under("/log")).values()) == 50
+        assert faults.commits - before <= 2
+
+
+async def test_what_comes_during_a_commit_shares_the_next_one(
+    store: DiskKnowledgeStore, faults: Faults
+) -> None:
+    async with store:
+        release = faults.hold()
+        before = faults.commits
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(store.append, "/log", b"first")
+            await trio.testing.wait_all_tasks_blocked()
+            for _ in range(30):
+                nursery.start_soon(store.append, "/log", b"later")
+            await trio.testing.wait_all_tasks_blocked()
+            release.set()
+        assert faults.commits - before == 2
+        assert await store.length("/log") == 31
+
+
+async def test_reading_does_not_wait_for_a_commit(
+    store: DiskKnowledgeStore, faults: Faults
+) -> None:
+    async with store:
+        await store.append("/log", b"durable")
+        release = faults.hold()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(store.append, "/log", b"under way")
+            await trio.testing.wait_all_tasks_blocked()
+            assert await store.read_range("/log", 0) == [b"durable"]
+            release.set()
+
+
+async def test_batch_under_way_is_carried_through_when_its_caller_is_cancelled(
+    store: DiskKnowledgeStore, faults: Faults
+) -> None:
+    async with store:
+        release = faults.hold()
+        positions: list[int] = []
+
+        async def append(scope: trio.CancelScope) -> None:
+            with scope:
+                # Returns although cancelled: the caller must know that it happened.
+                positions.append(await store.append("/log", b"x"))
+
+        leader, follower, waiter = (trio.CancelScope() for _ in range(3))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(append, leader)
+            nursery.start_soon(append, follower)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(append, waiter)
+            await trio.testing.wait_all_tasks_blocked()
+            for scope in (leader, follower, waiter):
+                scope.cancel()
+            await trio.testing.wait_all_tasks_blocked()
+            assert positions == []
+            release.set()
+        assert sorted(positions) == [0, 1]
+        assert waiter.cancelled_caught
+        assert not leader.cancelled_caught
+        assert not follower.cancelled_caught
+        assert await store.length("/log") == 2
+
+
+async def test_lead_goes_on_when_the_next_leader_is_cancelled_as_it_is_chosen(
+    store: DiskKnowledgeStore, faults: Faults
+) -> None:
+    async with store:
+        release = faults.hold()
+        scope = trio.CancelScope()
+        done: list[str] = []
+
+        async def first() -> None:
+            await store.append("/log", b"first")
+            # The one who waits longest has just been told to lead, and has not run yet.
+            scope.cancel()
+
+        async def second() -> None:
+            with scope:
+                await store.append("/log", b"second")
+
+        async def third() -> None:
+            await store.append("/log", b"third")
+            done.append("third")
+
+        async with trio.open_nursery() as nursery:
+            for task in (first, second, third):
+                nursery.start_soon(task)
+                await trio.testing.wait_all_tasks_blocked()
+            release.set()
+        assert done == ["third"]
+        assert b"third" in await store.read_range("/log", 0)
+
+
+@pytest.mark.parametrize("fault", [_full, _io_error])
+async def test_failed_commit_fails_its_group_and_all_that_wait_and_then_it_goes_on(
+    store: DiskKnowledgeStore, faults: Faults, fault: Callable[[], None]
+) -> None:
+    async with store:
+        await store.append("/log", b"kept")
+        release = threading.Event()
+        failures: list[StoreError] = []
+
+        def wait_and_fail() -> None:
+            assert release.wait(10)
+            fault()
+
+        faults.before_commit = wait_and_fail
+        connections = faults.connections
+
+        async def append(record: bytes) -> None:
+            with pytest.raises(StoreError) as caught:
+                await store.append("/log", record)
+            failures.append(caught.value)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(append, b"in the group")
+            await trio.testing.wait_all_tasks_blocked()
+            for _ in range(5):
+                nursery.start_soon(append, b"waits")
+            await trio.testing.wait_all_tasks_blocked()
+            release.set()
+        assert len(failures) == len({id(failure) for failure in failures}) == 6
+        assert all(failure.retryable for failure in failures)
+        health = store.health()
+        assert not health.ok
+        assert len(health.problems) == 1
+
+        faults.before_commit = lambda: None
+        assert await store.append("/log", b"next") == 1
+        # What failed was rolled back with its connection.
+        assert faults.connections == connections + 1
+        assert await store.read_range("/log", 0) == [b"kept", b"next"]
+        assert store.health().ok
+        assert store.health().problems == health.problems
+
+
+async def test_after_a_failed_commit_the_disk_is_believed_and_not_memory(
+    store: DiskKnowledgeStore, faults: Faults
+) -> None:
+    # The commit happened, and then the answer was lost: the outcome that is called unknown.
+    async with store:
+        faults.after_commit = _io_error
+        with pytest.raises(StoreError):
+            await store.append("/log", b"kept after all")
+        faults.after_commit = lambda: None
+        with pytest.raises(StoreError, match="has 1 records"):
+            await store.commit([Append("/log", b"again", 0)])
+        assert await store.read_range("/log", 0) == [b"kept after all"]
+
+
+async def test_store_that_cannot_reopen_its_database_fails_until_it_can(
+    tmp_path: Path, faults: Faults
+) -> None:
+    refuse = False
+
+    def connect_or_not(path: Path) -> sqlite3.Connection:
+        if refuse:
+            raise sqlite3.OperationalError("unable to open database file")
+        return faults.connect(path)
+
+    async with DiskKnowledgeStore(tmp_path, _connect=connect_or_not) as store:
+        faults.before_commit = _io_error
+        refuse = True
+        for _ in range(2):
+            with pytest.raises(StoreError):
+                await store.write("/d", b"x")
+        refuse = False
+        faults.before_commit = lambda: None
+        await store.write("/d", b"x")
+        assert await store.read("/d") == b"x"
+
+
+async def test_failed_change_is_not_heard_of(store: DiskKnowledgeStore, faults: Faults) -> None:
+    async with store, store.on_change("/") as paths:
+        faults.before_commit = _full
+        with pytest.raises(StoreError, match="make room"):
+            await store.write("/lost", b"x")
+        faults.before_commit = lambda: None
+        await store.write("/kept", b"x")
+        assert await paths.receive() == "/kept"
+
+
+async def test_new_logs_and_deleted_ones_in_one_group_do_not_mix(
+    store: DiskKnowledgeStore, faults: Faults
+) -> None:
+    async with store:
+        await store.append("/a", b"old")
+        release = faults.hold()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(store.append, "/holds/the/line", b"x")
+            await trio.testing.wait_all_tasks_blocked()
+            for commit in (
+                partial(store.append, "/a", b"old too"),
+                partial(store.delete, "/a"),
+                partial(store.append, "/b", b"new"),
+                partial(store.append, "/a", b"new"),
+                partial(store.commit, [Append("/b", b"wrong", 9), Put("/d", b"x")]),
+                partial(store.append, "/b", b"newer"),
+            ):
+                nursery.start_soon(_ignore_refusal, commit)
+                await trio.testing.wait_all_tasks_blocked()
+            release.set()
+        assert await store.read_range("/a", 0) == [b"new"]
+        assert await store.read_range("/b", 0) == [b"new", b"newer"]
+        assert not await store.exists("/d")
+
+
+async def _ignore_refusal(commit: Callable[[], Any]) -> None:
+    try:
+        await commit()
+    except StoreError as exc:
+        assert "is not next" in str(exc)  # noqa: PT017 - only one of the callers gets it

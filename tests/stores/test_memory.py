@@ -1,0 +1,27 @@
+"""`MemoryKnowledgeStore` keeps the contract, and keeps its content when it is entered again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from trio_hub.stores import MemoryKnowledgeStore, Put
+from trio_hub.testing.store_contract import StoreContract
+
+
+class TestMemoryKnowledgeStore(StoreContract):
+    def make_store(self, tmp_path: Path) -> MemoryKnowledgeStore:
+        return MemoryKnowledgeStore()
+
+
+async def test_it_says_that_it_is_not_durable() -> None:
+    async with MemoryKnowledgeStore() as store:
+        assert not store.health().durable
+
+
+async def test_data_that_could_still_change_is_refused() -> None:
+    async with MemoryKnowledgeStore() as store:
+        with pytest.raises(TypeError, match="bytearray"):
+            await store.commit([Put("/d", bytearray(b"x"))])  # type: ignore[arg-type]
+        assert not await store.exists("/d")
