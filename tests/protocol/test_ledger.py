@@ -1,0 +1,683 @@
+"""The promises of one (recipient, channel), one by one."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from trio_hub.protocol.backoff import Backoff
+from trio_hub.protocol.delivery_policy import DeliveryPolicy
+from trio_hub.protocol.delivery_states import (
+    DELIVERY,
+    DeliveryEvent,
+    DeliveryState,
+    next_state,
+)
+from trio_hub.protocol.ledger import Ledger, Run
+
+WAIT = 100.0
+
+
+class HighestDraw(random.Random):
+    """Always draws the upper end of a range, so that waits are known."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
+def policy(max_attempts: int = 5) -> DeliveryPolicy:
+    return DeliveryPolicy(
+        max_attempts=max_attempts, ack_wait_seconds=WAIT, backoff=Backoff(base=1.0, cap=60.0)
+    )
+
+
+def ledger_of(pattern: str, *, max_attempts: int = 5) -> Ledger[str]:
+    """A log in which ``x`` is addressed to the recipient and ``.`` is not, all offered."""
+    ledger: Ledger[str] = Ledger(policy(max_attempts), HighestDraw())
+    for letter in pattern:
+        ledger.extended(letter == "x")
+    offer_rest(ledger, pattern)
+    return ledger
+
+
+def offer_rest(ledger: Ledger[str], pattern: str, stop: int | None = None) -> None:
+    while ledger.offered < (ledger.length if stop is None else stop):
+        position = ledger.offered
+        if pattern[position] == "x":
+            ledger.offer(position, f"e{position}", f"payload {position}")
+        else:
+            ledger.skip(position)
+
+
+def taken(ledger: Ledger[str], now: float = 0.0, room: int = 1000) -> list[tuple[str, int]]:
+    return [(entry.envelope_id, entry.attempt) for entry in ledger.take(now, room)]
+
+
+def ids(ledger: Ledger[str], now: float = 0.0, room: int = 1000) -> list[str]:
+    return [entry.envelope_id for entry in ledger.take(now, room)]
+
+
+# Order and cursor.
+
+
+def test_envelopes_are_sent_in_log_order_with_their_payload() -> None:
+    ledger = ledger_of("xxx")
+    entries = ledger.take(0.0, 10)
+    assert [(e.position, e.envelope_id, e.attempt, e.payload) for e in entries] == [
+        (0, "e0", 1, "payload 0"),
+        (1, "e1", 1, "payload 1"),
+        (2, "e2", 1, "payload 2"),
+    ]
+    assert ids(ledger) == []
+
+
+def test_no_more_is_sent_than_there_is_room_for_and_the_rest_follows() -> None:
+    ledger = ledger_of("xxx")
+    assert ids(ledger, room=2) == ["e0", "e1"]
+    assert ids(ledger, room=0) == []
+    assert ids(ledger, room=2) == ["e2"]
+
+
+def test_the_cursor_moves_only_over_a_settled_run() -> None:
+    ledger = ledger_of("xxxx")
+    ids(ledger)
+    assert ledger.ack("e2", 0.0)
+    assert ledger.cursor == 0
+    assert ledger.ack("e0", 0.0)
+    assert ledger.cursor == 1
+    assert ledger.ack("e1", 0.0)
+    assert ledger.cursor == 3
+    assert ledger.ack("e3", 0.0)
+    assert ledger.cursor == 4
+
+
+def test_an_early_ack_of_a_later_envelope_does_not_hide_an_earlier_one_after_a_reconnect() -> None:
+    ledger = ledger_of("xxx")
+    ids(ledger)
+    ledger.ack("e2", 0.0)
+    ledger.detach()
+    offer_rest(ledger, "xxx")
+    assert taken(ledger) == [("e0", 2), ("e1", 2)]
+
+
+def test_what_is_not_addressed_is_settled_at_once() -> None:
+    ledger = ledger_of("..x.")
+    assert ledger.cursor == 2
+    assert ids(ledger) == ["e2"]
+    ledger.ack("e2", 0.0)
+    assert ledger.cursor == ledger.length == 4
+
+
+def test_a_caught_up_ledger_passes_over_what_is_not_addressed_without_reading_it() -> None:
+    ledger: Ledger[str] = Ledger(policy(), HighestDraw(), length=3, cursor=3)
+    ledger.extended(addressed=False)
+    assert (ledger.cursor, ledger.offered, ledger.length) == (4, 4, 4)
+
+
+def test_a_ledger_with_something_unsettled_does_not_pass_it_when_the_log_grows() -> None:
+    ledger = ledger_of("x")
+    ledger.extended(addressed=False)
+    assert (ledger.cursor, ledger.offered) == (0, 2)
+
+
+def test_records_are_offered_in_log_order_only() -> None:
+    ledger: Ledger[str] = Ledger(policy(), HighestDraw(), length=3)
+    with pytest.raises(AssertionError, match="offered position 1, expected 0 of 3"):
+        ledger.offer(1, "e1", "payload")
+    with pytest.raises(AssertionError, match="skipped position 1, expected 0 of 3"):
+        ledger.skip(1)
+
+
+def test_nothing_is_offered_past_the_end_of_the_log() -> None:
+    ledger = ledger_of("x")
+    with pytest.raises(AssertionError, match="offered position 1, expected 1 of 1"):
+        ledger.offer(1, "e1", "payload")
+    with pytest.raises(AssertionError, match="skipped position 1, expected 1 of 1"):
+        ledger.skip(1)
+
+
+def test_one_envelope_id_cannot_stand_in_a_window_twice() -> None:
+    ledger: Ledger[str] = Ledger(policy(), HighestDraw(), length=2)
+    ledger.offer(0, "same", "payload")
+    with pytest.raises(AssertionError, match="envelope same is in the window"):
+        ledger.offer(1, "same", "payload")
+
+
+def test_one_envelope_id_cannot_come_back_at_another_position() -> None:
+    ledger = ledger_of("xx")
+    ids(ledger)
+    ledger.detach()
+    with pytest.raises(AssertionError, match="envelope e1 stands in the log twice"):
+        ledger.offer(0, "e1", "payload")
+
+
+# Nack, backoff, dead letters.
+
+
+def test_a_nack_replays_at_once_from_that_envelope_on_in_order() -> None:
+    ledger = ledger_of("xxxx")
+    ids(ledger)
+    failed = ledger.nack("e1", 0.0)
+    assert failed is not None
+    assert failed.state is DeliveryState.UNSENT
+    assert taken(ledger) == [("e1", 2), ("e2", 2), ("e3", 2)]
+
+
+def test_nacked_envelope_is_redelivered_even_after_a_later_ack() -> None:
+    ledger = ledger_of("xxx")
+    ids(ledger)
+    ledger.ack("e2", 0.0)
+    ledger.nack("e0", 0.0)
+    assert ids(ledger) == ["e0", "e1"]
+
+
+def test_from_the_second_failure_of_the_same_envelope_on_it_waits_and_twice_as_long() -> None:
+    ledger = ledger_of("xx", max_attempts=0)
+    ids(ledger)
+    now = 0.0
+    ledger.nack("e0", now)
+    assert ids(ledger, now) == ["e0", "e1"]
+    for wait in (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0):
+        failed = ledger.nack("e0", now)
+        assert failed is not None
+        assert failed.state is DeliveryState.WAITING
+        assert ledger.wake_at() == now + wait
+        assert ids(ledger, now + wait - 0.001) == []
+        now += wait
+        assert ids(ledger, now) == ["e0", "e1"]
+
+
+def test_first_failures_of_different_envelopes_are_retried_at_once() -> None:
+    ledger = ledger_of("xx")
+    ids(ledger)
+    ledger.nack("e0", 0.0)
+    ids(ledger)
+    ledger.nack("e1", 0.0)
+    assert ids(ledger) == ["e1"]
+
+
+def test_nothing_newer_is_sent_while_an_older_one_waits_for_its_backoff() -> None:
+    ledger = ledger_of("xx")
+    for _ in range(2):
+        ids(ledger)
+        ledger.nack("e0", 0.0)
+    ledger.extended(addressed=True)
+    ledger.offer(2, "e2", "payload 2")
+    assert ids(ledger) == []
+    assert ids(ledger, 1.0) == ["e0", "e1", "e2"]
+
+
+def test_an_older_one_in_flight_is_not_held_back_by_a_newer_one_that_waits() -> None:
+    ledger = ledger_of("xxx")
+    for _ in range(2):
+        ids(ledger)
+        ledger.nack("e1", 0.0)
+    assert [entry.state for entry in ledger.window] == [
+        DeliveryState.IN_FLIGHT,
+        DeliveryState.WAITING,
+        DeliveryState.UNSENT,
+    ]
+    assert ledger.wake_at() == 1.0
+    assert ledger.ack("e0", 0.0)
+    assert ids(ledger, 1.0) == ["e1", "e2"]
+
+
+def test_a_wait_is_not_cut_short_by_the_failure_of_an_older_envelope() -> None:
+    ledger = ledger_of("xxx")
+    for _ in range(2):
+        ids(ledger)
+        ledger.nack("e1", 0.0)
+    ledger.nack("e0", 0.0)
+    assert ids(ledger, 0.5) == ["e0"]
+    assert ids(ledger, 1.0) == ["e1", "e2"]
+
+
+def test_the_nearer_of_deadline_and_backoff_wakes() -> None:
+    ledger = ledger_of("xx")
+    for _ in range(2):
+        ids(ledger, 0.0)
+        ledger.nack("e1", 99.5)
+    assert ledger.wake_at() == WAIT
+    assert ledger.progress("e0", 99.5)
+    assert ledger.wake_at() == 100.5
+
+
+@pytest.mark.parametrize("max_attempts", [1, 2, 5])
+def test_an_envelope_is_dead_exactly_at_its_last_allowed_failure(max_attempts: int) -> None:
+    ledger = ledger_of("xx", max_attempts=max_attempts)
+    for failure in range(1, max_attempts + 1):
+        assert ids(ledger, failure * WAIT)[0] == "e0"
+        entry = ledger.nack("e0", failure * WAIT)
+        assert entry is not None
+        assert (entry.state is DeliveryState.DEAD) == (failure == max_attempts)
+        assert entry.failures == entry.attempt == failure
+    assert ledger.cursor == 1
+    assert ledger.owed == 1
+    assert ids(ledger) == ["e1"]
+
+
+def test_with_no_limit_of_attempts_nothing_ever_dies() -> None:
+    ledger = ledger_of("x", max_attempts=0)
+    for failure in range(200):
+        assert ids(ledger, failure * WAIT) == ["e0"]
+        entry = ledger.nack("e0", failure * WAIT)
+        assert entry is not None
+        assert entry.state is not DeliveryState.DEAD
+
+
+def test_an_envelope_behind_a_dead_one_keeps_its_order_and_its_counts() -> None:
+    ledger = ledger_of("xxx", max_attempts=1)
+    ids(ledger)
+    ledger.nack("e1", 0.0)
+    assert ledger.cursor == 0
+    assert taken(ledger) == [("e2", 2)]
+    ledger.ack("e0", 0.0)
+    assert ledger.cursor == 2
+
+
+def test_one_delivery_fails_at_most_once() -> None:
+    ledger = ledger_of("x")
+    ids(ledger)
+    assert ledger.nack("e0", 0.0) is not None
+    assert ledger.nack("e0", 0.0) is None
+    assert taken(ledger) == [("e0", 2)]
+
+
+def test_an_ack_of_an_earlier_delivery_settles_what_is_about_to_be_sent_again() -> None:
+    ledger = ledger_of("xx")
+    ids(ledger)
+    ledger.nack("e0", 0.0)
+    assert ledger.ack("e1", 0.0)
+    assert ids(ledger) == ["e0"]
+
+
+def test_an_ack_settles_what_waits_for_its_backoff_and_frees_what_is_behind() -> None:
+    ledger = ledger_of("xx")
+    for _ in range(2):
+        ids(ledger)
+        ledger.nack("e0", 0.0)
+    assert ledger.ack("e0", 0.0)
+    assert ids(ledger) == ["e1"]
+
+
+@pytest.mark.parametrize("receipt", ["ack", "nack", "progress"])
+def test_a_receipt_for_an_unknown_envelope_changes_nothing(receipt: str) -> None:
+    for pattern in ("", "xx"):
+        ledger = ledger_of(pattern)
+        ids(ledger)
+        assert not getattr(ledger, receipt)("e9", 0.0)
+        assert ledger.owed == len(pattern)
+        assert ledger.cursor == 0
+
+
+@pytest.mark.parametrize("receipt", ["ack", "nack", "progress"])
+def test_a_stale_receipt_for_what_is_settled_settles_nothing_else(receipt: str) -> None:
+    ledger = ledger_of("xx")
+    ids(ledger)
+    ledger.ack("e0", 0.0)
+    assert not getattr(ledger, receipt)("e0", 0.0)
+    assert ledger.owed == 1
+
+
+# Silence.
+
+
+def test_a_silent_envelope_is_redelivered_with_what_is_behind_it() -> None:
+    ledger = ledger_of("xx")
+    ids(ledger, 5.0)
+    assert ledger.wake_at() == 5.0 + WAIT
+    assert ledger.expire(5.0 + WAIT - 0.001) is None
+    entry = ledger.expire(5.0 + WAIT)
+    assert entry is not None
+    assert (entry.envelope_id, entry.failures) == ("e0", 1)
+    assert taken(ledger, 5.0 + WAIT) == [("e0", 2), ("e1", 2)]
+
+
+def test_silence_counts_towards_a_dead_letter() -> None:
+    ledger = ledger_of("x", max_attempts=2)
+    ids(ledger, 0.0)
+    ledger.nack("e0", 0.0)
+    ids(ledger, 0.0)
+    entry = ledger.expire(WAIT)
+    assert entry is not None
+    assert entry.state is DeliveryState.DEAD
+    assert ledger.owed == 0
+
+
+def test_what_stood_in_a_queue_behind_a_silent_envelope_has_not_failed() -> None:
+    ledger = ledger_of("xx", max_attempts=1)
+    ids(ledger)
+    ledger.expire(WAIT)
+    assert [entry.failures for entry in ledger.window] == [0]
+
+
+def test_the_clock_of_an_envelope_starts_when_the_one_before_it_is_settled() -> None:
+    ledger = ledger_of("xx")
+    ids(ledger, 0.0)
+    ledger.ack("e0", 90.0)
+    assert ledger.expire(WAIT) is None
+    assert ledger.wake_at() == 90.0 + WAIT
+
+
+def test_receipts_of_newer_envelopes_do_not_keep_a_silent_one_alive() -> None:
+    ledger = ledger_of("xxx")
+    ids(ledger, 0.0)
+    ledger.ack("e2", 90.0)
+    ledger.progress("e1", 90.0)
+    assert ledger.expire(WAIT) is not None
+
+
+def test_progress_keeps_a_slow_handler_from_being_called_silent() -> None:
+    ledger = ledger_of("x")
+    ids(ledger, 0.0)
+    assert ledger.progress("e0", 90.0)
+    assert ledger.expire(WAIT) is None
+    assert ledger.wake_at() == 90.0 + WAIT
+
+
+def test_progress_of_what_is_not_in_flight_is_ignored() -> None:
+    ledger = ledger_of("x")
+    assert not ledger.progress("e0", 0.0)
+
+
+def test_nothing_is_silent_that_was_not_sent() -> None:
+    ledger = ledger_of("x")
+    assert ledger.expire(1e9) is None
+    assert ledger_of("").expire(1e9) is None
+
+
+def test_a_caught_up_ledger_never_wakes() -> None:
+    ledger = ledger_of("x")
+    assert ledger.wake_at() is None  # to be sent at once, so there is nothing to wait for
+    ids(ledger)
+    ledger.ack("e0", 0.0)
+    assert ledger.wake_at() is None
+
+
+# Connections that come and go.
+
+
+def test_a_cut_connection_is_nobodys_fault() -> None:
+    ledger = ledger_of("x", max_attempts=1)
+    for attempt in range(1, 20):
+        assert taken(ledger) == [("e0", attempt)]
+        ledger.detach()
+        assert ledger.offered == ledger.cursor == 0
+        offer_rest(ledger, "x")
+    assert ledger.window[0].failures == 0
+
+
+def test_failures_before_a_reconnect_still_count_after_it() -> None:
+    ledger = ledger_of("x", max_attempts=2)
+    ids(ledger)
+    ledger.nack("e0", 0.0)
+    ids(ledger)
+    ledger.detach()
+    offer_rest(ledger, "x")
+    ids(ledger)
+    entry = ledger.nack("e0", 0.0)
+    assert entry is not None
+    assert entry.state is DeliveryState.DEAD
+    assert entry.attempt == 3
+
+
+def test_a_reconnect_does_not_cut_a_backoff_short() -> None:
+    ledger = ledger_of("x")
+    for _ in range(2):
+        ids(ledger)
+        ledger.nack("e0", 0.0)
+    ledger.detach()
+    assert ledger.wake_at() is None
+    offer_rest(ledger, "x")
+    assert ids(ledger, 0.5) == []
+    assert taken(ledger, 1.0) == [("e0", 3)]
+
+
+def test_what_was_never_sent_leaves_nothing_behind_when_the_connection_goes() -> None:
+    ledger = ledger_of("x")
+    ledger.detach()
+    assert not ledger.ack("e0", 0.0)
+    assert ledger.owed == 1
+
+
+def test_a_receipt_that_arrives_after_a_reconnect_settles_what_was_sent_before_it() -> None:
+    ledger = ledger_of("xxxx")
+    ids(ledger)
+    ledger.detach()
+    assert ledger.ack("e2", 0.0)
+    assert ledger.ack("e0", 0.0)
+    assert ledger.snapshot() == (1, ((2, 3),))
+    assert ledger.owed == 2
+    assert not ledger.ack("e0", 0.0)
+    offer_rest(ledger, "xxxx")
+    assert taken(ledger) == [("e1", 2), ("e3", 2)]
+
+
+def test_a_read_stops_before_what_is_settled_already() -> None:
+    ledger = ledger_of("xxxx")
+    ids(ledger)
+    ledger.ack("e1", 0.0)
+    ledger.ack("e2", 0.0)
+    ledger.detach()
+    assert (ledger.offered, ledger.readable_to) == (0, 1)
+    ledger.offer(0, "e0", "payload")
+    assert (ledger.offered, ledger.readable_to) == (3, 4)
+
+
+def test_nothing_is_kept_of_a_ledger_that_is_caught_up() -> None:
+    ledger = ledger_of("xx.")
+    ids(ledger)
+    ledger.ack("e1", 0.0)
+    ledger.detach()
+    offer_rest(ledger, "xx.")
+    ids(ledger)
+    ledger.ack("e0", 0.0)
+    for name in ("_window", "_pending", "_known", "_runs"):
+        assert getattr(ledger, name) is None, name
+
+
+# Snapshots and counts.
+
+
+def test_a_snapshot_holds_what_is_settled_between_and_ahead_of_the_unsettled() -> None:
+    ledger = ledger_of("xxxxxxx")
+    ids(ledger)
+    for envelope_id in ("e1", "e2", "e4", "e6"):
+        ledger.ack(envelope_id, 0.0)
+    assert ledger.snapshot() == (0, ((1, 3), (4, 5), (6, 7)))
+    ledger.detach()
+    assert ledger.snapshot() == (0, ((1, 3), (4, 5), (6, 7)))
+
+
+def test_a_ledger_taken_up_from_its_snapshot_delivers_exactly_what_was_unsettled() -> None:
+    ledger = ledger_of("xxxxxxx")
+    ids(ledger)
+    for envelope_id in ("e0", "e2", "e4", "e5"):
+        ledger.ack(envelope_id, 0.0)
+    cursor, settled = ledger.snapshot()
+    again: Ledger[str] = Ledger(policy(), HighestDraw(), length=7, cursor=cursor, settled=settled)
+    assert again.owed == 3
+    offer_rest(again, "xxxxxxx")
+    assert taken(again) == [("e1", 1), ("e3", 1), ("e6", 1)]
+
+
+@pytest.mark.parametrize(
+    ("length", "cursor", "settled"),
+    [
+        (3, 4, ()),
+        (3, -1, ()),
+        (3, 0, ((2, 4),)),
+        (3, 0, ((-1, 1),)),
+    ],
+)
+def test_a_snapshot_of_another_log_is_refused(
+    length: int, cursor: int, settled: tuple[Run, ...]
+) -> None:
+    with pytest.raises(ValueError, match=f"does not fit a log of {length} records"):
+        Ledger(policy(), HighestDraw(), length=length, cursor=cursor, settled=settled)
+
+
+@pytest.mark.parametrize(
+    ("cursor", "settled", "expected"),
+    [
+        (2, ((2, 4),), (4, ())),
+        (2, ((0, 3), (5, 6)), (3, ((5, 6),))),
+        (2, ((5, 6), (4, 5), (3, 3)), (2, ((4, 6),))),
+        (2, ((4, 8), (5, 6)), (2, ((4, 8),))),
+        (0, ((1, 8),), (0, ((1, 8),))),
+        (0, ((0, 8),), (8, ())),
+    ],
+)
+def test_untidy_runs_are_put_in_order(
+    cursor: int, settled: tuple[Run, ...], expected: tuple[int, tuple[Run, ...]]
+) -> None:
+    ledger: Ledger[str] = Ledger(policy(), HighestDraw(), length=8, cursor=cursor, settled=settled)
+    assert ledger.snapshot() == expected
+    assert ledger.owed == 8 - expected[0] - sum(stop - start for start, stop in expected[1])
+
+
+def test_where_nobody_counted_the_owed_are_corrected_by_reading() -> None:
+    ledger: Ledger[str] = Ledger(policy(), HighestDraw(), length=4)
+    assert ledger.owed == 4
+    offer_rest(ledger, "x..x")
+    assert ledger.owed == 2
+
+
+@pytest.mark.parametrize(("owed", "expected"), [(0, 0), (2, 2), (9, 4), (-1, 0)])
+def test_a_count_that_is_given_is_believed_as_far_as_it_can_be_true(
+    owed: int, expected: int
+) -> None:
+    ledger: Ledger[str] = Ledger(policy(), HighestDraw(), length=4, owed=owed)
+    assert ledger.owed == expected
+    offer_rest(ledger, "xxxx")
+    assert ledger.owed == 4
+
+
+# Settling from outside.
+
+
+@pytest.mark.parametrize("through", range(6))
+def test_resuming_settles_everything_up_to_that_position(through: int) -> None:
+    pattern = "xx.xxx"
+    ledger = ledger_of(pattern)
+    ids(ledger)
+    ledger.ack("e3", 0.0)
+    ledger.detach()
+    offer_rest(ledger, pattern, stop=2)
+    ids(ledger)
+    assert ledger.settle_through(through, 0.0, owed=sum(p > through for p in (0, 1, 4, 5)))
+    assert ledger.owed == sum(p > through for p in (0, 1, 4, 5))
+    offer_rest(ledger, pattern)
+    ids(ledger)
+    assert [e.position for e in ledger.window] == [p for p in (0, 1, 4, 5) if p > through]
+
+
+def test_resuming_to_what_is_settled_changes_nothing() -> None:
+    ledger = ledger_of("xx")
+    ids(ledger)
+    ledger.ack("e0", 0.0)
+    assert not ledger.settle_through(0, 0.0)
+    assert ledger.owed == 1
+
+
+def test_resuming_without_a_count_never_forgets_what_is_owed() -> None:
+    ledger: Ledger[str] = Ledger(policy(), HighestDraw(), length=4, owed=3)
+    assert ledger.settle_through(1, 0.0)
+    assert ledger.owed == 2
+    offer_rest(ledger, "xx.x")
+    assert ledger.owed == 1
+
+
+def test_resuming_restarts_the_clock_of_what_is_the_oldest_now() -> None:
+    ledger = ledger_of("xxx")
+    ids(ledger, 0.0)
+    ledger.settle_through(1, 50.0)
+    assert ledger.wake_at() == 50.0 + WAIT
+
+
+def test_resuming_past_the_end_of_the_log_is_a_mistake() -> None:
+    with pytest.raises(AssertionError, match="position 2 of 2"):
+        ledger_of("xx").settle_through(2, 0.0)
+
+
+def test_one_position_is_settled_wherever_it_stands() -> None:
+    pattern = "xxxxxx"
+    ledger = ledger_of(pattern)
+    ids(ledger)
+    ledger.detach()
+    ledger.offer(0, "e0", "payload")
+    ledger.offer(1, "e1", "payload")
+    for position in (5, 3, 4, 2, 0):  # ahead, ahead, between, the next one, in the window
+        assert ledger.settle(position, 0.0)
+        assert not ledger.settle(position, 0.0)
+    assert ledger.owed == 1
+    assert (ledger.cursor, ledger.offered) == (1, 6)
+    assert taken(ledger) == [("e1", 2)]
+    assert not ledger.ack("e5", 0.0)
+
+
+def test_settling_what_is_not_addressed_does_not_count() -> None:
+    ledger: Ledger[str] = Ledger(policy(), HighestDraw(), length=3, owed=1)
+    assert ledger.settle(0, 0.0, addressed=False)
+    assert ledger.owed == 1
+    assert ledger.settle(1, 0.0)
+    assert ledger.owed == 0
+
+
+def test_settling_a_position_that_the_log_has_not_is_a_mistake() -> None:
+    for position in (-1, 2):
+        with pytest.raises(AssertionError, match=f"position {position} of 2"):
+            ledger_of("xx").settle(position, 0.0)
+
+
+def test_the_oldest_to_drop_is_one_that_the_recipient_has_not_got() -> None:
+    ledger = ledger_of("xxx")
+    assert ledger.oldest() == (0, "e0")
+    ids(ledger, room=1)
+    assert ledger.oldest() == (1, "e1")
+    ids(ledger)
+    assert ledger.oldest() == (0, "e0")  # it has got them all
+    ledger.extended(addressed=True)
+    assert ledger.oldest() == (3, None)  # not in memory
+    ledger.settle_through(3, 0.0)
+    assert ledger.oldest() is None
+
+
+# The table.
+
+
+@pytest.mark.parametrize("event", DeliveryEvent)
+@pytest.mark.parametrize("state", DeliveryState)
+def test_every_event_is_legal_in_a_state_or_named_as_illegal(
+    state: DeliveryState, event: DeliveryEvent
+) -> None:
+    if event in DELIVERY[state]:
+        assert next_state(state, event) is DELIVERY[state][event]
+    else:
+        with pytest.raises(AssertionError, match=f"that is {state} cannot {event}"):
+            next_state(state, event)
+
+
+def test_every_state_has_a_row_and_the_final_ones_lead_nowhere() -> None:
+    assert set(DELIVERY) == set(DeliveryState)
+    assert [state for state, row in DELIVERY.items() if not row] == [
+        DeliveryState.SETTLED,
+        DeliveryState.DEAD,
+    ]
+
+
+def test_every_state_is_reached_from_the_first() -> None:
+    reached = {DeliveryState.UNSENT}
+    for _ in DeliveryState:
+        reached |= {after for state in reached for after in DELIVERY[state].values()}
+    assert reached == set(DeliveryState)
+
+
+def test_only_a_failure_makes_a_dead_letter_and_only_from_in_flight() -> None:
+    assert [
+        (state, event)
+        for state, row in DELIVERY.items()
+        for event, after in row.items()
+        if after is DeliveryState.DEAD
+    ] == [(DeliveryState.IN_FLIGHT, DeliveryEvent.EXHAUST)]

@@ -1,0 +1,600 @@
+"""
+The inbox: everything that one recipient is owed, over all its channels.
+
+It lets the ledgers share one window (`max_in_flight` envelopes in memory, the credit of the
+recipient) and says what to do next: what to send, which pages of which log to read, which
+letters are dead. A channel is either *live*, and what is posted goes straight into the window,
+or *behind*, and is read back from its log until its replay ends. Nothing is posted past a replay,
+so a recipient sees a log in order, without a gap and without an overlap.
+
+How the window is shared:
+
+- A channel may hold so many times what is free, and the last slots are for those that hold
+  nothing, so one that hangs leaves room for the others (`DeliveryPolicy.allowance`).
+- A channel that is behind and holds nothing is *hungry*. The hungry are served in turn, before
+  any live channel may take a slot.
+- A channel that is behind and still holds something is read further once the window has some
+  room, so that one receipt at a time does not become one read at a time.
+
+Nothing here looks at all channels but `attach`, `detach` and an overflow: a poll with nothing
+due is one comparison, and a channel with nothing due is one small ledger.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import Generic, Never, TypeVar
+
+import attrs
+
+from .delivery_policy import DeliveryPolicy
+from .delivery_states import DeliveryState
+from .ledger import Entry, Ledger, Run
+
+__all__ = ["CursorSnapshot", "DeadLetter", "Delivery", "Inbox", "PageWanted", "Victim", "Work"]
+
+PayloadT = TypeVar("PayloadT")
+PayloadT_co = TypeVar("PayloadT_co", covariant=True)
+
+_NEVER = float("inf")
+
+
+@attrs.frozen
+class Delivery(Generic[PayloadT_co]):
+    """Send this now. `attempt` counts from 1 and is shown to the handler."""
+
+    channel_id: str
+    position: int
+    envelope_id: str
+    attempt: int
+    payload: PayloadT_co = attrs.field(repr=False)
+
+
+@attrs.frozen
+class PageWanted:
+    """Read these positions of a channel's log; answer with `Inbox.loaded` or `read_failed`."""
+
+    channel_id: str
+    start: int
+    stop: int
+
+
+@attrs.frozen
+class DeadLetter:
+    """
+    An envelope that failed `max_attempts` times and is out of the way.
+
+    Keep it on disk, then say `Inbox.buried`; until then no cursor that passes it is given out.
+    `attempts` is how often it was sent, deliveries that a lost connection cut short included.
+    """
+
+    channel_id: str
+    position: int
+    envelope_id: str
+    attempts: int
+    reason: str
+
+
+@attrs.frozen
+class CursorSnapshot:
+    """What to write down for one channel, and to give to `Inbox.restore` one day."""
+
+    channel_id: str
+    cursor: int
+    settled: tuple[Run, ...]
+
+
+@attrs.frozen
+class Victim:
+    """
+    Who goes when a full inbox drops its oldest.
+
+    `envelope_id` is None where the record is not in memory: it must be read, and may turn out
+    not to be addressed to the recipient.
+    """
+
+    channel_id: str
+    position: int
+    envelope_id: str | None
+
+
+@attrs.frozen
+class Work(Generic[PayloadT_co]):
+    """What `Inbox.poll` found to do. False where there is nothing."""
+
+    sends: Sequence[Delivery[PayloadT_co]] = ()
+    reads: Sequence[PageWanted] = ()
+    dead: Sequence[DeadLetter] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.sends or self.reads or self.dead)
+
+
+_NOTHING: Work[Never] = Work()
+
+
+@attrs.define(eq=False, init=False)
+class Inbox(Generic[PayloadT]):
+    """
+    One recipient.
+
+    Call `poll` after whatever may have changed something, and at `wake_at`. `now` is in seconds
+    of a clock that does not step.
+
+    Attributes:
+        attached: Whether a connection is bound; nothing is sent or read otherwise.
+        held: Envelopes in memory; with what is being read, never more than `max_in_flight`.
+        owed: Envelopes addressed to the recipient and not settled, sent or not, all channels.
+    """
+
+    policy: DeliveryPolicy
+    attached: bool
+    held: int
+    owed: int
+    _rng: random.Random
+    _ledgers: dict[str, Ledger[PayloadT]]
+    # With something to send, in the order in which it came up.
+    _ready: dict[str, Ledger[PayloadT]]
+    # Behind, not being read, holding nothing (first) or something (second).
+    _hungry: OrderedDict[str, Ledger[PayloadT]]
+    _behind: OrderedDict[str, Ledger[PayloadT]]
+    _reads: dict[str, PageWanted]
+    # Slots kept free for the answers to `_reads`.
+    _reserved: int
+    # After a failed read: when to ask again, and how often it failed in a row.
+    _paused: dict[str, float]
+    _read_failures: dict[str, int]
+    # The earliest time to look at a channel again; heap items that say otherwise are stale.
+    _alarms: dict[str, float]
+    _heap: list[tuple[float, str]]
+    _dirty: dict[str, None]
+    _dead: list[DeadLetter]
+    _unburied: dict[str, set[int]]
+
+    def __init__(self, policy: DeliveryPolicy, rng: random.Random) -> None:
+        """
+        Args:
+            policy: What applies to this recipient.
+            rng: Source of jitter.
+        """
+        self.policy = policy
+        self.attached = False
+        self.held = self.owed = self._reserved = 0
+        self._rng = rng
+        self._ledgers = {}
+        self._ready = {}
+        self._hungry = OrderedDict()
+        self._behind = OrderedDict()
+        self._reads = {}
+        self._paused = {}
+        self._read_failures = {}
+        self._alarms = {}
+        self._heap = []
+        self._dirty = {}
+        self._dead = []
+        self._unburied = {}
+
+    # Channels come and go.
+
+    def restore(
+        self,
+        channel_id: str,
+        *,
+        length: int,
+        cursor: int = 0,
+        settled: Iterable[Run] = (),
+        owed: int | None = None,
+    ) -> None:
+        """
+        Take up a channel: a new one (`length=0`), or one of a `CursorSnapshot`.
+
+        Args:
+            channel_id: Not known to this inbox yet.
+            length: Records in its log.
+            cursor: From the snapshot.
+            settled: From the snapshot.
+            owed: Addressed and unsettled envelopes, if counted; see `Ledger`.
+
+        Raises:
+            ValueError: Cursor and runs are those of another log.
+        """
+        assert channel_id not in self._ledgers, f"channel {channel_id} is there already"
+        ledger: Ledger[PayloadT] = Ledger(
+            self.policy, self._rng, length=length, cursor=cursor, settled=settled, owed=owed
+        )
+        self._ledgers[channel_id] = ledger
+        self.owed += ledger.owed
+        if self.attached and ledger.offered < ledger.length:
+            self._want(channel_id, ledger)
+
+    def forget(self, channel_id: str) -> None:
+        """Drop a channel and all that is owed in it; nothing happens where it is unknown."""
+        ledger = self._ledgers.pop(channel_id, None)
+        if ledger is None:
+            return
+        self.owed -= ledger.owed
+        self.held -= ledger.held
+        page = self._reads.pop(channel_id, None)
+        if page is not None:
+            self._reserved -= page.stop - page.start
+        for container in (
+            self._ready,
+            self._hungry,
+            self._behind,
+            self._paused,
+            self._read_failures,
+            self._alarms,
+            self._dirty,
+            self._unburied,
+        ):
+            container.pop(channel_id, None)
+
+    def extended(
+        self, channel_id: str, position: int, envelope_id: str, payload: PayloadT, addressed: bool
+    ) -> None:
+        """
+        Say that a channel's log grew by one durable record.
+
+        The payload is kept only where the channel is live and the window has room; otherwise it
+        will be read back from the log.
+
+        Raises:
+            KeyError: The channel was never given to `restore`.
+        """
+        ledger = self._ledgers[channel_id]
+        assert position == ledger.length, (
+            f"channel {channel_id} grew at {position}, expected {ledger.length}"
+        )
+        live = ledger.offered == position
+        ledger.extended(addressed)
+        if not addressed:
+            if ledger.cursor > position:
+                self._dirty[channel_id] = None
+            return
+        self.owed += 1
+        if not self.attached:
+            return
+        free = self.policy.max_in_flight - self.held - self._reserved
+        if live and not self._hungry and self.policy.allowance(ledger.held, free):
+            ledger.offer(position, envelope_id, payload)
+            self.held += 1
+            self._ready[channel_id] = ledger
+        else:
+            self._want(channel_id, ledger)
+
+    # Bindings.
+
+    def attach(self) -> None:
+        """
+        A connection is bound. Everything unsettled is delivered again, from the cursors.
+
+        One that was bound before loses it, as after `detach`.
+        """
+        if self.attached:
+            self.detach()
+        self.attached = True
+        for channel_id, ledger in self._ledgers.items():
+            if ledger.offered < ledger.length:
+                self._hungry[channel_id] = ledger
+
+    def detach(self) -> None:
+        """The connection is gone. Only cursors and counts stay in memory."""
+        self.attached = False
+        for ledger in self._ledgers.values():
+            ledger.detach()
+        self.held = self._reserved = 0
+        self._ready.clear()
+        self._hungry.clear()
+        self._behind.clear()
+        self._reads.clear()
+        self._paused.clear()
+        self._read_failures.clear()
+        self._alarms.clear()
+        self._heap.clear()
+
+    def resume(
+        self, channel_id: str, position: int, now: float, *, owed: int | None = None
+    ) -> bool:
+        """
+        The recipient says that it has processed all of a channel up to and including `position`.
+
+        Args:
+            channel_id: Any channel; an unknown one is ignored.
+            position: Of a record that the log has.
+            now: The time.
+            owed: Addressed and unsettled envelopes after it, if counted; see `Ledger`.
+
+        Returns False where that was settled already.
+        """
+        ledger = self._ledgers.get(channel_id)
+        if ledger is None:
+            return False
+        held, before = ledger.held, ledger.owed
+        settled = ledger.settle_through(position, now, owed=owed)
+        if settled:
+            self._account(channel_id, ledger, held, before)
+        return settled
+
+    # What to do.
+
+    def poll(self, now: float) -> Work[PayloadT]:
+        """Return what to do now. Everything in it is on its way from here on."""
+        if self._heap and self._heap[0][0] <= now:
+            self._ring(now)
+        sends: list[Delivery[PayloadT]] = []
+        if self._ready:
+            ready, self._ready = self._ready, {}
+            for channel_id, ledger in ready.items():
+                for entry in ledger.take(now, self.policy.max_in_flight):
+                    sends.append(
+                        Delivery(
+                            channel_id,
+                            entry.position,
+                            entry.envelope_id,
+                            entry.attempt,
+                            entry.payload,
+                        )
+                    )
+                self._set_alarm(channel_id, ledger)
+        reads = self._pages() if self._hungry or self._behind else ()
+        if not (sends or reads or self._dead):
+            return _NOTHING
+        dead, self._dead = self._dead, []
+        return Work(sends, reads, dead)
+
+    def wake_at(self) -> float | None:
+        """
+        Return when to `poll` if nothing happens before, or None: at no time.
+
+        It may be too early by a receipt or two; such a poll finds nothing to do.
+        """
+        heap = self._heap
+        while heap:
+            due, channel_id = heap[0]
+            if self._alarms.get(channel_id) == due:
+                if channel_id in self._paused or self._ledgers[channel_id].wake_at() is not None:
+                    return due
+                del self._alarms[channel_id]
+            heapq.heappop(heap)
+        return None
+
+    def loaded(
+        self,
+        channel_id: str,
+        start: int,
+        records: Sequence[tuple[str, PayloadT | None]],
+    ) -> bool:
+        """
+        Answer a read.
+
+        Args:
+            channel_id: As it was asked for.
+            start: As it was asked for.
+            records: Envelope id and payload of each position from `start` on; the payload is
+                None where the record is not addressed to the recipient, or cannot be read. At
+                least one and at most as many as were asked for; the rest is asked for again.
+
+        Returns False where nobody waits for it any more (the binding changed): it is dropped.
+        """
+        page = self._reads.get(channel_id)
+        if page is None or page.start != start:
+            return False
+        assert 0 < len(records) <= page.stop - page.start, (
+            f"{len(records)} records of channel {channel_id} for {page.start} to {page.stop}"
+        )
+        self._read_done(page)
+        self._read_failures.pop(channel_id, None)
+        ledger = self._ledgers[channel_id]
+        held, owed = ledger.held, ledger.owed
+        for position, (envelope_id, payload) in enumerate(records, start):
+            # What was settled while it was being read is passed over.
+            if position == ledger.offered:
+                if payload is None:
+                    ledger.skip(position)
+                else:
+                    ledger.offer(position, envelope_id, payload)
+        self._account(channel_id, ledger, held, owed)
+        if ledger.offered < ledger.length:
+            self._want(channel_id, ledger)
+        return True
+
+    def read_failed(self, channel_id: str, start: int, now: float) -> bool:
+        """Say that a read failed; it is asked for again after a backoff. Returns as `loaded`."""
+        page = self._reads.get(channel_id)
+        if page is None or page.start != start:
+            return False
+        self._read_done(page)
+        failures = self._read_failures.get(channel_id, 0)
+        self._read_failures[channel_id] = failures + 1
+        self._paused[channel_id] = now + self.policy.backoff.delay(failures, self._rng)
+        self._set_alarm(channel_id, self._ledgers[channel_id])
+        return True
+
+    # Receipts.
+
+    def ack(self, channel_id: str, envelope_id: str, now: float) -> bool:
+        """Settle one envelope, in any order. Returns False, and does nothing, if it is unknown."""
+        ledger = self._ledgers.get(channel_id)
+        if ledger is None:
+            return False
+        held, owed = ledger.held, ledger.owed
+        if not ledger.ack(envelope_id, now):
+            return False
+        self._account(channel_id, ledger, held, owed)
+        return True
+
+    def nack(self, channel_id: str, envelope_id: str, now: float, reason: str = "") -> bool:
+        """
+        Count a failure: the envelope and all after it in its channel are sent again, in order.
+
+        Returns False, and does nothing, where it is not in flight.
+        """
+        ledger = self._ledgers.get(channel_id)
+        if ledger is None:
+            return False
+        held, owed = ledger.held, ledger.owed
+        entry = ledger.nack(envelope_id, now)
+        if entry is None:
+            return False
+        self._failed(channel_id, entry, reason)
+        self._account(channel_id, ledger, held, owed)
+        return True
+
+    def progress(self, channel_id: str, envelope_id: str, now: float) -> bool:
+        """The handler is alive: `ack_wait` starts anew. Returns False where it is not in flight."""
+        ledger = self._ledgers.get(channel_id)
+        return ledger is not None and ledger.progress(envelope_id, now)
+
+    # Dead letters, overflow, cursors.
+
+    def buried(self, channel_id: str, position: int) -> bool:
+        """Say that a dead letter is kept on disk, so that a cursor may pass it there too."""
+        positions = self._unburied.get(channel_id)
+        if positions is None or position not in positions:
+            return False
+        positions.discard(position)
+        if not positions:
+            del self._unburied[channel_id]
+        return True
+
+    def oldest(self, channel_id: str) -> Victim | None:
+        """
+        Return what to drop so that `channel_id` may be owed one more, or None: nothing is owed.
+
+        The oldest of the same channel that is not with the recipient yet; only where that channel
+        owes nothing, one of the channel that owes the most (this looks at all channels). Settle
+        it with `settle`; where its id is unknown read it first, and ask again if it was not
+        addressed.
+        """
+        ledger = self._ledgers[channel_id]
+        found = ledger.oldest()
+        if found is None and self.owed:
+            channel_id, ledger = max(self._ledgers.items(), key=lambda item: item[1].owed)
+            found = ledger.oldest()
+        return Victim(channel_id, *found) if found is not None else None
+
+    def settle(self, channel_id: str, position: int, now: float, *, addressed: bool = True) -> bool:
+        """Settle one record without a receipt: dropped, unreadable, or not `addressed` at all."""
+        ledger = self._ledgers[channel_id]
+        held, owed = ledger.held, ledger.owed
+        settled = ledger.settle(position, now, addressed=addressed)
+        if settled:
+            self._account(channel_id, ledger, held, owed)
+        return settled
+
+    def owed_in(self, channel_id: str) -> int:
+        """Return how many envelopes one channel owes; 0 for an unknown one."""
+        ledger = self._ledgers.get(channel_id)
+        return ledger.owed if ledger is not None else 0
+
+    def snapshot(self, channel_id: str) -> CursorSnapshot:
+        """Return where one channel stands. Raises `KeyError` for an unknown one."""
+        return CursorSnapshot(channel_id, *self._ledgers[channel_id].snapshot())
+
+    def dirty(self) -> list[CursorSnapshot]:
+        """
+        Return the cursors that changed since the last call, for writing behind.
+
+        A cursor that is lost only redelivers. A channel with dead letters that are not `buried`
+        is kept back: its cursor passes them.
+        """
+        if not self._dirty:
+            return []
+        clean = [channel_id for channel_id in self._dirty if channel_id not in self._unburied]
+        for channel_id in clean:
+            del self._dirty[channel_id]
+        return [self.snapshot(channel_id) for channel_id in clean]
+
+    # Inside.
+
+    def _account(self, channel_id: str, ledger: Ledger[PayloadT], held: int, owed: int) -> None:
+        """Carry over what changed in a ledger that held and owed this much before."""
+        self.held += ledger.held - held
+        self.owed += ledger.owed - owed
+        self._dirty[channel_id] = None
+        if ledger.has_pending:
+            self._ready[channel_id] = ledger
+        if self._behind or self._hungry:
+            if ledger.offered == ledger.length:
+                self._behind.pop(channel_id, None)
+                self._hungry.pop(channel_id, None)
+            elif not ledger.held and self._behind.pop(channel_id, None) is not None:
+                self._hungry[channel_id] = ledger
+
+    def _failed(self, channel_id: str, entry: Entry[PayloadT], reason: str) -> None:
+        if entry.state is DeliveryState.DEAD:
+            self._dead.append(
+                DeadLetter(channel_id, entry.position, entry.envelope_id, entry.attempt, reason)
+            )
+            self._unburied.setdefault(channel_id, set()).add(entry.position)
+
+    def _want(self, channel_id: str, ledger: Ledger[PayloadT]) -> None:
+        """Have the next page of a channel that is behind read, when it is its turn."""
+        if channel_id not in self._reads and channel_id not in self._paused:
+            queue = self._behind if ledger.held else self._hungry
+            queue[channel_id] = ledger
+
+    def _pages(self) -> list[PageWanted]:
+        """Ask for pages as far as the window has room, in turn."""
+        policy, pages = self.policy, []
+        for queue, room in ((self._hungry, 1), (self._behind, policy.low_water)):
+            # A channel goes to the back unserved only if it holds several times what is free, so
+            # this stops after a few, however many there are.
+            for _ in range(len(queue)):
+                free = policy.max_in_flight - self.held - self._reserved
+                if free < room:
+                    break
+                channel_id, ledger = queue.popitem(last=False)
+                size = min(policy.page_records, policy.allowance(ledger.held, free))
+                if not size:
+                    queue[channel_id] = ledger
+                    continue
+                start = ledger.offered
+                page = PageWanted(channel_id, start, min(start + size, ledger.readable_to))
+                self._reads[channel_id] = page
+                self._reserved += page.stop - page.start
+                pages.append(page)
+        return pages
+
+    def _read_done(self, page: PageWanted) -> None:
+        del self._reads[page.channel_id]
+        self._reserved -= page.stop - page.start
+
+    def _set_alarm(self, channel_id: str, ledger: Ledger[PayloadT]) -> None:
+        due = ledger.wake_at()
+        if self._paused:
+            due = min(_NEVER if due is None else due, self._paused.get(channel_id, _NEVER))
+        if due is None or due >= self._alarms.get(channel_id, _NEVER):
+            return
+        self._alarms[channel_id] = due
+        heapq.heappush(self._heap, (due, channel_id))
+        if len(self._heap) > 2 * len(self._alarms) + 64:
+            self._heap[:] = [(at, key) for key, at in self._alarms.items()]
+            heapq.heapify(self._heap)
+
+    def _ring(self, now: float) -> None:
+        """Look at the channels whose time has come."""
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            due, channel_id = heapq.heappop(heap)
+            if self._alarms.get(channel_id) != due:
+                continue
+            del self._alarms[channel_id]
+            ledger = self._ledgers[channel_id]
+            if self._paused.get(channel_id, _NEVER) <= now:
+                del self._paused[channel_id]
+                if ledger.offered < ledger.length:
+                    self._want(channel_id, ledger)
+            held, owed = ledger.held, ledger.owed
+            entry = ledger.expire(now)
+            if entry is not None:
+                self._failed(channel_id, entry, f"silent for {self.policy.ack_wait_seconds:g} s")
+                self._account(channel_id, ledger, held, owed)
+            if ledger.has_pending:
+                # `poll` sends what it may, then sets the alarm.
+                self._ready[channel_id] = ledger
+            else:
+                self._set_alarm(channel_id, ledger)
