@@ -33,7 +33,7 @@ class Stage:
         self, nursery: trio.Nursery, stack: AsyncExitStack, tmp_path: Path, errors: TextIO
     ) -> None:
         self.url = ""
-        self.hub_side: Side = "ours"
+        self._hub: trio.Process | None = None
         self._nursery = nursery
         self._stack = stack
         self._tmp_path = tmp_path
@@ -45,11 +45,10 @@ class Stage:
         return self._errors.read()
 
     async def hub(self, side: Side, keys: dict[str, str] | None = None) -> None:
-        """Start a hub process and wait until it listens."""
-        self.hub_side = side
+        """Start a hub process (again, on the same data) and wait until it listens."""
         command = [sys.executable]
         if side == "ag2":
-            command += [str(_AG2_HUB)]
+            command += [str(_AG2_HUB), "--data", str(self._tmp_path / "hub")]
             command += [] if keys is None else ["--keys", json.dumps(keys)]
         else:
             command += ["-m", "trio_hub", "--port", "0", "--data", str(self._tmp_path / "hub")]
@@ -63,6 +62,7 @@ class Stage:
             command, stdout=subprocess.PIPE, stderr=self._errors, cwd=_ROOT
         )
         self._stack.push_async_callback(_end, process)
+        self._hub = process
         assert process.stdout is not None
         line = b""
         with trio.fail_after(_LISTEN_SECONDS):
@@ -71,6 +71,12 @@ class Stage:
                 assert chunk, f"the hub ended: {self.said_on_stderr()}"
                 line += chunk
         self.url = line.decode().split()[-1]
+
+    async def kill_hub(self) -> None:
+        """End the hub with SIGKILL."""
+        assert self._hub is not None
+        self._hub.kill()
+        await self._hub.wait()
 
     async def party(
         self,

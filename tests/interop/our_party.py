@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import trio
 
 from trio_hub import (
     AgentClient,
     AuthBlock,
+    Channel,
     FunctionAgent,
     HubClient,
     InboxBlock,
@@ -19,9 +21,10 @@ from trio_hub import (
     Rule,
     Turn,
     WsLink,
+    records,
 )
 
-from .parties import Behaviour, Party, Refused
+from .parties import TEXT, Behaviour, Envelope, Party, Refused
 
 __all__ = ["OurParty"]
 
@@ -42,7 +45,8 @@ class OurParty(Party):
         self._ended = trio.Event()
         self._hub: HubClient
         self._client: AgentClient
-        self._heard: list[str] = []
+        self._prompts: list[str] = []
+        self._channels: dict[str, Channel] = {}
         self._asked = trio.Event()
 
     async def call(self, do: str, **parameters: Any) -> Any:
@@ -69,7 +73,7 @@ class OurParty(Party):
 
     def _agent(self, name: str, behaviour: Behaviour, script: list[Any]) -> FunctionAgent:
         async def answer(turn: Turn) -> str:
-            self._heard.append(turn.text)
+            self._prompts.append(turn.text)
             self._asked.set()
             if behaviour == "stuck":
                 await trio.sleep_forever()
@@ -132,4 +136,89 @@ class OurParty(Party):
         channel = await self._client.open(
             type=type, target=target, intent="interop", labels={"from": "ours"}
         )
+        self._channels[channel.channel_id] = channel
         return as_wire(channel.metadata)
+
+    async def _send(self, channel_id: str, text: str) -> str:
+        if channel_id in self._channels:
+            return await self._channels[channel_id].send(text)
+        return await self._post(channel_id, TEXT, {"text": text})
+
+    async def _post(self, channel_id: str, event_type: str, event_data: dict[str, Any]) -> str:
+        return await self._client.send_envelope(
+            records.Envelope(
+                channel_id=channel_id,
+                sender_id=self._client.agent_id,
+                event_type=event_type,
+                event_data=event_data,
+            )
+        )
+
+    async def _wait_for(
+        self, channel_id: str, event_type: str, sender_id: str | None, timeout: float
+    ) -> Envelope:
+        def wanted(envelope: records.Envelope) -> bool:
+            return envelope.event_type == event_type and sender_id in (None, envelope.sender_id)
+
+        return as_wire(
+            await self._client.wait_for_channel_event(
+                channel_id=channel_id, predicate=wanted, timeout=timeout
+            )
+        )
+
+    async def _read_wal(
+        self, channel_id: str, since: int = 0, until: int | None = None
+    ) -> list[Envelope]:
+        log = await self._hub.read_wal(channel_id, since=since, until=until)
+        return [as_wire(envelope) for envelope in log]
+
+    async def _info(self, channel_id: str) -> dict[str, Any]:
+        return as_wire(await self._hub.get_channel(channel_id))
+
+    async def _close_channel(self, channel_id: str, reason: str) -> dict[str, Any]:
+        return as_wire(await self._hub.close_channel(channel_id, reason=reason))
+
+    async def _can_send(self, channel_id: str) -> bool:
+        return await self._hub.can_send(channel_id, self._client.agent_id)
+
+    async def _pending_turns(self) -> list[dict[str, Any]]:
+        turns = await self._hub.pending_turns_for(self._client.agent_id)
+        return [as_wire(turn) for turn in turns]
+
+    async def _resume_pending_turns(self) -> int:
+        return await self._client.resume_pending_turns()
+
+    async def _look_up(self, name: str) -> dict[str, Any]:
+        passport = await self._hub.get_agent(name)
+        assert passport.agent_id is not None
+        return {
+            "passport": as_wire(passport),
+            "resume": as_wire(await self._hub.get_resume(passport.agent_id)),
+            "rule": as_wire(await self._hub.get_rule(passport.agent_id)),
+            "skill": await self._hub.get_skill(passport.agent_id),
+        }
+
+    async def _list_agents(self, **filters: Any) -> list[str]:
+        return [passport.name for passport in await self._hub.list_agents(**filters)]
+
+    async def _update_myself(self, summary: str, skill_md: str) -> dict[str, Any]:
+        await self._client.set_resume(Resume(claimed_capabilities=("changed",), summary=summary))
+        await self._client.set_skill(skill_md)
+        return await self._look_up(self._client.passport.name)
+
+    async def _unregister(self) -> None:
+        await self._client.unregister()
+
+    async def _heard(self) -> list[str]:
+        return self._prompts
+
+    async def _until_heard(self, words: str) -> None:
+        while not any(words in prompt for prompt in self._prompts):
+            self._asked = trio.Event()
+            await self._asked.wait()
+
+
+def as_wire(record: object) -> dict[str, Any]:
+    """Write a record in the wire's words."""
+    written: dict[str, Any] = msgspec.to_builtins(record)
+    return written

@@ -101,3 +101,26 @@ async def test_our_hub_keeps_the_answer_of_a_closed_consult_for_its_asker(
 
     back = await stage.party(asker, "alice", behaviour="listens", attach=True)
     assert (await back.wait_for(channel))["event_data"]["text"] == "the answer"
+
+
+@pairs
+async def test_a_conversation_goes_on_after_the_hub_was_killed(
+    stage: Stage, hub: Side, asker: Side, answerer: Side
+) -> None:
+    await stage.hub(hub)
+    bob = await stage.party(answerer, "bob", behaviour="stuck")
+    alice = await stage.party(asker, "alice", behaviour="listens")
+    channel = await alice.open("conversation", bob)
+    question = await alice.send(channel, "before")
+    await bob.until_heard("before")
+    await stage.kill_hub()
+    await alice.kill()
+    await bob.kill()
+
+    await stage.hub(hub)
+    back = await stage.party(asker, "alice", behaviour="listens", attach=True)
+    answering = await stage.party(answerer, "bob", "after", attach=True)
+    assert (back.agent_id, answering.agent_id) == (alice.agent_id, bob.agent_id)
+    reply = await back.wait_for(channel, sender=answering)
+    assert reply["causation_id"] == question
+    assert [text for _, text in await back.texts(channel)] == ["before", "after"]

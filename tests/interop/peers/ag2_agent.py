@@ -153,6 +153,14 @@ class Driver:
         self._behave(behaviour)
         return self.client.agent_id
 
+    async def second(self, name: str, script: list[Any]) -> str:
+        """Register another agent on the same connection."""
+        first = self.client, self.model
+        try:
+            return await self.register(name, "answers", script)
+        finally:
+            self.client, self.model = first
+
     async def open(self, type: str, target: list[str]) -> dict[str, Any]:
         channel = await self.me.open(
             type=type, target=target, intent="interop", labels={"from": "ag2"}
