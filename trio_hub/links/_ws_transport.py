@@ -1,0 +1,161 @@
+"""
+What we own of a WebSocket: the byte stream below trio-websocket, and the task above it.
+
+trio-websocket does not notice while a handshake is pending that the peer has hung up, does not
+close the byte stream when the peer closed first, and lets what hostile bytes make it raise fly
+out of its reader task. So the byte stream is ours and says when it ends, and the reader task runs
+inside a task of ours that turns whatever it raises into "the connection is lost".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+import trio
+import trio_websocket
+
+from ..errors import AuthError, ConnectionLost, NetworkError
+
+__all__ = ["Wire", "describe_close", "first_leaf", "run_websocket"]
+
+T = TypeVar("T")
+
+# RFC 6455, 7.4.1: never sent; stands for "no close frame came".
+_ABNORMAL_CLOSURE = 1006
+
+_log = structlog.get_logger("trio_hub.links")
+
+
+class Wire(trio.abc.Stream):
+    """
+    A byte stream that says when something arrived, and when it ended.
+
+    Args:
+        raw: A TCP or TLS stream.
+    """
+
+    def __init__(self, raw: trio.abc.Stream) -> None:
+        self.raw = raw
+        #: How often bytes have arrived.
+        self.arrivals = 0
+        #: Called once no more bytes can come.
+        self.on_end: Callable[[], None] | None = None
+        self._arrived = trio.Event()
+
+    async def wait_arrival(self) -> None:
+        """Return when bytes arrive."""
+        await self._arrived.wait()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """See `trio.abc.SendStream.send_all`."""
+        try:
+            await self.raw.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._end()
+            raise
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """See `trio.abc.SendStream.wait_send_all_might_not_block`."""
+        await self.raw.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """See `trio.abc.ReceiveStream.receive_some`."""
+        try:
+            data = await self.raw.receive_some(max_bytes)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._end()
+            raise
+        if data:
+            self.arrivals += 1
+            self._arrived.set()
+            self._arrived = trio.Event()
+        else:
+            self._end()
+        return data
+
+    async def aclose(self) -> None:
+        """See `trio.abc.AsyncResource.aclose`; a stream that is broken already is closed."""
+        self._end()
+        try:
+            await self.raw.aclose()
+        except trio.BrokenResourceError:
+            return  # The TLS goodbye found nobody. The socket is closed all the same.
+
+    def _end(self) -> None:
+        if self.on_end is not None:
+            self.on_end()
+
+
+async def run_websocket(
+    wire: Wire,
+    wrap: Callable[[trio.Nursery], Awaitable[T]],
+    *,
+    task_status: trio.TaskStatus[T],
+) -> None:
+    """
+    Own trio-websocket's reader task from the handshake to the end of the connection.
+
+    Started with `nursery.start`; gives what `wrap` returned. Raises only before that.
+
+    Args:
+        wire: The byte stream below.
+        wrap: Starts the reader in the given nursery and returns when the handshake has got so far.
+
+    Raises:
+        ConnectionLost: The peer hung up, or did not speak WebSocket.
+        AuthError: The peer refused with the HTTP status for that.
+
+    Cancellation: ends the reader; the stream is for the owner to close.
+    """
+    started = False
+    failure: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            with trio.CancelScope() as handshake:
+                wire.on_end = handshake.cancel
+                result = await wrap(nursery)
+            wire.on_end = None
+            if handshake.cancelled_caught:
+                nursery.cancel_scope.cancel()
+                raise ConnectionLost("the peer hung up during the WebSocket handshake")
+            started = True
+            task_status.started(result)
+    except* Exception as group:
+        failure = first_leaf(group)
+    if failure is None:
+        return
+    if not started:
+        raise _handshake_failure(failure) from failure
+    # The reader closed the message channel on its way out, so the owner hears of it.
+    _log.info("the WebSocket reader failed; connection dropped", error=repr(failure))
+    await trio.aclose_forcefully(wire)
+
+
+def describe_close(error: trio_websocket.ConnectionClosed) -> str:
+    """Say how the peer left."""
+    close = error.reason
+    if close is None or close.code == _ABNORMAL_CLOSURE:
+        return "the connection broke: it ended without a closing handshake"
+    text = f"closed by the peer: {close.code} {close.name.lower().replace('_', ' ')}"
+    return f"{text}: {close.reason}" if close.reason else text
+
+
+def first_leaf(group: BaseException) -> BaseException:
+    """Return the first exception in a group (of groups) that is none itself."""
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    return group
+
+
+def _handshake_failure(error: BaseException) -> NetworkError:
+    if isinstance(error, NetworkError):
+        return error
+    if isinstance(error, trio_websocket.ConnectionRejected):
+        body = (error.body or b"").decode(errors="replace")[:200].strip()
+        text = f"the peer refused the connection: HTTP {error.status_code} {body}".rstrip()
+        return AuthError(text) if error.status_code in {401, 403} else ConnectionLost(text)
+    return ConnectionLost(
+        f"the peer does not speak WebSocket (or speaks TLS to a ws:// URL): {error}"
+    )

@@ -1,0 +1,81 @@
+"""
+The limits of a connection, all in one place: how large, how long, how much may wait.
+
+Each has a default and the reason for it; the relations between them are asserted when the object
+is made, so that a hub whose limits contradict each other does not start.
+"""
+
+from __future__ import annotations
+
+import attrs
+from attrs.validators import gt
+
+__all__ = ["LinkLimits"]
+
+_KIB = 1024
+_MIB = 1024 * 1024
+
+
+@attrs.frozen(kw_only=True)
+class LinkLimits:
+    """
+    What one connection may cost.
+
+    Attributes:
+        message_bytes_max: The largest message that a hub takes from a client. Somewhat more than
+            any conversation needs; files belong elsewhere. A message over it is answered with an
+            error and the connection lives.
+        overhead_bytes_max: How much larger than the largest message the hub's own messages may
+            be, so that an envelope that was accepted always fits into its notify frame. The
+            fields of a frame and the ids that the hub stamps are below 1 KiB.
+        plain_message_bytes_max: The largest message to a peer of the plain dialect. AG2 peers
+            drop the connection above 1 MiB (the default of their WebSocket library).
+        batch_bytes_max: Frames are joined into messages of about this size in the batched
+            dialect. The gain of joining is all had long before it.
+        ping_interval_seconds: How often to look whether the peer is alive.
+        ping_timeout_seconds: How long a living peer may take to show it. With the interval it
+            bounds how long a half-open connection is believed in.
+        send_timeout_seconds: How long the peer may take nothing of what is sent to it.
+        send_bytes_per_second_min: The slowest line that is put up with: each send gets its
+            bytes over this rate on top of `send_timeout_seconds`, or else a large envelope over
+            a slow line would be cut off and redelivered for ever.
+        open_timeout_seconds: From the TCP connection to the end of the WebSocket handshake.
+        close_timeout_seconds: For an orderly close: writing out what waits, and the handshake.
+        outbox_high_bytes: Above it the outbox has no room: deliveries stay in the log.
+        outbox_low_bytes: Below it there is room again.
+        outbox_hard_bytes: Past it the peer is cut off as too slow. Answers may go beyond the
+            high mark up to here; NATS draws the same line at 64 MiB.
+    """
+
+    message_bytes_max: int = attrs.field(default=8 * _MIB, validator=gt(0))
+    overhead_bytes_max: int = attrs.field(default=64 * _KIB, validator=gt(0))
+    plain_message_bytes_max: int = attrs.field(default=1 * _MIB, validator=gt(0))
+    batch_bytes_max: int = attrs.field(default=256 * _KIB, validator=gt(0))
+    ping_interval_seconds: float = attrs.field(default=20.0, validator=gt(0))
+    ping_timeout_seconds: float = attrs.field(default=20.0, validator=gt(0))
+    send_timeout_seconds: float = attrs.field(default=30.0, validator=gt(0))
+    send_bytes_per_second_min: float = attrs.field(default=32.0 * _KIB, validator=gt(0))
+    open_timeout_seconds: float = attrs.field(default=10.0, validator=gt(0))
+    close_timeout_seconds: float = attrs.field(default=5.0, validator=gt(0))
+    outbox_low_bytes: int = attrs.field(default=1 * _MIB, validator=gt(0))
+    outbox_high_bytes: int = attrs.field(default=4 * _MIB, validator=gt(0))
+    outbox_hard_bytes: int = attrs.field(default=64 * _MIB, validator=gt(0))
+
+    def __attrs_post_init__(self) -> None:
+        if not self.outbox_low_bytes <= self.outbox_high_bytes < self.outbox_hard_bytes:
+            raise ValueError("outbox marks must be ordered: low <= high < hard")
+        if self.outbox_hard_bytes < self.outbox_high_bytes + self.hub_message_bytes_max:
+            raise ValueError(
+                "outbox_hard_bytes must leave room for one largest message above the high mark: "
+                f"at least {self.outbox_high_bytes + self.hub_message_bytes_max}"
+            )
+        if self.plain_message_bytes_max > self.hub_message_bytes_max:
+            raise ValueError(
+                "plain_message_bytes_max cannot be above what any peer may be sent: "
+                f"at most {self.hub_message_bytes_max}"
+            )
+
+    @property
+    def hub_message_bytes_max(self) -> int:
+        """The largest message of a hub, and so what a client must be ready to take."""
+        return self.message_bytes_max + self.overhead_bytes_max

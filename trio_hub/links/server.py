@@ -1,0 +1,286 @@
+"""
+Serving a hub over WebSocket.
+
+One nursery holds every connection, and in it each connection has one of its own. What a peer
+does wrong, from a port scan to half a TLS handshake, ends in that inner nursery.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import structlog
+import trio
+import trio_websocket
+
+from ..errors import ConnectionLost, NetworkError
+from ..wire.frames import BATCHED_SUBPROTOCOL, Dialect
+from ._nursery import open_plain_nursery
+from ._ws_transport import Wire, first_leaf, run_websocket
+from .base import EndpointServer
+from .endpoint import Side
+from .limits import LinkLimits
+from .ws import RECEIVE_BUFFER_BYTES, WsLinkEndpoint, WsStream, library_bytes_max
+
+__all__ = ["WsServer", "serve_ws"]
+
+_log = structlog.get_logger("trio_hub.links")
+
+_WILDCARD_HOSTS = {None, "", "0.0.0.0", "::"}  # noqa: S104 - recognised, not bound
+
+
+@asynccontextmanager
+async def serve_ws(
+    hub: EndpointServer,
+    host: str | None,
+    port: int,
+    *,
+    ssl_context: ssl.SSLContext | None = None,
+    limits: LinkLimits | None = None,
+    allow_unauthenticated: bool = False,
+    max_connections: int = 10_000,
+) -> AsyncIterator[WsServer]:
+    """
+    Serve `hub` to WebSocket clients for as long as the block lasts.
+
+    Leaving the block stops accepting, tells every client that this server goes away (close code
+    1001), waits for them no longer than `close_timeout_seconds`, and cancels what is left.
+
+    Args:
+        hub: Who talks with the clients.
+        host: The address to bind. Several (``"localhost"``, None for all) share no port when
+            `port` is 0.
+        port: 0 takes a free one; read it back from the server.
+        ssl_context: For ``wss://``.
+        limits: What each connection may cost.
+        allow_unauthenticated: Serve a hub that accepts the scheme "none" beyond loopback, where
+            anybody who reaches the port can be anybody.
+        max_connections: Connections above it are closed at once. Each costs about 80 kB.
+
+    Raises:
+        ValueError: The hub accepts "none" and `host` is not loopback.
+        OSError: The port cannot be bound.
+
+    Cancellation: connections end without the goodbye.
+    """
+    if "none" in hub.auth_schemes and not _is_loopback(host):
+        if not allow_unauthenticated:
+            raise ValueError(
+                f"this hub accepts the auth scheme 'none', so anybody who reaches {host!r} could "
+                "act as any agent: give it an AuthRegistry without NoAuth, bind a loopback "
+                "address, or pass allow_unauthenticated=True"
+            )
+        _log.warning("serving without authentication beyond loopback", host=host)
+    listeners = await trio.open_tcp_listeners(port, host=host)
+    server = WsServer(
+        hub,
+        listeners,
+        host=host,
+        ssl_context=ssl_context,
+        limits=limits if limits is not None else LinkLimits(),
+        max_connections=max_connections,
+    )
+    async with open_plain_nursery() as connections:
+        await connections.start(server.accept, connections)
+        try:
+            yield server
+        finally:
+            try:
+                await server.close_all()
+            finally:
+                connections.cancel_scope.cancel()
+
+
+class WsServer:
+    """A running server, as `serve_ws` gives it."""
+
+    def __init__(
+        self,
+        hub: EndpointServer,
+        listeners: list[trio.SocketListener],
+        *,
+        host: str | None,
+        ssl_context: ssl.SSLContext | None,
+        limits: LinkLimits,
+        max_connections: int,
+    ) -> None:
+        self._hub = hub
+        self._listeners = listeners
+        self._host = host
+        self._ssl_context = ssl_context
+        self._limits = limits
+        self._max_connections = max_connections
+        self._endpoints: set[WsLinkEndpoint] = set()
+        self._opening: set[trio.CancelScope] = set()
+        self._accepting = trio.CancelScope()
+        self._closing = False
+        self._connection_count = 0
+        self._refused_count = 0
+        self._all_gone = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<WsServer {self.url}, {self._connection_count} connections>"
+
+    @property
+    def sockets(self) -> list[trio.socket.SocketType]:
+        """The listening sockets; ``sockets[0].getsockname()[1]`` is the port."""
+        return [listener.socket for listener in self._listeners]
+
+    @property
+    def port(self) -> int:
+        """The port of the first listening socket."""
+        port: int = self.sockets[0].getsockname()[1]
+        return port
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine reaches the hub."""
+        host = self._host
+        if host in _WILDCARD_HOSTS or host is None:
+            v6 = self.sockets[0].family == trio.socket.AF_INET6
+            host = "::1" if v6 else "127.0.0.1"
+        scheme = "ws" if self._ssl_context is None else "wss"
+        return (
+            f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
+        )
+
+    @property
+    def connection_count(self) -> int:
+        """Connections that are open or opening."""
+        return self._connection_count
+
+    @property
+    def refused_count(self) -> int:
+        """Connections that were refused because there were too many."""
+        return self._refused_count
+
+    async def accept(
+        self, connections: trio.Nursery, *, task_status: trio.TaskStatus[object]
+    ) -> None:
+        """Take connections into the nursery until `close_all`. For `serve_ws`."""
+        with self._accepting:
+            await trio.serve_listeners(
+                self._own_connection,
+                self._listeners,
+                handler_nursery=connections,
+                task_status=task_status,
+            )
+
+    async def close_all(self) -> None:
+        """
+        Stop accepting, and close every connection with code 1001, in a bounded time.
+
+        Cancellation: whatever is left open is for the owner's nursery to cancel.
+        """
+        self._closing = True
+        self._accepting.cancel()
+        for scope in self._opening:
+            scope.cancel()
+        for endpoint in self._endpoints:
+            endpoint.close_soon(1001, "going away")
+        with trio.move_on_after(self._limits.close_timeout_seconds):
+            while self._connection_count:
+                await self._all_gone.wait()
+
+    async def _own_connection(self, tcp: trio.SocketStream) -> None:
+        if self._connection_count >= self._max_connections or self._closing:
+            self._refused_count += 1
+            _log.warning("connection refused: too many", limit=self._max_connections)
+            await trio.aclose_forcefully(tcp)
+            return
+        peer = _peer_of(tcp)
+        self._connection_count += 1
+        try:
+            async with trio.open_nursery() as nursery:
+                endpoint = await self._open(tcp, peer, nursery)
+                if endpoint is not None:
+                    await self._serve(endpoint)
+                nursery.cancel_scope.cancel()
+        except* NetworkError as group:
+            _log.debug("connection ended", peer=peer, reason=str(first_leaf(group)))
+        except* Exception:
+            _log.exception("a connection failed; it alone is closed", peer=peer)
+        finally:
+            self._connection_count -= 1
+            if not self._connection_count:
+                self._all_gone.set()
+                self._all_gone = trio.Event()
+            await trio.aclose_forcefully(tcp)
+
+    async def _open(
+        self, tcp: trio.SocketStream, peer: str, nursery: trio.Nursery
+    ) -> WsLinkEndpoint | None:
+        with trio.move_on_after(self._limits.open_timeout_seconds) as scope:
+            self._opening.add(scope)
+            try:
+                wire = Wire(await self._secure(tcp))
+                request = await nursery.start(
+                    partial(
+                        run_websocket,
+                        wire,
+                        partial(
+                            trio_websocket.wrap_server_stream,
+                            stream=wire,
+                            max_message_size=library_bytes_max(self._limits.message_bytes_max),
+                            receive_buffer_size=RECEIVE_BUFFER_BYTES,
+                        ),
+                    )
+                )
+                batched = BATCHED_SUBPROTOCOL in request.proposed_subprotocols
+                try:
+                    websocket = await request.accept(
+                        subprotocol=BATCHED_SUBPROTOCOL if batched else None
+                    )
+                except trio_websocket.ConnectionClosed:
+                    raise ConnectionLost("the peer hung up during the handshake") from None
+            finally:
+                self._opening.discard(scope)
+            dialect = Dialect.BATCHED if batched else Dialect.PLAIN
+            stream = WsStream(websocket, wire, nursery, dialect=dialect, peer=peer)
+            return WsLinkEndpoint(stream, side=Side.HUB, limits=self._limits)
+        _log.debug("handshake not finished in time", peer=peer)
+        return None
+
+    async def _secure(self, tcp: trio.SocketStream) -> trio.abc.Stream:
+        if self._ssl_context is None:
+            return tcp
+        tls = trio.SSLStream(tcp, self._ssl_context, server_side=True, https_compatible=True)
+        try:
+            await tls.do_handshake()
+        except trio.BrokenResourceError as error:
+            raise ConnectionLost(f"no TLS: {error.__cause__ or error}") from error
+        return tls
+
+    async def _serve(self, endpoint: WsLinkEndpoint) -> None:
+        self._endpoints.add(endpoint)
+        if self._closing:
+            endpoint.close_soon(1001, "going away")
+        try:
+            await self._hub.serve(endpoint)
+        except Exception:
+            endpoint.close_soon(1011, "internal error")
+            raise
+        finally:
+            self._endpoints.discard(endpoint)
+            await endpoint.aclose()
+
+
+def _is_loopback(host: str | None) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return host is not None and ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _peer_of(tcp: trio.SocketStream) -> str:
+    try:
+        address, port, *_ = tcp.socket.getpeername()
+    except OSError:  # It has left already.
+        return "unknown"
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
