@@ -146,18 +146,13 @@ class Reader:
         except sqlite3.DatabaseError as exc:
             if not is_damage(exc):
                 raise
-            position = self._first_unreadable(connection, path, start, stop)
-            raise _damaged_record(path, position) from exc
+            return self._records_one_by_one(connection, path, start, stop)
         records: list[bytes] = []
         for expected, (position, record, checksum) in enumerate(rows, start):
             # A record that is missing in the middle is as bad as one that changed.
-            if (
-                position != expected
-                or type(record) is not bytes
-                or record_checksum(record, position) != checksum
-            ):
+            if position != expected:
                 raise _damaged_record(path, expected)
-            records.append(record)
+            records.append(_sound_record(path, position, record, checksum))
         return records
 
     def length(self, connection: sqlite3.Connection, path: str) -> int:
@@ -221,24 +216,25 @@ class Reader:
         )
         yield from reversed(after)
 
-    def _first_unreadable(
+    def _records_one_by_one(
         self, connection: sqlite3.Connection, path: str, start: int, stop: int
-    ) -> int:
-        # At most a page of the log was asked for; where "the end" was, its length says how far.
-        position = start
-        while position < stop:
+    ) -> list[bytes]:
+        # Slow, and only for logs with damage in or near what was asked for: a walk also touches
+        # the page behind its last record, so a bad page there must not spoil the good ones here.
+        records: list[bytes] = []
+        for position in range(start, stop):
             try:
                 row = connection.execute(_RECORD, (path, position)).fetchone()
+                if row is None and position >= self.length(connection, path):
+                    break
             except sqlite3.DatabaseError as exc:
                 if is_damage(exc):
-                    return position
+                    raise _damaged_record(path, position) from exc
                 raise
-            if row is None or type(row[0]) is not bytes:
-                return position
-            if record_checksum(row[0], position) != row[1]:
-                return position
-            position += 1
-        return start
+            if row is None:
+                raise _damaged_record(path, position)
+            records.append(_sound_record(path, position, *row))
+        return records
 
 
 def _bounds(prefix: str) -> tuple[str, str]:
@@ -262,6 +258,12 @@ def _sound_document(path: str, data: object, checksum: object) -> bytes:
     if not isinstance(data, bytes) or document_checksum(data, path) != checksum:
         raise _damaged_document(path)
     return data
+
+
+def _sound_record(path: str, position: int, record: object, checksum: object) -> bytes:
+    if not isinstance(record, bytes) or record_checksum(record, position) != checksum:
+        raise _damaged_record(path, position)
+    return record
 
 
 def _damaged_document(path: str) -> DamagedRecord:

@@ -44,7 +44,8 @@ _T = TypeVar("_T")
 DATABASE_NAME = "store.sqlite3"
 
 # Says that the directory has held a store, so that a database that went missing is noticed.
-_MARKER_NAME = "epoch"
+_MARKER_NAME = "created"
+_MARKER_TEXT = f"A trio_hub store was made here; its content is in {DATABASE_NAME}.\n"
 
 
 @attrs.frozen
@@ -278,6 +279,9 @@ class DiskKnowledgeStore(StoreShell):
         except OSError as exc:
             raise StoreError(f"{self._directory} cannot hold a store: {exc}") from exc
         try:
+            # Before SQLite is asked, because it would make the file.
+            if self._marker.exists() and not (database.exists() and database.stat().st_size):
+                raise self._lost_database()
             connection = self._connect(database)
             try:
                 epoch = self._prepare(connection)
@@ -300,22 +304,28 @@ class DiskKnowledgeStore(StoreShell):
         return _Opened(epoch, lock, writer, reader, commits)
 
     def _prepare(self, connection: sqlite3.Connection) -> str:
-        marker = self._directory / _MARKER_NAME
-        if marker.exists() and is_empty(connection):
-            raise StoreError(
-                f"{self._directory} has held a store, but its database {DATABASE_NAME} is missing "
-                "or empty: restore the whole directory from backup, or move it away to start "
-                "with an empty store"
-            )
+        if self._marker.exists() and is_empty(connection):
+            raise self._lost_database()
         try:
             prepare_tables(connection, self._schema)
             epoch = read_epoch(connection)
         except StoreError as exc:
             raise StoreError(f"{self._directory}: {exc}") from exc
-        if not marker.exists():
-            marker.write_text(f"{epoch}\n")
+        if not self._marker.exists():
+            self._marker.write_text(_MARKER_TEXT)
             sync_directory(self._directory)
         return epoch
+
+    @property
+    def _marker(self) -> Path:
+        return self._directory / _MARKER_NAME
+
+    def _lost_database(self) -> StoreError:
+        return StoreError(
+            f"{self._directory} has held a store, but its database {DATABASE_NAME} is missing "
+            "or empty: restore the whole directory from backup, or move it away to start "
+            "with an empty store"
+        )
 
     def _close_in_thread(self, opened: _Opened) -> None:
         try:
