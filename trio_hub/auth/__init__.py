@@ -1,0 +1,5 @@
+"""Who may be whom: adapters that check credentials, and the registry of those a hub accepts."""
+
+from .api_key import ApiKeyAuth as ApiKeyAuth
+from .base import AuthAdapter as AuthAdapter, NoAuth as NoAuth
+from .registry import AuthRegistry as AuthRegistry

@@ -1,0 +1,53 @@
+"""
+What checks a credential: the `AuthAdapter` protocol, and the adapter that checks nothing.
+
+An adapter is asked whenever somebody registers a name, or comes back to one, before the name is
+bound to the connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+from ..records import Passport
+
+__all__ = ["AuthAdapter", "NoAuth"]
+
+
+@runtime_checkable
+class AuthAdapter(Protocol):
+    """Checks the claims of one scheme."""
+
+    @property
+    def scheme(self) -> str:
+        """The word for it in ``passport.auth.scheme`` and in a hello, such as ``"api_key"``."""
+        ...
+
+    async def validate(self, passport: Passport, claim: Mapping[str, Any]) -> None:
+        """
+        Return if `claim` proves that its bearer is whom `passport` names.
+
+        A hub keeps no claims: when an agent comes back, `passport` is the stored one and holds
+        none. Check `claim` against what the adapter knows by itself.
+
+        Raises:
+            AuthError: It does not. The message is sent to the peer, so it must not say what
+                would have been right. Any other exception refuses the peer as well, but tells
+                it nothing.
+
+        Cancellation: the peer left, or the check took too long; let it through.
+        """
+        ...
+
+
+class NoAuth:
+    """Believes everybody. For one machine, or a network where every process is trusted."""
+
+    scheme = "none"
+
+    def __repr__(self) -> str:
+        return "NoAuth()"
+
+    async def validate(self, passport: Passport, claim: Mapping[str, Any]) -> None:
+        """Return: everything is believed."""
