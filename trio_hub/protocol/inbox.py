@@ -258,7 +258,10 @@ class Inbox(Generic[PayloadT]):
         if not self.attached:
             return
         free = self.policy.max_in_flight - self.held - self._reserved
-        if live and not self._hungry and self.policy.allowance(ledger.held, free):
+        # The first half saves the usual case a call.
+        if (live and not self._hungry) and (
+            free > 0 if not ledger.held else self.policy.allowance(ledger.held, free)
+        ):
             ledger.offer(position, envelope_id, payload)
             self.held += 1
             self._ready[channel_id] = ledger

@@ -84,13 +84,15 @@ class Ledger(Generic[PayloadT]):
         length: Length of the log.
         cursor: Every position below it is settled.
         offered: Every position below it was offered in this binding; `length` when caught up.
-        unread: Addressed and unsettled envelopes that were not offered yet.
+        held: Entries in the window: this many payloads are in memory.
+        owed: Envelopes addressed to the recipient and not settled, offered or not.
     """
 
     length: int
     cursor: int
     offered: int
-    unread: int
+    held: int
+    owed: int
     _policy: DeliveryPolicy
     _rng: random.Random
     # When the oldest one in flight counts as silent; means nothing while none is.
@@ -136,28 +138,17 @@ class Ledger(Generic[PayloadT]):
             )
         self.length = length
         self.cursor = self.offered = cursor
-        self.unread = length
+        self.held = 0
+        self.owed = length
         self._policy = policy
         self._rng = rng
         self._deadline = 0.0
         self._window = self._pending = self._known = None
         self._runs = runs or None
         self._move_offered(cursor)
-        self.unread = self._unsettled_ahead()
-        if owed is not None:
-            self.unread = min(self.unread, max(owed, 0))
+        self._limit_owed(length if owed is None else max(owed, 0))
 
     # What stands where.
-
-    @property
-    def held(self) -> int:
-        """Entries in the window: this many payloads are in memory."""
-        return len(self._window) if self._window is not None else 0
-
-    @property
-    def owed(self) -> int:
-        """Envelopes addressed to the recipient and not settled, offered or not."""
-        return self.unread + self.held
 
     @property
     def has_pending(self) -> bool:
@@ -192,7 +183,7 @@ class Ledger(Generic[PayloadT]):
         """
         if self._pending is not None:
             return self._pending[0].position, self._pending[0].envelope_id
-        if self.unread:
+        if self.owed > self.held:
             return self.offered, None
         if self._window is not None:
             first = next(iter(self._window.values()))
@@ -216,7 +207,7 @@ class Ledger(Generic[PayloadT]):
     def extended(self, addressed: bool) -> None:
         """Say that the log grew by one record, addressed to the recipient or not."""
         if addressed:
-            self.unread += 1
+            self.owed += 1
         elif self.offered == self.length:
             self.offered += 1
             if self._window is None:
@@ -244,8 +235,9 @@ class Ledger(Generic[PayloadT]):
             self._pending = [entry]
         else:
             self._pending.append(entry)
-        if self.unread:
-            self.unread -= 1
+        self.held += 1
+        if self.owed < self.held:
+            self.owed = self.held  # whoever counted was wrong
         self._move_offered(position + 1)
 
     def skip(self, position: int) -> None:
@@ -335,7 +327,6 @@ class Ledger(Generic[PayloadT]):
         if self._window is None:
             return
         self._runs = self._settled_runs() or None
-        self.unread += len(self._window)
         known = self._known or {}
         for entry in self._window.values():
             entry.state = next_state(entry.state, DeliveryEvent.REPLAY)
@@ -344,6 +335,7 @@ class Ledger(Generic[PayloadT]):
                 known[entry.envelope_id] = entry
         self._known = known or None
         self._window = self._pending = None
+        self.held = 0
         self.offered = self.cursor
 
     def settle(self, position: int, now: float, *, addressed: bool = True) -> bool:
@@ -385,8 +377,7 @@ class Ledger(Generic[PayloadT]):
         if position >= self.offered:
             self._forget_known(0, position + 1)
             self._move_offered(position + 1)
-            ahead = self._unsettled_ahead()
-            self.unread = min(ahead, self.unread if owed is None else owed)
+            self._limit_owed(self.owed if owed is None else owed)
         return True
 
     # Inside.
@@ -403,7 +394,7 @@ class Ledger(Generic[PayloadT]):
         if self._window is None:
             self.cursor = position
         if position == self.length:
-            self.unread = 0
+            self.owed = self.held
 
     def _leave(self, entry: Entry[PayloadT], event: DeliveryEvent, now: float) -> None:
         """Take an entry out of the window for good."""
@@ -415,6 +406,8 @@ class Ledger(Generic[PayloadT]):
             self._pending = self._pending or None
         entry.state = DELIVERY[entry.state][event]
         del window[entry.envelope_id]
+        self.held -= 1
+        self.owed -= 1
         if not window:
             self._window = None
             self.cursor = self.offered
@@ -454,8 +447,8 @@ class Ledger(Generic[PayloadT]):
 
     def _settle_ahead(self, position: int, addressed: bool) -> None:
         """Settle one unsettled position at or above `offered`."""
-        if addressed and self.unread:
-            self.unread -= 1
+        if addressed and self.owed > self.held:
+            self.owed -= 1
         runs = self._runs = self._runs or []
         bisect.insort(runs, (position, position + 1))
         self._runs = _merged(runs)
@@ -474,9 +467,10 @@ class Ledger(Generic[PayloadT]):
             runs.append((start, self.offered))
         return runs + (self._runs or [])
 
-    def _unsettled_ahead(self) -> int:
+    def _limit_owed(self, owed: int) -> None:
+        """Believe a count of what is owed as far as it can be true."""
         settled = sum(stop - start for start, stop in self._runs or ())
-        return self.length - self.offered - settled
+        self.owed = self.held + min(owed, self.length - self.offered - settled)
 
     def _forget_known(self, start: int, stop: int) -> None:
         if self._known is not None:
