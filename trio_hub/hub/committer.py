@@ -42,6 +42,14 @@ class Ticket:
     done: bool = False
     error: StoreError | None = None
     _event: trio.Event | None = None
+    _callbacks: list[Callable[[StoreError | None], None]] = attrs.field(factory=list)
+
+    def when_settled(self, callback: Callable[[StoreError | None], None]) -> None:
+        """Call `callback` with how it ended: now, or when it has."""
+        if self.done:
+            callback(self.error)
+        else:
+            self._callbacks.append(callback)
 
     async def wait(self) -> None:
         """
@@ -69,6 +77,8 @@ class Ticket:
                 self.on_durable()
         elif self.on_failed is not None:
             self.on_failed(error)
+        for callback in self._callbacks:
+            callback(error)
         if self._event is not None:
             self._event.set()
 
@@ -152,7 +162,7 @@ class Committer:
             await self._store.commit(changes)
         except StoreError as error:
             self.failures += 1
-            log.error("commit failed", tickets=len(batch), error=str(error))
+            log.exception("commit failed", tickets=len(batch))
             # Those that wait were planned on top of what has just failed.
             for ticket in batch:
                 ticket.settle(error)

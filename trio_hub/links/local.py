@@ -16,7 +16,7 @@ import trio
 
 from ..errors import ConnectionLost
 from ..wire.frames import Dialect
-from ._nursery import open_plain_nursery
+from .._nursery import open_plain_nursery
 from .base import EndpointServer
 from .endpoint import LinkEndpoint, Side
 from .limits import LinkLimits

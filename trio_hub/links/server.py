@@ -19,7 +19,7 @@ import trio_websocket
 
 from ..errors import ConnectionLost, NetworkError
 from ..wire.frames import BATCHED_SUBPROTOCOL, Dialect
-from ._nursery import open_plain_nursery
+from .._nursery import open_plain_nursery
 from ._ws_transport import Wire, first_leaf, run_websocket
 from .base import EndpointServer
 from .endpoint import Side

@@ -19,7 +19,7 @@ import trio_websocket
 
 from ..errors import ConnectionLost
 from ..wire.frames import BATCHED_SUBPROTOCOL, Dialect
-from ._nursery import open_plain_nursery
+from .._nursery import open_plain_nursery
 from ._ws_transport import Wire, describe_close, run_websocket
 from .endpoint import LinkEndpoint, Side
 from .limits import LinkLimits

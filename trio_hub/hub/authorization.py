@@ -1,0 +1,88 @@
+"""
+Who may call what: the last column of the operation table, applied.
+
+A connection acts for the agents that are bound to it and for nobody else. A refusal never tells
+an outsider whether what it asked for exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import AccessDeniedError
+from ..wire.operations import Caller, Operation
+from .channels import ChannelBook
+from .tasks import TaskBook, check_task_id
+
+__all__ = ["authorize", "may_see_task"]
+
+
+def authorize(
+    bound: Mapping[str, object],
+    operation: Operation,
+    params: Any,
+    channels: ChannelBook,
+    tasks: TaskBook,
+) -> None:
+    """
+    Let a request pass, or not.
+
+    Args:
+        bound: The ids of the agents that are bound to the connection.
+        operation: What it asks for.
+        params: With what.
+
+    Raises:
+        AccessDeniedError: It may not.
+    """
+    subject = operation.subject(params)
+    match operation.caller:
+        case Caller.ANY:
+            return
+        case Caller.SELF:
+            if subject not in bound:
+                raise AccessDeniedError(
+                    f"this connection does not act for agent {subject!r}: attach as it first"
+                )
+        case Caller.BOUND:
+            if not bound:
+                raise AccessDeniedError(
+                    "this connection acts for nobody yet: register or attach first"
+                )
+            if subject is not None and subject not in bound:
+                raise AccessDeniedError(f"this connection does not act for agent {subject!r}")
+        case Caller.MEMBER:
+            assert subject is not None
+            channel = channels.find(subject)
+            if channel is None or bound.keys().isdisjoint(channel.metadata.participant_ids):
+                raise AccessDeniedError(
+                    f"no agent that this connection acts for takes part in a channel {subject!r}"
+                )
+        case Caller.OWNER:
+            assert subject is not None
+            check_task_id(subject)
+            task = tasks.find(subject)
+            if task is not None:
+                allowed = task.owner_id in bound
+            else:
+                writers = tasks.writers(subject)
+                # Nobody's yet: the first to write becomes its owner.
+                allowed = bool(bound) if writers is None else not bound.keys().isdisjoint(writers)
+            if not allowed:
+                raise AccessDeniedError(
+                    f"no agent that this connection acts for owns a task {subject!r}"
+                )
+
+
+def may_see_task(
+    bound: Mapping[str, object], task_id: str, channels: ChannelBook, tasks: TaskBook
+) -> bool:
+    """Whether a task is one's own, or of a channel one is in."""
+    task = tasks.find(task_id)
+    if task is None:
+        return False
+    if task.owner_id in bound:
+        return True
+    channel = channels.find(task.channel_id) if task.channel_id is not None else None
+    return channel is not None and not bound.keys().isdisjoint(channel.metadata.participant_ids)

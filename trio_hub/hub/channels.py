@@ -1,0 +1,474 @@
+"""
+The channels of a hub: their machines in memory, their logs in the store, and the posts between.
+
+A channel is *cold* until somebody touches it: only its metadata is in memory. Warming it reads
+its log and folds it. From then on a post costs the same however long the log is: plan, apply and
+submit happen without a checkpoint in between, so that no lock is needed and the order of the log
+is the order of the posts.
+
+What is applied in memory may be ahead of the disk by as much as is being committed. Should that
+commit fail, every channel that was in it is made cold again, and what the disk really holds
+decides how it goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+import attrs
+import structlog
+import trio
+
+from ..errors import (
+    DamagedRecord,
+    FrameError,
+    NotFoundError,
+    StoreError,
+    TooLarge,
+)
+from ..ids import Now, iso_from_seconds
+from ..protocol.adapters import AdapterRegistry
+from ..protocol.channel import ChannelMachine, Plan, Stamp
+from ..records import ChannelMetadata, ChannelState, Envelope
+from ..stores import Append, Change, KnowledgeStore, Put
+from ..wire.validation import decode_strictly, encode
+from . import paths
+from .committer import Committer, Ticket
+from .limits import HubLimits
+
+__all__ = ["Channel", "ChannelBook", "LogCounter", "LogListener", "LogRecord", "Posted"]
+
+log = structlog.get_logger(__name__)
+
+
+@attrs.frozen
+class LogRecord:
+    """
+    One record of a channel's log.
+
+    Attributes:
+        envelope: None where the record cannot be read; `raw` is empty then.
+        raw: The envelope as it stands in the log, and goes out to its recipients.
+    """
+
+    position: int
+    envelope: Envelope | None
+    raw: bytes
+
+
+@attrs.define(eq=False)
+class Channel:
+    """
+    One channel.
+
+    Attributes:
+        metadata: As it stands in memory; ahead of the disk by what is being committed.
+        length: How many records of its log are durable.
+        machine: None while it is cold.
+        settled_open: Set once it is no longer pending, or is gone.
+    """
+
+    metadata: ChannelMetadata
+    length: int
+    machine: ChannelMachine | None = None
+    settled_open: trio.Event = attrs.field(factory=trio.Event)
+    failure: StoreError | None = None
+    _loading: trio.Lock = attrs.field(factory=trio.Lock)
+
+    @property
+    def channel_id(self) -> str:
+        """Its id."""
+        return self.metadata.channel_id
+
+
+@attrs.frozen
+class Posted:
+    """A post that was accepted; await `ticket` before telling anybody (None: it is durable)."""
+
+    envelope_id: str
+    ticket: Ticket | None
+
+
+class LogCounter(Protocol):
+    """Sees the log of one channel go by while it is read for the first time."""
+
+    def add(self, record: LogRecord) -> None:
+        """Take the next record."""
+
+    def done(self) -> None:
+        """That was the last one. From here on the log only grows."""
+
+
+class LogListener(Protocol):
+    """Who wants to know what is in the logs: the deliveries."""
+
+    def counter(self, channel: Channel) -> LogCounter:
+        """Return who counts what a channel owes; its log is about to be read."""
+
+    def extended(self, channel: Channel, records: list[LogRecord]) -> None:
+        """A log grew by `records`, and they are durable."""
+
+
+class ChannelBook:
+    """
+    All channels.
+
+    Args:
+        store: Where the logs are read from.
+        committer: Writes what happens.
+        adapters: The rules of each type.
+        mint: Makes channel and envelope ids.
+        clock: Seconds since 1970.
+        limits: The hub's.
+        listener: Told what is in the logs.
+        on_change: Told of a channel whose metadata is durable in a new form.
+    """
+
+    def __init__(
+        self,
+        store: KnowledgeStore,
+        committer: Committer,
+        adapters: AdapterRegistry,
+        mint: Callable[[], str],
+        clock: Now,
+        limits: HubLimits,
+        listener: LogListener,
+        on_change: Callable[[Channel], None],
+    ) -> None:
+        self._store = store
+        self._committer = committer
+        self.adapters = adapters
+        self._mint = mint
+        self._clock = clock
+        self._limits = limits
+        self._listener = listener
+        self._on_change = on_change
+        self._channels: dict[str, Channel] = {}
+        self._by_agent: dict[str, dict[str, Channel]] = {}
+        # Posts with a key whose commit is under way, so that a second one can join the first.
+        self._in_flight: dict[str, Ticket] = {}
+        # Cold since a commit failed: what their logs hold must be read before anything is said.
+        self._doubtful: set[Channel] = set()
+        # The time of the last stamp, as text: the same moment need not be written twice.
+        self._stamped_at = (0.0, "")
+
+    def load(self, documents: Mapping[str, bytes], lengths: Mapping[str, int]) -> list[str]:
+        """
+        Take what the store holds below ``/channels``. Logs are not read yet.
+
+        Returns:
+            One sentence for each channel that was set aside.
+        """
+        problems: list[str] = []
+        for path, data in documents.items():
+            channel_id, _, what = path.removeprefix(f"{paths.CHANNELS}/").partition("/")
+            if what != "metadata":
+                continue
+            try:
+                metadata = decode_strictly(data, ChannelMetadata, "channel metadata")
+            except FrameError as error:
+                problems.append(f"channel {channel_id} is set aside: {error}")
+                continue
+            self._keep(Channel(metadata, lengths.get(paths.channel_log(channel_id), 0)))
+        return problems
+
+    # Lookup
+
+    def __len__(self) -> int:
+        return len(self._channels)
+
+    def __iter__(self) -> Iterator[Channel]:
+        return iter(self._channels.values())
+
+    def get(self, channel_id: str) -> Channel:
+        """Return a channel, or raise `NotFoundError`."""
+        channel = self._channels.get(channel_id)
+        if channel is None:
+            raise NotFoundError(f"no channel with id {channel_id!r}")
+        return channel
+
+    def find(self, channel_id: str) -> Channel | None:
+        """Return a channel, or None."""
+        return self._channels.get(channel_id)
+
+    def of_agent(self, agent_id: str) -> Iterator[Channel]:
+        """Return the channels that an agent takes part in, oldest first."""
+        return iter(self._by_agent.get(agent_id, {}).values())
+
+    def stamp(self) -> Stamp:
+        """Return the stamp for what is accepted now."""
+        now = self._clock()
+        if now != self._stamped_at[0]:
+            self._stamped_at = (now, iso_from_seconds(now))
+        return Stamp(self._mint, self._stamped_at[1])
+
+    async def warm(self, channel: Channel) -> ChannelMachine:
+        """
+        Return a channel's machine, read from its log first where it is cold.
+
+        Raises:
+            NotFoundError: The hub has no adapter for it.
+            StoreError: Its log cannot be read at all.
+
+        Cancellation: it stays cold. There is no checkpoint where it is warm.
+        """
+        machine = channel.machine
+        if machine is not None:
+            return machine
+        async with channel._loading:  # noqa: SLF001  (of this very module)
+            if channel.machine is None:
+                await self._load(channel)
+            assert channel.machine is not None
+            return channel.machine
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether there are channels whose last commit failed and that were not read since."""
+        return bool(self._doubtful)
+
+    async def settle_doubts(self) -> None:
+        """Read back every channel whose last commit failed. Raises `StoreError` if it cannot."""
+        for channel in list(self._doubtful):
+            try:
+                await self.warm(channel)
+            except NotFoundError:
+                self._doubtful.discard(channel)
+
+    # What happens to channels. Nothing of this has a checkpoint.
+
+    def create_nowait(self, metadata: ChannelMetadata) -> tuple[Channel, Ticket]:
+        """
+        Plan and submit a new channel with its invites.
+
+        Raises:
+            ProtocolError: The adapter refuses it.
+        """
+        adapter = self.adapters.for_manifest(metadata.manifest)
+        machine, plan = ChannelMachine.plan_create(metadata, adapter, self.stamp())
+        channel = Channel(metadata, 0, machine)
+        records = self._encode(machine, plan)
+        self._keep(channel)
+        self._listener.counter(channel).done()
+        ticket = self._submit(channel, machine, plan, records, is_new=True)
+        return channel, ticket
+
+    def post_nowait(
+        self, channel: Channel, machine: ChannelMachine, envelope: Envelope
+    ) -> Posted | int:
+        """
+        Plan and submit a post.
+
+        Returns:
+            What was accepted; or, for the answer of an invite that was given before, the
+            position at which it stands.
+
+        Raises:
+            ProtocolError: The channel, its protocol or the idempotency key forbids it.
+            TooLarge: It is over `envelope_bytes_max`.
+        """
+        assert channel.machine is machine, f"channel {channel.channel_id} has gone cold meanwhile"
+        plan = machine.plan_post(envelope, self.stamp())
+        if plan.duplicate_at is not None:
+            return plan.duplicate_at
+        if plan.duplicate_of is not None:
+            return Posted(plan.duplicate_of, self._in_flight.get(plan.duplicate_of))
+        records = self._encode(machine, plan)
+        ticket = self._submit(channel, machine, plan, records)
+        envelope_id = plan.envelopes[0].envelope_id
+        if envelope.idempotency_key is not None:
+            self._in_flight[envelope_id] = ticket
+        return Posted(envelope_id, ticket)
+
+    def end_nowait(
+        self, channel: Channel, machine: ChannelMachine, state: ChannelState, reason: str
+    ) -> Ticket | None:
+        """Plan and submit the end of a channel. None where it has ended before."""
+        plan = machine.plan_end(state, reason, self.stamp())
+        if plan is None:
+            return None
+        return self._submit(channel, machine, plan, self._encode(machine, plan))
+
+    # Reading
+
+    async def read(self, channel: Channel, start: int, stop: int | None) -> list[LogRecord]:
+        """
+        Read a slice of a log, as far as it is durable. What cannot be read has no envelope.
+
+        Raises:
+            StoreError: The store cannot be read at all.
+        """
+        end = channel.length if stop is None else min(stop, channel.length)
+        records: list[LogRecord] = []
+        while len(records) < end - start:
+            first = start + len(records)
+            records += await self._read_run(channel.channel_id, first, end)
+        return records
+
+    async def position_of(self, channel: Channel, envelope_id: str) -> int | None:
+        """
+        Find an envelope by id, or None where the log has none of that id.
+
+        Ids increase along a log, so it is a binary search of single reads.
+        """
+        low, high = 0, channel.length
+        while low < high:
+            middle = (low + high) // 2
+            (record,) = await self.read(channel, middle, middle + 1)
+            if record.envelope is None:
+                return await self._position_by_scan(channel, envelope_id)
+            if record.envelope.envelope_id < envelope_id:
+                low = middle + 1
+            elif record.envelope.envelope_id > envelope_id:
+                high = middle
+            else:
+                return middle
+        return None
+
+    # Inside
+
+    async def _position_by_scan(self, channel: Channel, envelope_id: str) -> int | None:
+        """Find an envelope in a log with a hole in it."""
+        page = self._limits.page_records_max
+        for start in range(0, channel.length, page):
+            for record in await self.read(channel, start, start + page):
+                if record.envelope is not None and record.envelope.envelope_id == envelope_id:
+                    return record.position
+        return None
+
+    async def _read_run(self, channel_id: str, start: int, stop: int) -> list[LogRecord]:
+        """Read from `start` on: at least one record, up to one that is damaged, one page at most."""
+        path = paths.channel_log(channel_id)
+        stop = min(stop, start + self._limits.page_records_max)
+        try:
+            raws = await self._store.read_range(path, start, stop)
+        except DamagedRecord as error:
+            if error.position <= start:
+                log.error("damaged record", channel_id=channel_id, position=start)  # noqa: TRY400
+                return [LogRecord(start, None, b"")]
+            raws = await self._store.read_range(path, start, error.position)
+        if not raws:
+            raise StoreError(
+                f"the log of channel {channel_id} ends at {start}, before {stop}: records that "
+                "were there are gone; restore a backup"
+            )
+        return [_record(position, raw) for position, raw in enumerate(raws, start)]
+
+    async def _load(self, channel: Channel) -> None:
+        """Read and fold a cold channel."""
+        metadata = await self._durable_metadata(channel)
+        known = channel.length
+        length = await self._store.length(paths.channel_log(channel.channel_id))
+        machine = ChannelMachine(metadata, self.adapters.for_manifest(metadata.manifest))
+        channel.length = max(known, length)
+        counter = self._listener.counter(channel) if channel.failure is None else None
+        unseen: list[LogRecord] = []
+        page = self._limits.page_records_max
+        for start in range(0, length, page):
+            for record in await self.read(channel, start, min(start + page, length)):
+                if record.envelope is None:
+                    machine.replay_unreadable("cannot be read")
+                else:
+                    machine.replay(record.envelope)
+                if counter is not None:
+                    counter.add(record)
+                elif record.position >= known:
+                    unseen.append(record)
+        if machine.damage:
+            log.error("channel damaged", channel_id=channel.channel_id, damage=machine.damage)
+        channel.metadata = metadata
+        channel.machine = machine
+        channel.failure = None
+        self._doubtful.discard(channel)
+        if counter is not None:
+            counter.done()
+        elif unseen:
+            # The outcome of the failed commit was unknown: here is what it really kept.
+            self._listener.extended(channel, unseen)
+        self._changed(channel)
+
+    async def _durable_metadata(self, channel: Channel) -> ChannelMetadata:
+        if channel.failure is None:
+            return channel.metadata
+        data = await self._store.read(paths.channel_metadata(channel.channel_id))
+        if data is None:
+            self._drop(channel)
+            raise NotFoundError(f"no channel with id {channel.channel_id!r}") from channel.failure
+        return decode_strictly(data, ChannelMetadata, "channel metadata")
+
+    def _encode(self, machine: ChannelMachine, plan: Plan) -> list[LogRecord]:
+        records = []
+        for position, envelope in enumerate(plan.envelopes, machine.length):
+            raw = encode(envelope)
+            if len(raw) > self._limits.envelope_bytes_max:
+                raise TooLarge(
+                    f"the envelope has {len(raw)} bytes, and {self._limits.envelope_bytes_max} "
+                    "are allowed; send less, or a reference to where the rest is"
+                )
+            records.append(LogRecord(position, envelope, raw))
+        return records
+
+    def _submit(
+        self,
+        channel: Channel,
+        machine: ChannelMachine,
+        plan: Plan,
+        records: list[LogRecord],
+        *,
+        is_new: bool = False,
+    ) -> Ticket:
+        path = paths.channel_log(channel.channel_id)
+        changes: list[Change] = [Append(path, record.raw, record.position) for record in records]
+        changed = is_new or plan.metadata is not channel.metadata
+        if changed:
+            document = encode(plan.metadata)
+            changes.append(Put(paths.channel_metadata(channel.channel_id), document))
+        machine.apply(plan)
+        channel.metadata = plan.metadata
+
+        def durable() -> None:
+            channel.length += len(records)
+            self._forget_in_flight(plan)
+            self._listener.extended(channel, records)
+            if changed:
+                self._changed(channel)
+
+        def failed(error: StoreError) -> None:
+            self._forget_in_flight(plan)
+            channel.machine = None
+            channel.failure = error
+            self._doubtful.add(channel)
+
+        return self._committer.submit(changes, durable, failed)
+
+    def _forget_in_flight(self, plan: Plan) -> None:
+        if self._in_flight and plan.envelopes:
+            self._in_flight.pop(plan.envelopes[0].envelope_id, None)
+
+    def _changed(self, channel: Channel) -> None:
+        if channel.metadata.state is not ChannelState.PENDING:
+            channel.settled_open.set()
+        self._on_change(channel)
+
+    def _keep(self, channel: Channel) -> None:
+        self._channels[channel.channel_id] = channel
+        for agent_id in channel.metadata.participant_ids:
+            self._by_agent.setdefault(agent_id, {})[channel.channel_id] = channel
+        if channel.metadata.state is not ChannelState.PENDING:
+            channel.settled_open.set()
+
+    def _drop(self, channel: Channel) -> None:
+        """Forget a channel that never came to be."""
+        self._doubtful.discard(channel)
+        self._channels.pop(channel.channel_id, None)
+        for agent_id in channel.metadata.participant_ids:
+            self._by_agent.get(agent_id, {}).pop(channel.channel_id, None)
+        channel.settled_open.set()
+
+
+def _record(position: int, raw: bytes) -> LogRecord:
+    try:
+        return LogRecord(position, decode_strictly(raw, Envelope, "envelope"), raw)
+    except FrameError:
+        # Its checksum is right, so it was written so: by a newer hub, or by hand.
+        return LogRecord(position, None, b"")

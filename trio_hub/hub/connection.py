@@ -1,0 +1,366 @@
+"""
+One connection, from its first message to its last.
+
+The nursery in `Connection.run` owns everything that lives for the connection's sake: the
+endpoint's writer and heartbeat, and a task for each request that has to wait for something. The
+read loop is the nursery's body. When the peer is gone, the loop ends, the nursery is cancelled,
+and the identities that were bound here are free for the next connection.
+
+Most requests never become a task: they are answered where they are read, or (posts) by the
+committer when the envelope is durable.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+import attrs
+import structlog
+import trio
+
+from ..errors import (
+    AccessDeniedError,
+    AuthError,
+    ConnectionLost,
+    FrameError,
+    NetworkError,
+    NotFoundError,
+    ProtocolError,
+    StoreError,
+    TakenOver,
+    TooLarge,
+)
+from ..links import LinkEndpoint
+from ..protocol.inbox import Delivery
+from ..wire.codec import decode_message, encode_frame, encode_notify, encode_result
+from ..wire.frames import (
+    ErrorFrame,
+    Frame,
+    HelloFrame,
+    PingFrame,
+    PongFrame,
+    ReceiptFrame,
+    RequestFrame,
+    ResponseFrame,
+    WelcomeFrame,
+)
+from ..wire.operations import OPERATIONS, Operation
+from ..wire.params import PostEnvelope
+from ..wire.validation import decode_strictly, encode
+from .committer import Ticket
+from .doorbell import Doorbell
+
+__all__ = ["Connection", "ConnectionHost", "Greeting", "Handler", "RawJson"]
+
+log = structlog.get_logger(__name__)
+
+_PONG = PongFrame()
+
+
+class RawJson:
+    """A result that is JSON already, such as envelopes straight from a log."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+
+@attrs.frozen
+class Greeting:
+    """
+    What comes of a hello.
+
+    Attributes:
+        welcome: The answer.
+        processed: Channel id -> the position up to which the client has processed it.
+        replays: Whether what is unsettled is delivered again, or only what comes from now on.
+    """
+
+    welcome: WelcomeFrame
+    processed: dict[str, int]
+    replays: bool
+
+
+#: Carries out an operation: its result, or something to await for it.
+Handler = Callable[["Connection", Any], Any | Awaitable[Any]]
+
+
+class ConnectionHost(Protocol):
+    """What a connection needs of its hub."""
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """The handler of every operation but ``post_envelope``."""
+        ...
+
+    @property
+    def requests_in_flight_max(self) -> int:
+        """How many unanswered requests one connection may have."""
+        ...
+
+    def authorize(self, connection: Connection, operation: Operation, params: Any) -> None:
+        """Raise `AccessDeniedError` where the connection may not do that."""
+        ...
+
+    async def post(self, connection: Connection, params: PostEnvelope) -> tuple[str, Ticket | None]:
+        """Post an envelope; what is returned may be told once the ticket is durable."""
+        ...
+
+    async def hello(self, connection: Connection, frame: HelloFrame) -> Greeting:
+        """Check a credential, and look up where the identity's deliveries begin."""
+        ...
+
+    def begin_deliveries(self, connection: Connection, greeting: Greeting) -> None:
+        """Bind an identity that has been welcomed, and deliver to it."""
+        ...
+
+    def receipt(self, frame: ReceiptFrame) -> None:
+        """Take a receipt of an identity that is bound to the connection it came from."""
+        ...
+
+    def room_again(self, connection: Connection) -> None:
+        """The connection's outbox has room again."""
+        ...
+
+    def released(self, connection: Connection) -> None:
+        """The connection has ended."""
+        ...
+
+
+class Connection:
+    """
+    A peer, and the identities that it acts for.
+
+    Args:
+        host: The hub.
+        endpoint: The hub's end of the link.
+
+    Attributes:
+        bound: The ids of the agents that this connection acts for.
+    """
+
+    def __init__(self, host: ConnectionHost, endpoint: LinkEndpoint) -> None:
+        self._host = host
+        self.endpoint = endpoint
+        self.bound: dict[str, str] = {}
+        self._nursery: trio.Nursery | None = None
+        self._unanswered = 0
+        self._answered = Doorbell()
+        self._log = log.bind(connection_id=endpoint.endpoint_id, peer=endpoint.peer)
+
+    @property
+    def connection_id(self) -> str:
+        """What the connection is called in logs and in its welcome."""
+        return self.endpoint.endpoint_id
+
+    async def run(self) -> None:
+        """
+        Talk with the peer until either side is done.
+
+        Cancellation: the connection ends at once, as if the link had been cut.
+        """
+        endpoint = self.endpoint
+        self._log.debug("connection opened", dialect=str(endpoint.dialect))
+        endpoint.outbox.on_drained = self._on_drained
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(endpoint.write_out)
+                nursery.start_soon(endpoint.heartbeat)
+                try:
+                    await self._read()
+                except ConnectionLost as error:
+                    self._log.debug("connection ended", reason=error.message)
+                nursery.cancel_scope.cancel()
+        finally:
+            self._host.released(self)
+
+    # Outwards
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the outbox should be given more deliveries."""
+        return self.endpoint.outbox.has_room
+
+    def deliver(self, agent_id: str, delivery: Delivery[bytes]) -> bool:
+        """Send an envelope. False where it is larger than the peer takes."""
+        endpoint = self.endpoint
+        frame = encode_notify(delivery.payload, agent_id, delivery.attempt, endpoint.dialect)
+        if len(frame) > endpoint.frame_bytes_max:
+            return False
+        endpoint.push_nowait(frame)
+        return True
+
+    def send(self, frame: Frame) -> None:
+        """Send a frame."""
+        self.endpoint.push_nowait(encode_frame(frame, self.endpoint.dialect))
+
+    def send_error(self, error: NetworkError, *, name: str = "") -> None:
+        """Tell the peer of an error that answers no request."""
+        self.send(
+            ErrorFrame(
+                code=error.code,
+                message=error.message,
+                name=name,
+                retry_after_seconds=error.retry_after_seconds,
+            )
+        )
+
+    def take_away(self, agent_id: str) -> None:
+        """Tell the peer that another connection acts for an identity from now on."""
+        name = self.bound.pop(agent_id, None)
+        if name is not None:
+            self._log.info("identity taken over", agent=name, agent_id=agent_id)
+            self.send_error(
+                TakenOver(
+                    f"another connection attached as {name!r}; this one no longer acts for it "
+                    "and should not attach again by itself"
+                ),
+                name=name,
+            )
+
+    # Inwards
+
+    async def _read(self) -> None:
+        dialect = self.endpoint.dialect
+        while True:
+            try:
+                message = await self.endpoint.receive()
+            except TooLarge as error:
+                self.send_error(error)
+                continue
+            for frame in decode_message(message, dialect):
+                await self._take(frame)
+            # A peer that asks faster than it reads the answers waits for itself.
+            await self.endpoint.outbox.wait_for_room()
+
+    async def _take(self, frame: Frame | FrameError) -> None:
+        match frame:
+            case RequestFrame():
+                await self._take_request(frame)
+            case ReceiptFrame():
+                # A receipt for somebody else settles nothing, and is nobody's business.
+                if frame.recipient_id in self.bound:
+                    self._host.receipt(frame)
+            case HelloFrame():
+                await self._take_hello(frame)
+            case PingFrame():
+                self.send(_PONG)
+            case PongFrame():
+                pass
+            case FrameError():
+                self._log.info("malformed frame", problem=frame.message[:200])
+                if frame.request_id is not None:
+                    self._respond_error(frame.request_id, frame)
+                else:
+                    self.send_error(frame)
+            case _:
+                self.send_error(ProtocolError(f"a {frame.kind} frame goes from hub to client only"))
+
+    async def _take_hello(self, frame: HelloFrame) -> None:
+        try:
+            greeting = await self._host.hello(self, frame)
+        except NetworkError as error:
+            if isinstance(error, AuthError):
+                self._log.warning("authentication failed", agent=frame.name)
+            self.send_error(error, name=frame.name)
+            return
+        self.send(greeting.welcome)
+        self._host.begin_deliveries(self, greeting)
+
+    async def _take_request(self, frame: RequestFrame) -> None:
+        request_id = frame.request_id
+        while self._unanswered >= self._host.requests_in_flight_max:
+            await self._answered.answer()
+        try:
+            operation = OPERATIONS.get(frame.op)
+            if operation is None:
+                raise ProtocolError(f"unknown operation {frame.op[:60]!r}")
+            params = decode_strictly(frame.params, operation.params, f"params of {frame.op}")
+            self._host.authorize(self, operation, params)
+            if operation.name == "post_envelope":
+                await self._post(request_id, params)
+                return
+            result = self._host.handlers[operation.name](self, params)
+            if inspect.isawaitable(result):
+                assert self._nursery is not None
+                self._unanswered += 1
+                self._nursery.start_soon(self._finish, request_id, operation, result)
+                return
+            self._respond(request_id, result)
+        except NetworkError as error:
+            self._respond_error(request_id, error)
+        except Exception:
+            self._respond_failure(request_id, frame.op)
+
+    async def _post(self, request_id: str, params: PostEnvelope) -> None:
+        envelope_id, ticket = await self._host.post(self, params)
+        if ticket is None:
+            self._respond(request_id, envelope_id)
+            return
+        self._unanswered += 1
+
+        def settled(error: StoreError | None) -> None:
+            self._count_answer()
+            if error is None:
+                self._respond(request_id, envelope_id)
+            else:
+                self._respond_error(request_id, error)
+
+        ticket.when_settled(settled)
+
+    async def _finish(self, request_id: str, operation: Operation, result: Awaitable[Any]) -> None:
+        """Wait for what an operation waits for, and answer."""
+        try:
+            self._respond(request_id, await result)
+        except NetworkError as error:
+            self._respond_error(request_id, error)
+        except Exception:
+            self._respond_failure(request_id, operation.name)
+        finally:
+            self._count_answer()
+
+    def _count_answer(self) -> None:
+        self._unanswered -= 1
+        self._answered.ring()
+
+    def _respond(self, request_id: str, result: Any) -> None:
+        data = result.data if isinstance(result, RawJson) else encode(result)
+        frame = encode_result(request_id, data)
+        limit = self.endpoint.frame_bytes_max
+        if len(frame) > limit:
+            self._respond_error(
+                request_id,
+                TooLarge(
+                    f"the answer has {len(frame)} bytes, and this connection takes {limit}: ask "
+                    "for less (read_wal: since and until; lists: limit)"
+                ),
+            )
+            return
+        self.endpoint.push_nowait(frame)
+
+    def _respond_error(self, request_id: str, error: NetworkError) -> None:
+        if isinstance(error, AccessDeniedError | NotFoundError | ProtocolError):
+            self._log.debug("request refused", code=error.code, request_id=request_id)
+        self.send(
+            ResponseFrame(
+                request_id=request_id,
+                ok=False,
+                error_code=error.code,
+                error_message=error.message,
+                retry_after_seconds=error.retry_after_seconds,
+            )
+        )
+
+    def _respond_failure(self, request_id: str, op: str) -> None:
+        """Let a bug of ours cost one request: the log has the whole story, the peer has an id."""
+        self._log.exception("operation failed", op=op, request_id=request_id)
+        self._respond_error(
+            request_id, NetworkError(f"{op} failed inside the hub (request {request_id!r})")
+        )
+
+    def _on_drained(self) -> None:
+        self._host.room_again(self)

@@ -1,0 +1,39 @@
+"""How a hub is doing, for those who run it."""
+
+from __future__ import annotations
+
+import attrs
+
+from ..stores import StoreHealth
+
+__all__ = ["HubHealth"]
+
+
+@attrs.frozen(kw_only=True)
+class HubHealth:
+    """
+    What an operator should know at a glance.
+
+    Attributes:
+        problems: What was set aside when the hub opened, one sentence each.
+        commits: Batches written; divide the posts by it for the size of a batch.
+        delivered: Envelopes sent to recipients since the hub opened.
+    """
+
+    closing: bool
+    store: StoreHealth
+    problems: tuple[str, ...]
+    agents: int
+    channels: int
+    tasks: int
+    connections: int
+    commits: int
+    commits_failed: int
+    commits_waiting: int
+    delivered: int
+    redelivered: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether it takes posts and keeps them."""
+        return self.store.ok and not self.closing

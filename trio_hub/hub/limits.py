@@ -1,0 +1,42 @@
+"""Every limit of a hub, with its default, its unit, and why it is what it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+__all__ = ["HubLimits"]
+
+_positive: Any = attrs.validators.gt(0)
+_MIB = 1024 * 1024
+
+
+@attrs.frozen(kw_only=True)
+class HubLimits:
+    """
+    What one hub takes.
+
+    Attributes:
+        envelope_bytes_max: An envelope as it stands in the log. The links let a little more
+            through (the frame around it), so that what is accepted can always be delivered.
+            8 MiB: a long document; NATS stops at 1 MiB by default, Kafka at 1 MiB, gRPC at 4.
+        requests_in_flight_max: Unanswered requests of one connection; then it is not read
+            until some are answered. 256 keep a pipelining client busy over a slow disk.
+        identities_per_connection_max: Agents bound to one connection.
+        participants_max: Members of one channel. A post costs something for each of them.
+        page_records_max: Envelopes in one answer of `read_wal` before it is cut into pages by
+            the store; the answer itself is bounded by the message limit of the link.
+        cursor_flush_seconds: How far behind cursors are written. What a crash costs is that so
+            much is delivered again.
+        id_lease_seconds: How far ahead of the clock ids are reserved on disk. After a crash,
+            the first new id may lie so far in the future; order is never broken.
+    """
+
+    envelope_bytes_max: int = attrs.field(default=8 * _MIB, validator=_positive)
+    requests_in_flight_max: int = attrs.field(default=256, validator=_positive)
+    identities_per_connection_max: int = attrs.field(default=10_000, validator=_positive)
+    participants_max: int = attrs.field(default=1_000, validator=_positive)
+    page_records_max: int = attrs.field(default=1_000, validator=_positive)
+    cursor_flush_seconds: float = attrs.field(default=1.0, validator=_positive)
+    id_lease_seconds: float = attrs.field(default=60.0, validator=_positive)

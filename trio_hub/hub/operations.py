@@ -1,0 +1,228 @@
+"""
+The handlers of the operation table: from a connection's typed parameters to the hub's methods.
+
+Each handler carries the name of its operation, and a table test sees to it that there is exactly
+one for each row. What the table cannot express of who may do what (an observer of a task must
+also be in its channel, say) stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..errors import AccessDeniedError, NotFoundError
+from ..records import (
+    ChannelMetadata,
+    Passport,
+    PendingTurn,
+    Resume,
+    Rule,
+    TaskMetadata,
+    is_visible_to,
+)
+from ..wire import params as p
+from ..wire.operations import OPERATIONS
+from .authorization import may_see_task
+from .channels import LogRecord
+from .connection import Connection, Handler, RawJson
+
+if TYPE_CHECKING:
+    from .hub import Hub
+
+__all__ = ["OperationHandlers"]
+
+
+class OperationHandlers:
+    """
+    What a peer can ask of a hub, but for posting, which has a way of its own.
+
+    Args:
+        hub: Whose methods do the work.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def table(self) -> Mapping[str, Handler]:
+        """Return the handler of each operation, by name."""
+        return {name: getattr(self, name) for name in OPERATIONS if name != "post_envelope"}
+
+    # Identities
+
+    async def register(self, caller: Connection, it: p.Register) -> Passport:
+        return await self._hub.register(
+            it.passport, it.resume, skill_md=it.skill_md, rule=it.rule, connection=caller
+        )
+
+    async def unregister(self, caller: Connection, it: p.OfAgent) -> None:
+        await self._hub.unregister(it.agent_id)
+        caller.bound.pop(it.agent_id, None)
+
+    def get_agent(self, caller: Connection, it: p.OfAgentByNameOrId) -> Passport:
+        return self._hub.get_agent(it.name_or_id)
+
+    def find_agent_id(self, caller: Connection, it: p.OfName) -> str | None:
+        return self._hub.find_agent_id(it.name)
+
+    def names_for(self, caller: Connection, it: p.OfAgents) -> dict[str, str]:
+        return {agent_id: self._hub.name_for(agent_id) for agent_id in it.agent_ids}
+
+    def list_agents(self, caller: Connection, it: p.ListAgents) -> list[Passport]:
+        return self._hub.list_agents(
+            capability=it.capability,
+            query=it.query,
+            kind=it.kind,
+            sort_by=it.sort_by,
+            limit=it.limit,
+        )
+
+    def get_resume(self, caller: Connection, it: p.OfAgent) -> Resume:
+        return self._hub.get_resume(it.agent_id)
+
+    def get_skill(self, caller: Connection, it: p.OfAgent) -> str | None:
+        return self._hub.get_skill(it.agent_id)
+
+    def get_rule(self, caller: Connection, it: p.OfAgent) -> Rule:
+        return self._hub.get_rule(it.agent_id)
+
+    async def set_resume(self, caller: Connection, it: p.SetResume) -> None:
+        await self._hub.set_resume(it.agent_id, it.resume)
+
+    async def set_skill(self, caller: Connection, it: p.SetSkill) -> None:
+        await self._hub.set_skill(it.agent_id, it.skill_md)
+
+    async def set_rule(self, caller: Connection, it: p.SetRule) -> None:
+        await self._hub.set_rule(it.agent_id, it.rule)
+
+    # Channels
+
+    async def create_channel(self, caller: Connection, it: p.CreateChannel) -> ChannelMetadata:
+        return await self._hub.create_channel(
+            creator_id=it.creator_id,
+            manifest_type=it.manifest_type,
+            manifest_version=it.manifest_version,
+            participants=it.participants,
+            required_acks=it.required_acks,
+            ttl=it.ttl,
+            knobs=it.knobs,
+            intent=it.intent,
+            labels=it.labels,
+        )
+
+    def get_channel(self, caller: Connection, it: p.OfChannel) -> ChannelMetadata:
+        return self._hub.get_channel(it.channel_id)
+
+    async def close_channel(self, caller: Connection, it: p.CloseChannel) -> ChannelMetadata:
+        return await self._hub.close_channel(it.channel_id, reason=it.reason or "")
+
+    def list_channels(self, caller: Connection, it: p.ListChannels) -> list[ChannelMetadata]:
+        agent_ids = list(caller.bound) if it.agent_id is None else [it.agent_id]
+        found: dict[str, ChannelMetadata] = {}
+        for agent_id in agent_ids:
+            for metadata in self._hub.list_channels(agent_id=agent_id, limit=None):
+                found[metadata.channel_id] = metadata
+        return list(found.values())[: it.limit]
+
+    async def read_wal(self, caller: Connection, it: p.ReadWal) -> RawJson:
+        records = await self._hub.read_records(it.channel_id, it.since or 0, it.until)
+        shown = [record.raw for record in records if _sees(caller, record)]
+        return RawJson(b"[%b]" % b",".join(shown))
+
+    async def find_envelope_by_causation(
+        self, caller: Connection, it: p.FindEnvelopeByCausation
+    ) -> RawJson | None:
+        record = await self._hub.find_record_by_causation(
+            it.channel_id, sender_id=it.sender_id, causation_id=it.causation_id
+        )
+        return RawJson(record.raw) if record is not None and _sees(caller, record) else None
+
+    async def can_send(self, caller: Connection, it: p.CanSend) -> bool:
+        return await self._hub.can_send(it.channel_id, it.sender_id, event_type=it.event_type)
+
+    async def pending_turns_for(self, caller: Connection, it: p.OfAgent) -> list[PendingTurn]:
+        return await self._hub.pending_turns_for(it.agent_id)
+
+    def report_turn_failure(self, caller: Connection, it: p.ReportTurnFailure) -> None:
+        channel = self._hub.find_channel(it.channel_id)
+        if channel is None or it.agent_id not in channel.participant_ids:
+            raise AccessDeniedError(f"{it.agent_id} takes no part in a channel {it.channel_id!r}")
+        self._hub.report_turn_failure(
+            channel_id=it.channel_id,
+            agent_id=it.agent_id,
+            envelope_id=it.envelope_id,
+            error=it.error,
+        )
+
+    # Tasks
+
+    async def observe_task(self, caller: Connection, it: p.ObserveTask) -> None:
+        metadata = it.metadata
+        if metadata.channel_id:
+            channel = self._hub.find_channel(metadata.channel_id)
+            if channel is None or metadata.owner_id not in channel.participant_ids:
+                raise AccessDeniedError(
+                    f"{metadata.owner_id} takes no part in a channel {metadata.channel_id!r}"
+                )
+        known = self._hub.tasks.find(metadata.task_id)
+        writers = self._hub.tasks.writers(metadata.task_id)
+        if (known is not None and known.owner_id not in caller.bound) or (
+            known is None and writers is not None and caller.bound.keys().isdisjoint(writers)
+        ):
+            raise AccessDeniedError(
+                f"no agent that this connection acts for owns a task {metadata.task_id!r}"
+            )
+        await self._hub.tasks.observe(metadata)
+
+    async def update_task(self, caller: Connection, it: p.UpdateTask) -> None:
+        await self._hub.tasks.update(it)
+
+    def get_task(self, caller: Connection, it: p.OfTask) -> TaskMetadata:
+        if not self._may_see(caller, it.task_id):
+            raise NotFoundError(f"no task with id {it.task_id!r}")
+        return self._hub.tasks.get(it.task_id)
+
+    def list_tasks(self, caller: Connection, it: p.ListTasks) -> list[TaskMetadata]:
+        found = [
+            task
+            for task in self._hub.tasks.all()
+            if (it.agent_id is None or task.owner_id == it.agent_id)
+            and (it.channel_id is None or task.channel_id == it.channel_id)
+            and (it.state is None or task.state is it.state)
+            and self._may_see(caller, task.task_id)
+        ]
+        return found[: it.limit]
+
+    async def record_observation(self, caller: Connection, it: p.RecordObservation) -> None:
+        if it.task_id is not None:
+            task = self._hub.tasks.find(it.task_id)
+            if task is not None and task.owner_id not in caller.bound:
+                raise AccessDeniedError(
+                    f"no agent that this connection acts for owns a task {it.task_id!r}"
+                )
+        await self._hub.record_observation(
+            it.owner_id, it.capability, it.outcome, latency_ms=it.latency_ms
+        )
+
+    def fire_task_event(self, caller: Connection, it: p.FireTaskEvent) -> None:
+        owner_id = it.payload.get("owner_id")
+        if owner_id is not None and owner_id not in caller.bound:
+            raise AccessDeniedError(f"this connection does not act for agent {owner_id!r}")
+        self._hub.fire_task_event(it.task_id, it.kind, it.payload)
+
+    async def checkpoint_task(self, caller: Connection, it: p.CheckpointTask) -> None:
+        await self._hub.tasks.checkpoint(it.task_id, it.state, caller.bound)
+
+    async def read_task_checkpoint(self, caller: Connection, it: p.OfTask) -> dict[str, Any] | None:
+        return await self._hub.tasks.read_checkpoint(it.task_id)
+
+    # Inside
+
+    def _may_see(self, caller: Connection, task_id: str) -> bool:
+        return may_see_task(caller.bound, task_id, self._hub.channels, self._hub.tasks)
+
+
+def _sees(caller: Connection, record: LogRecord) -> bool:
+    """Whether any of the agents that a connection acts for may read a record."""
+    envelope = record.envelope
+    return envelope is not None and any(is_visible_to(envelope, it) for it in caller.bound)

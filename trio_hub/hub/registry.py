@@ -1,0 +1,297 @@
+"""Who is registered: passports, resumes, rules and skill pages, durable before anybody is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import attrs
+import structlog
+import trio
+
+from ..errors import FrameError, NotFoundError, ProtocolError
+from ..ids import ID_PATTERN, IdMint, Now, iso_from_seconds
+from ..records import ObservedStat, Passport, Resume, Rule, TaskState, without_claim
+from ..stores import Change, Delete, Put
+from ..wire.validation import decode_strictly, encode
+from . import paths
+from .committer import Committer
+
+__all__ = ["Registration", "Registry"]
+
+log = structlog.get_logger(__name__)
+
+
+@attrs.frozen
+class Registration:
+    """Everything that is known of one agent."""
+
+    passport: Passport
+    resume: Resume
+    rule: Rule
+    skill_md: str | None = None
+
+    @property
+    def agent_id(self) -> str:
+        """The stamped id."""
+        assert self.passport.agent_id is not None
+        return self.passport.agent_id
+
+
+class Registry:
+    """
+    The registered agents, by id and by name.
+
+    Args:
+        committer: Writes what changes.
+        mint: Makes agent ids.
+        clock: Seconds since 1970.
+    """
+
+    def __init__(self, committer: Committer, mint: IdMint, clock: Now) -> None:
+        self._committer = committer
+        self._mint = mint
+        self._clock = clock
+        self._by_id: dict[str, Registration] = {}
+        self._id_by_name: dict[str, str] = {}
+        # Names whose registration is on its way to the disk.
+        self._reserved: set[str] = set()
+        # A resume is read, changed and written: one at a time, or a count is lost.
+        self._resume_lock = trio.Lock()
+
+    def load(self, documents: Mapping[str, bytes]) -> list[str]:
+        """
+        Take what the store holds below ``/agents``. What cannot be read is left out.
+
+        Returns:
+            One sentence for each agent or document that was left out.
+        """
+        problems: list[str] = []
+        grouped: dict[str, dict[str, bytes]] = {}
+        for path, data in documents.items():
+            agent_id, _, what = path.removeprefix(f"{paths.AGENTS}/").partition("/")
+            grouped.setdefault(agent_id, {})[what] = data
+        for agent_id, parts in grouped.items():
+            try:
+                passport = decode_strictly(parts["passport"], Passport, "passport")
+                registration = Registration(
+                    passport,
+                    decode_strictly(parts.get("resume", b"{}"), Resume, "resume"),
+                    decode_strictly(parts.get("rule", b"{}"), Rule, "rule"),
+                    parts["skill"].decode() if "skill" in parts else None,
+                )
+            except (KeyError, FrameError, UnicodeError) as error:
+                problems.append(f"agent {agent_id} is set aside: {error}")
+                continue
+            self._keep(registration)
+        return problems
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[Registration]:
+        return iter(self._by_id.values())
+
+    # Lookup
+
+    def get(self, agent_id: str) -> Registration:
+        """Return an agent by id, or raise `NotFoundError`."""
+        registration = self._by_id.get(agent_id)
+        if registration is None:
+            raise NotFoundError(f"no agent with id {agent_id!r} is registered")
+        return registration
+
+    def find(self, agent_id: str) -> Registration | None:
+        """Return an agent by id, or None."""
+        return self._by_id.get(agent_id)
+
+    def resolve(self, name_or_id: str) -> Registration:
+        """Return an agent by id or by name, or raise `NotFoundError`."""
+        registration = self._by_id.get(self._id_by_name.get(name_or_id, name_or_id))
+        if registration is None:
+            raise NotFoundError(f"no agent {name_or_id!r} is registered")
+        return registration
+
+    def id_of(self, name: str) -> str | None:
+        """Return the id of a name, or None."""
+        return self._id_by_name.get(name)
+
+    def name_of(self, agent_id: str, default: str | None = None) -> str:
+        """Return the name of an id; `default`, or the id itself, where there is none."""
+        registration = self._by_id.get(agent_id)
+        if registration is not None:
+            return registration.passport.name
+        return agent_id if default is None else default
+
+    def search(
+        self,
+        *,
+        capability: str | None = None,
+        query: str | None = None,
+        kind: str | None = None,
+        sort_by: str | None = None,
+        limit: int | None = None,
+    ) -> list[Passport]:
+        """
+        Return the passports of those that meet everything that is given.
+
+        Args:
+            capability: One that is claimed, or was observed.
+            query: Text, in any case, in the name, the summary, a domain or a capability.
+            kind: "agent", "human" or "remote_agent".
+            sort_by: "name", "created_at", or "observed" (most completed first); otherwise in
+                order of registration.
+            limit: At most so many; None is all.
+
+        Raises:
+            ProtocolError: An unknown `sort_by`.
+        """
+        found = [
+            registration
+            for registration in self._by_id.values()
+            if (kind is None or registration.passport.effective_kind == kind)
+            and (capability is None or capability in _capabilities(registration.resume))
+            and (not query or query.casefold() in _text_of(registration))
+        ]
+        match sort_by:
+            case None:
+                pass
+            case "name":
+                found.sort(key=lambda it: it.passport.name)
+            case "created_at":
+                found.sort(key=lambda it: it.passport.created_at)
+            case "observed":
+                found.sort(key=lambda it: -sum(s.completed for s in it.resume.observed.values()))
+            case _:
+                raise ProtocolError(
+                    f"unknown sort_by {sort_by!r}: choose name, created_at or observed"
+                )
+        return [registration.passport for registration in found[:limit]]
+
+    # Change
+
+    async def register(
+        self, passport: Passport, resume: Resume, rule: Rule, skill_md: str | None
+    ) -> Registration:
+        """
+        Add an agent. Its credential was checked by whoever calls. Durable when it returns.
+
+        Raises:
+            ProtocolError: The name is taken, or looks like an id.
+            StoreError: It could not be kept.
+
+        Cancellation: the registration may or may not happen.
+        """
+        name = passport.name
+        if ID_PATTERN.fullmatch(name):
+            raise ProtocolError(f"the name {name!r} has the shape of an id; choose another")
+        if name in self._id_by_name or name in self._reserved:
+            raise ProtocolError(
+                f"the name {name!r} is already registered; attach to it, or unregister it first"
+            )
+        stamped = attrs.evolve(
+            without_claim(passport),
+            agent_id=self._mint(),
+            created_at=iso_from_seconds(self._clock()),
+        )
+        registration = Registration(stamped, resume, rule, skill_md)
+        agent_id = registration.agent_id
+        changes: list[Change] = [
+            Put(paths.passport(agent_id), encode(stamped)),
+            Put(paths.resume(agent_id), encode(resume)),
+            Put(paths.rule(agent_id), encode(rule)),
+        ]
+        if skill_md is not None:
+            changes.append(Put(paths.skill(agent_id), skill_md.encode()))
+        self._reserved.add(name)
+        ticket = self._committer.submit(
+            changes,
+            on_durable=lambda: self._keep(registration),
+            on_failed=lambda _: self._reserved.discard(name),
+        )
+        await ticket.wait()
+        log.info("agent registered", agent=name, agent_id=agent_id)
+        return registration
+
+    async def unregister(self, agent_id: str) -> Registration:
+        """Remove an agent for good; its channels and what it said stay. Durable on return."""
+        registration = self.get(agent_id)
+
+        def forget() -> None:
+            if self._by_id.pop(agent_id, None) is not None:
+                del self._id_by_name[registration.passport.name]
+
+        whats = (paths.passport, paths.resume, paths.rule, paths.skill)
+        await self._committer.submit([Delete(what(agent_id)) for what in whats], forget).wait()
+        log.info("agent unregistered", agent=registration.passport.name, agent_id=agent_id)
+        return registration
+
+    async def set_resume(self, agent_id: str, resume: Resume) -> None:
+        """Replace a resume; its version goes up by one, what was observed stays."""
+        async with self._resume_lock:
+            current = self.get(agent_id).resume
+            resume = attrs.evolve(resume, observed=current.observed, version=current.version)
+            await self._keep_resume(agent_id, resume)
+
+    async def set_rule(self, agent_id: str, rule: Rule) -> None:
+        """Replace a rule."""
+        change = Put(paths.rule(agent_id), encode(rule))
+        await self._replace(agent_id, change, lambda it: attrs.evolve(it, rule=rule))
+
+    async def set_skill(self, agent_id: str, skill_md: str | None) -> None:
+        """Replace a skill page, or remove it."""
+        path = paths.skill(agent_id)
+        change = Delete(path) if skill_md is None else Put(path, skill_md.encode())
+        await self._replace(agent_id, change, lambda it: attrs.evolve(it, skill_md=skill_md))
+
+    async def record_observation(
+        self, agent_id: str, capability: str, outcome: TaskState, latency_ms: int | None
+    ) -> None:
+        """Count one more task that exercised `capability`, by how it ended."""
+        async with self._resume_lock:
+            resume = self.get(agent_id).resume
+            seen = resume.observed.get(capability, ObservedStat())
+            counted = attrs.evolve(
+                seen,
+                n=seen.n + 1,
+                completed=seen.completed + (outcome is TaskState.COMPLETED),
+                failed=seen.failed + (outcome is TaskState.FAILED),
+                expired=seen.expired + (outcome is TaskState.EXPIRED),
+                p50_latency_ms=seen.p50_latency_ms if latency_ms is None else latency_ms,
+            )
+            observed = {**resume.observed, capability: counted}
+            await self._keep_resume(agent_id, attrs.evolve(resume, observed=observed))
+
+    async def _keep_resume(self, agent_id: str, resume: Resume) -> None:
+        newer = attrs.evolve(
+            resume, version=resume.version + 1, last_updated=iso_from_seconds(self._clock())
+        )
+        change = Put(paths.resume(agent_id), encode(newer))
+        await self._replace(agent_id, change, lambda it: attrs.evolve(it, resume=newer))
+
+    async def _replace(
+        self, agent_id: str, change: Change, update: Callable[[Registration], Registration]
+    ) -> None:
+        self.get(agent_id)
+
+        def keep() -> None:
+            current = self._by_id.get(agent_id)
+            if current is not None:
+                self._by_id[agent_id] = update(current)
+
+        await self._committer.submit([change], keep).wait()
+
+    def _keep(self, registration: Registration) -> None:
+        name = registration.passport.name
+        self._reserved.discard(name)
+        self._by_id[registration.agent_id] = registration
+        self._id_by_name[name] = registration.agent_id
+
+
+def _capabilities(resume: Resume) -> set[str]:
+    return {*resume.claimed_capabilities, *resume.observed}
+
+
+def _text_of(registration: Registration) -> str:
+    resume = registration.resume
+    said = (registration.passport.name, resume.summary, *resume.domains, *_capabilities(resume))
+    return "\n".join(said).casefold()

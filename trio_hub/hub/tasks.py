@@ -1,0 +1,172 @@
+"""
+The tasks that the hub was told of, and the states that their owners keep with it.
+
+A task belongs to its owner; the hub observes, keeps, and tells those who may know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+import msgspec
+import structlog
+
+from ..errors import FrameError, NotFoundError, ProtocolError
+from ..ids import Now, iso_from_seconds
+from ..records import TaskMetadata, TaskState
+from ..stores import Change, KnowledgeStore, Put
+from ..wire.params import UpdateTask
+from ..wire.validation import decode_strictly, encode
+from . import paths
+from .committer import Committer
+
+__all__ = ["TaskBook", "check_task_id"]
+
+log = structlog.get_logger(__name__)
+
+_TASK_ID_CHARACTERS_MAX = 200
+
+
+@attrs.frozen
+class _Writers:
+    agent_ids: tuple[str, ...]
+
+
+def check_task_id(task_id: str) -> None:
+    """Raise `ProtocolError` where `task_id` could not be the name of a task, or of a path."""
+    printable = task_id.isascii() and task_id.isprintable() and " " not in task_id
+    if not task_id or len(task_id) > _TASK_ID_CHARACTERS_MAX or "/" in task_id or not printable:
+        raise ProtocolError(
+            f"{task_id[:60]!r} is no task id: up to {_TASK_ID_CHARACTERS_MAX} visible ASCII "
+            "characters other than a slash"
+        )
+    if task_id in (".", ".."):
+        raise ProtocolError(f"{task_id!r} is no task id")
+
+
+class TaskBook:
+    """
+    All tasks.
+
+    Args:
+        store: Where checkpoints are read from.
+        committer: Writes what changes.
+        clock: Seconds since 1970.
+    """
+
+    def __init__(self, store: KnowledgeStore, committer: Committer, clock: Now) -> None:
+        self._store = store
+        self._committer = committer
+        self._clock = clock
+        self._tasks: dict[str, TaskMetadata] = {}
+        # Who may touch the checkpoint of a task that was never observed: its first writers.
+        self._writers: dict[str, frozenset[str]] = {}
+
+    def load(self, documents: Mapping[str, bytes]) -> list[str]:
+        """Take what the store holds below ``/tasks`` (checkpoints stay there until asked for)."""
+        problems: list[str] = []
+        for path, data in documents.items():
+            task_id, _, what = path.removeprefix(f"{paths.TASKS}/").partition("/")
+            try:
+                if what == "metadata":
+                    self._tasks[task_id] = decode_strictly(data, TaskMetadata, "task")
+                elif what == "writers":
+                    writers = decode_strictly(data, _Writers, "task writers")
+                    self._writers[task_id] = frozenset(writers.agent_ids)
+            except FrameError as error:
+                problems.append(f"task {task_id} is set aside: {error}")
+        return problems
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def find(self, task_id: str) -> TaskMetadata | None:
+        """Return a task, or None."""
+        return self._tasks.get(task_id)
+
+    def get(self, task_id: str) -> TaskMetadata:
+        """Return a task, or raise `NotFoundError`."""
+        task = self._tasks.get(task_id)
+        if task is None:
+            raise NotFoundError(f"no task with id {task_id!r}")
+        return task
+
+    def all(self) -> Iterable[TaskMetadata]:
+        """Return all tasks, oldest first."""
+        return self._tasks.values()
+
+    def writers(self, task_id: str) -> frozenset[str] | None:
+        """Return who may touch the checkpoint of an unobserved task; None is nobody yet."""
+        return self._writers.get(task_id)
+
+    async def observe(self, metadata: TaskMetadata) -> None:
+        """Take a task as its owner tells it. Durable when it returns."""
+        check_task_id(metadata.task_id)
+        known = self._tasks.get(metadata.task_id)
+        if known is not None and known.is_terminal:
+            raise ProtocolError(f"task {known.task_id} has ended ({known.state})")
+        if not metadata.created_at:
+            metadata = attrs.evolve(metadata, created_at=iso_from_seconds(self._clock()))
+        await self._keep(metadata)
+
+    async def update(self, change: UpdateTask) -> TaskMetadata:
+        """
+        Change what is given, leave the rest. Durable when it returns.
+
+        Raises:
+            ProtocolError: The task has ended.
+        """
+        task = self.get(change.task_id)
+        if task.is_terminal:
+            raise ProtocolError(f"task {task.task_id} has ended ({task.state})")
+        now = iso_from_seconds(self._clock())
+        fields: dict[str, Any] = {}
+        if change.progress is not None:
+            fields |= {"progress": change.progress, "last_progress_at": now}
+        if change.result is not None:
+            fields["result"] = change.result
+        if change.error is not None:
+            fields["error"] = change.error
+        if change.state is not None:
+            fields["state"] = change.state
+            if change.state is TaskState.RUNNING and task.started_at is None:
+                fields["started_at"] = now
+            if change.state.is_terminal:
+                fields["completed_at"] = now
+        updated = attrs.evolve(task, **fields)
+        await self._keep(updated)
+        return updated
+
+    async def checkpoint(self, task_id: str, state: dict[str, Any], writers: Iterable[str]) -> None:
+        """
+        Keep a task's state; the last one wins. Durable when it returns.
+
+        Args:
+            writers: Who may read and replace it, should the task not be observed.
+        """
+        check_task_id(task_id)
+        changes: list[Change] = [Put(paths.task_checkpoint(task_id), encode(state))]
+        if task_id not in self._tasks and task_id not in self._writers:
+            # Claimed at once, so that two first writers cannot both think that they are.
+            self._writers[task_id] = frozenset(writers)
+            document = encode(_Writers(tuple(sorted(self._writers[task_id]))))
+            changes.append(Put(paths.task_writers(task_id), document))
+        await self._committer.commit(changes)
+
+    async def read_checkpoint(self, task_id: str) -> dict[str, Any] | None:
+        """Return the state that was kept last, or None."""
+        check_task_id(task_id)
+        data = await self._store.read(paths.task_checkpoint(task_id))
+        if data is None:
+            return None
+        state: dict[str, Any] = msgspec.json.decode(data)
+        return state
+
+    async def _keep(self, metadata: TaskMetadata) -> None:
+        def kept() -> None:
+            self._tasks[metadata.task_id] = metadata
+
+        change = Put(paths.task_metadata(metadata.task_id), encode(metadata))
+        await self._committer.submit([change], kept).wait()
