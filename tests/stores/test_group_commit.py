@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ import trio
 import trio.testing
 
 from trio_hub.errors import StoreError
-from trio_hub.stores import Append, DiskKnowledgeStore, Put
+from trio_hub.stores import Append, Change, DiskKnowledgeStore, Put
 from trio_hub.stores._connection import connect
+from trio_hub.stores._group_commit import GROUP_CHANGES_MAX, GroupCommit, Outcome
 
 
 class Faults:
@@ -107,6 +108,26 @@ async def test_what_comes_during_a_commit_shares_the_next_one(
             release.set()
         assert faults.commits - before == 2
         assert await store.length("/log") == 31
+
+
+async def test_one_transaction_takes_no_more_changes_than_the_limit() -> None:
+    groups: list[list[int]] = []
+    release = threading.Event()
+
+    def write(batches: list[Sequence[Change]]) -> list[Outcome]:
+        assert release.wait(10)
+        groups.append([len(changes) for changes in batches])
+        return [() for _ in batches]
+
+    commits = GroupCommit(write, on_kept=lambda kept: None, on_failed=lambda error: None)
+    change = Append("/log", b"x")
+    async with trio.open_nursery() as nursery:
+        for changes in (1, GROUP_CHANGES_MAX - 1, 1, 1, GROUP_CHANGES_MAX + 1, 1):
+            nursery.start_soon(commits.commit, [change] * changes)
+            await trio.testing.wait_all_tasks_blocked()
+        release.set()
+        await commits.wait_idle()
+    assert groups == [[1], [GROUP_CHANGES_MAX - 1, 1], [1], [GROUP_CHANGES_MAX + 1], [1]]
 
 
 async def test_reading_does_not_wait_for_a_commit(

@@ -25,3 +25,9 @@ async def test_data_that_could_still_change_is_refused() -> None:
         with pytest.raises(TypeError, match="bytearray"):
             await store.commit([Put("/d", bytearray(b"x"))])  # type: ignore[arg-type]
         assert not await store.exists("/d")
+
+
+async def test_what_is_no_change_is_refused() -> None:
+    async with MemoryKnowledgeStore() as store:
+        with pytest.raises(TypeError, match="is no change"):
+            await store.commit([("/d", b"x")])  # type: ignore[list-item]

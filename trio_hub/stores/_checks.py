@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import assert_never
 
 import attrs
 
@@ -84,7 +83,7 @@ def checked_changes(changes: Sequence[Change]) -> list[Change]:
             case Delete():
                 pass
             case _:
-                assert_never(change)
+                raise TypeError(f"{change!r} is no change: give Put, Append or Delete")
         path = checked_path(change.path)
         # Paths are nearly always in their one form already; then the change is used as it is.
         checked.append(change if path == change.path else attrs.evolve(change, path=path))

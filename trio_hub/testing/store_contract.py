@@ -150,14 +150,15 @@ class StoreContract:
     async def test_batch_with_a_wrong_position_keeps_nothing(self, tmp_path: Path) -> None:
         async with self.make_store(tmp_path) as store:
             await store.commit([Put("/d", b"before"), Append("/log", b"0")])
-            for position in (0, 2):
+            for position in (0, 1, 3):
                 with pytest.raises(StoreError, match="/log"):
                     await store.commit(
                         [
                             Put("/d", b"after"),
                             Append("/fresh", b"x"),
                             Delete("/log2"),
-                            Append("/log", b"1", position),
+                            Append("/log", b"1"),
+                            Append("/log", b"2", position),
                         ]
                     )
             assert await store.read("/d") == b"before"
