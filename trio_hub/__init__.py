@@ -1,1 +1,88 @@
-"""A hub for AI agents on Trio."""
+"""
+A hub for AI agents on Trio: durable channels, delivered at least once, done once.
+
+Everything that a user may import stands here. Modules below are documented where they are, but
+only these names are promised.
+"""
+
+from ._version import __version__ as __version__
+from .auth import (
+    ApiKeyAuth as ApiKeyAuth,
+    AuthAdapter as AuthAdapter,
+    AuthRegistry as AuthRegistry,
+    NoAuth as NoAuth,
+)
+from .errors import (
+    AccessDeniedError as AccessDeniedError,
+    AuthError as AuthError,
+    ConnectionLost as ConnectionLost,
+    DamagedRecord as DamagedRecord,
+    FrameError as FrameError,
+    HubClosing as HubClosing,
+    InboxFull as InboxFull,
+    NetworkError as NetworkError,
+    NotFoundError as NotFoundError,
+    PositionLost as PositionLost,
+    ProtocolError as ProtocolError,
+    RateLimited as RateLimited,
+    StoreError as StoreError,
+    TakenOver as TakenOver,
+    TooLarge as TooLarge,
+)
+from .hub import Hub as Hub, HubHealth as HubHealth, HubLimits as HubLimits
+from .links import (
+    LinkEndpoint as LinkEndpoint,
+    LinkLimits as LinkLimits,
+    LocalLink as LocalLink,
+    WsLink as WsLink,
+    WsLinkEndpoint as WsLinkEndpoint,
+    serve_ws as serve_ws,
+)
+from .protocol.adapters import (
+    AdapterResult as AdapterResult,
+    ChannelAdapter as ChannelAdapter,
+    ConsultingAdapter as ConsultingAdapter,
+    ConversationAdapter as ConversationAdapter,
+    DiscussionAdapter as DiscussionAdapter,
+    ExpectedTurn as ExpectedTurn,
+)
+from .protocol.delivery_policy import DeliveryPolicy as DeliveryPolicy
+from .records import (
+    EV_CHANNEL_CLOSED as EV_CHANNEL_CLOSED,
+    EV_CHANNEL_EXPIRED as EV_CHANNEL_EXPIRED,
+    EV_CHANNEL_INVITE as EV_CHANNEL_INVITE,
+    EV_CHANNEL_INVITE_ACK as EV_CHANNEL_INVITE_ACK,
+    EV_CHANNEL_INVITE_REJECT as EV_CHANNEL_INVITE_REJECT,
+    EV_CHANNEL_OPENED as EV_CHANNEL_OPENED,
+    EV_PACKET as EV_PACKET,
+    EV_TEXT as EV_TEXT,
+    AccessBlock as AccessBlock,
+    AuthBlock as AuthBlock,
+    ChannelManifest as ChannelManifest,
+    ChannelMetadata as ChannelMetadata,
+    ChannelState as ChannelState,
+    ChannelTypeAccess as ChannelTypeAccess,
+    CostProfile as CostProfile,
+    Envelope as Envelope,
+    Expectation as Expectation,
+    InboxBlock as InboxBlock,
+    LimitsBlock as LimitsBlock,
+    ObservedStat as ObservedStat,
+    Participant as Participant,
+    ParticipantRole as ParticipantRole,
+    ParticipantSchema as ParticipantSchema,
+    Passport as Passport,
+    PendingTurn as PendingTurn,
+    RateBlock as RateBlock,
+    Resume as Resume,
+    ResumeExample as ResumeExample,
+    Rule as Rule,
+    TaskMetadata as TaskMetadata,
+    TaskSpec as TaskSpec,
+    TaskState as TaskState,
+)
+from .stores import (
+    DiskKnowledgeStore as DiskKnowledgeStore,
+    KnowledgeStore as KnowledgeStore,
+    MemoryKnowledgeStore as MemoryKnowledgeStore,
+)
