@@ -1,0 +1,277 @@
+"""An agent's place in the network: its identity, its channels, and what reaches it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from ..errors import NotFoundError
+from ..ids import ID_PATTERN
+from ..records import Duration, Envelope, Passport, Resume, Rule
+from .agents import Agent
+from .channel import Channel
+from .identity import Identity
+
+if TYPE_CHECKING:
+    from .handlers import Handler
+    from .hub_client import HubClient
+
+__all__ = ["AgentClient"]
+
+
+class AgentClient:
+    """
+    One identity on a `HubClient`; `HubClient.register` and `HubClient.attach` make them.
+
+    Args:
+        hub_client: The connection that it is on.
+        agent: Who answers.
+        handler: Gets every envelope for it.
+
+    Once the identity is somebody else's (`TakenOver`), unregistered, or its client is closed,
+    everything here raises that.
+    """
+
+    def __init__(self, *, hub_client: HubClient, agent: Agent, handler: Handler) -> None:
+        self.hub_client = hub_client
+        self.agent = agent
+        self._handler = handler
+        self._identity: Identity | None = None
+        self._bound = trio.Event()
+        self._resume = Resume()
+        self._rule = Rule()
+
+    def __repr__(self) -> str:
+        if self._identity is None:
+            return "<AgentClient, not bound>"
+        return f"<AgentClient {self.name} {self.agent_id}>"
+
+    def bind(self, identity: Identity, resume: Resume, rule: Rule) -> None:
+        """Take an identity; done once, by the `HubClient`."""
+        self._identity = identity
+        self._resume = resume
+        self._rule = rule
+        self._bound.set()
+
+    @property
+    def identity(self) -> Identity:
+        """What the connection knows of it."""
+        assert self._identity is not None
+        return self._identity
+
+    @property
+    def agent_id(self) -> str:
+        """Its id."""
+        return self.identity.agent_id
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.identity.name
+
+    @property
+    def passport(self) -> Passport:
+        """Its passport as the hub stamped it."""
+        return self.identity.passport
+
+    @property
+    def resume(self) -> Resume:
+        """Its resume as it was last read or set here."""
+        return self._resume
+
+    @property
+    def rule(self) -> Rule:
+        """Its rule as it was last read or set here."""
+        return self._rule
+
+    # Speaking
+
+    async def open(
+        self,
+        *,
+        type: str,
+        target: str | Iterable[str],
+        ttl: Duration | None = None,
+        knobs: Mapping[str, Any] | None = None,
+        intent: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        required_acks: int | None = None,
+        version: int = 1,
+    ) -> Channel:
+        """
+        Open a channel with others, and return it once they have accepted.
+
+        Args:
+            type: ``"consulting"``, ``"conversation"``, ``"discussion"``, or another that the hub
+                knows.
+            target: The name or id of the other, or of several others.
+            ttl: How long it may live, such as ``"30m"``.
+            intent: What it is for, for people and for logs.
+
+        Raises:
+            NotFoundError: There is no such agent.
+            AccessDeniedError: A rule forbids it.
+            ProtocolError: Somebody declined, or did not answer in time.
+
+        Cancellation: it may or may not come about.
+        """
+        self.identity.check_attached()
+        targets = [target] if isinstance(target, str) else list(target)
+        try:
+            return await self._open(
+                targets, type, version, ttl, knobs, intent, labels, required_acks
+            )
+        except NotFoundError:
+            # A name that was registered anew has another id than the one remembered here.
+            remembered = [one for one in targets if self.hub_client.names.id_of(one) is not None]
+            if all(ID_PATTERN.fullmatch(one) for one in targets) or not remembered:
+                raise
+            for one in remembered:
+                self.hub_client.names.forget(one)
+        return await self._open(targets, type, version, ttl, knobs, intent, labels, required_acks)
+
+    async def _open(
+        self,
+        targets: list[str],
+        type: str,
+        version: int,
+        ttl: Duration | None,
+        knobs: Mapping[str, Any] | None,
+        intent: str | None,
+        labels: Mapping[str, str] | None,
+        required_acks: int | None,
+    ) -> Channel:
+        metadata = await self.hub_client.create_channel(
+            creator_id=self.agent_id,
+            manifest_type=type,
+            manifest_version=version,
+            participants=[await self.hub_client.id_for(one) for one in targets],
+            required_acks=required_acks,
+            ttl=ttl,
+            knobs=knobs,
+            intent=intent,
+            labels=labels,
+        )
+        return Channel(metadata, self)
+
+    async def channel(self, channel_id: str) -> Channel:
+        """Return a handle on a channel that this agent is in. Raises `NotFoundError`."""
+        self.identity.check_attached()
+        return Channel(await self.hub_client.get_channel(channel_id), self)
+
+    async def send_envelope(self, envelope: Envelope) -> str:
+        """
+        Post an envelope, and return its id. An empty `sender_id` is filled in.
+
+        Raises, Durability and Cancellation: as `Channel.send`.
+        """
+        self.identity.check_attached()
+        if not envelope.sender_id:
+            envelope = attrs.evolve(envelope, sender_id=self.agent_id)
+        return await self.hub_client.post_envelope(envelope)
+
+    # Listening
+
+    async def wait_for_channel_event(
+        self,
+        *,
+        channel_id: str,
+        predicate: Callable[[Envelope], bool],
+        timeout: float = 300.0,
+    ) -> Envelope:
+        """
+        Return the next envelope for this agent in a channel that `predicate` likes.
+
+        What came since the channel was opened is looked at first, so nothing is missed between
+        sending and waiting. A wait that returned an envelope has passed over all before it;
+        later waits begin behind it. Waits at the same time see everything independently.
+
+        The handler gets the envelope as well; this only looks on.
+
+        Args:
+            timeout: Seconds.
+
+        Raises:
+            trio.TooSlowError: Nothing came that `predicate` likes.
+            TakenOver, ConnectionLost: Nothing will come any more.
+
+        Cancellation: nothing is passed over.
+        """
+        with trio.move_on_after(timeout) as scope:
+            return await self.identity.events.wait(channel_id, predicate)
+        assert scope.cancelled_caught
+        raise trio.TooSlowError(
+            f"nothing that was waited for came in channel {channel_id} within {timeout:g} s"
+        )
+
+    def on_envelope(self, callback: Callable[[Envelope], Awaitable[None]]) -> None:
+        """
+        Let `callback` have every envelope from now on, in place of the handler.
+
+        That includes invites: a callback that wants channels opened with this agent answers
+        them (`handlers.accept_invite` does).
+        """
+
+        async def handler(envelope: Envelope, _client: AgentClient, _attempt: int) -> None:
+            await callback(envelope)
+
+        self._handler = handler
+
+    def handle_with(self, handler: Handler) -> None:
+        """Like `on_envelope`, for ``await handler(envelope, client, attempt)``."""
+        self._handler = handler
+
+    async def handle(self, envelope: Envelope, attempt: int) -> None:
+        """Give an envelope to the handler, as if it had just arrived."""
+        # The first envelope can be here before `register` has returned.
+        await self._bound.wait()
+        await self._handler(envelope, self, attempt)
+
+    async def resume_pending_turns(self) -> int:
+        """
+        Take up what protocols expect of this agent now, and return how many turns that were.
+
+        For a program that starts again and does not rely on redelivery, or whose handler has
+        changed. With the default handler nothing is said twice. What a handler raises is raised
+        here.
+
+        Cancellation: the turn that is under way is given up.
+        """
+        self.identity.check_attached()
+        taken = 0
+        for turn in await self.hub_client.pending_turns_for(self.agent_id):
+            if turn.triggering_envelope_id is None:
+                continue
+            channel = await self.channel(turn.channel_id)
+            envelope = await channel.find(turn.triggering_envelope_id)
+            if envelope is not None:
+                await self.handle(envelope, 1)
+                taken += 1
+        return taken
+
+    # Itself
+
+    async def set_resume(self, resume: Resume) -> None:
+        """Replace its resume."""
+        self.identity.check_attached()
+        await self.hub_client.set_resume(self.agent_id, resume)
+        self._resume = await self.hub_client.get_resume(self.agent_id)
+
+    async def set_skill(self, skill_md: str | None) -> None:
+        """Replace its skill page; None removes it."""
+        self.identity.check_attached()
+        await self.hub_client.set_skill(self.agent_id, skill_md)
+
+    async def set_rule(self, rule: Rule) -> None:
+        """Replace its rule."""
+        self.identity.check_attached()
+        await self.hub_client.set_rule(self.agent_id, rule)
+        self._rule = rule
+
+    async def unregister(self) -> None:
+        """Remove it from the hub, for good. Idempotent."""
+        if self.identity.detached is None:
+            await self.hub_client.unregister(self.agent_id)

@@ -1,0 +1,147 @@
+"""
+What an agent is: anything with a name that can be asked.
+
+The network knows nothing of models and prompts. Whoever answers (a model, a rule, a person)
+stands behind ``async def ask(turn)``; a plain async function does as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import attrs
+
+from ..records import Envelope
+
+if TYPE_CHECKING:
+    from .agent_client import AgentClient
+    from .channel import Channel
+
+__all__ = ["Agent", "AgentFunction", "FunctionAgent", "ScriptedAgent", "Turn", "as_agent"]
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Turn:
+    """
+    Something an agent is asked.
+
+    Attributes:
+        text: What was said to it.
+        envelope: How it came.
+        channel: Where; to say more than the one reply, or to look around.
+        agent: Who is asked: the client of this agent.
+        sender_name: Who said it.
+        attempt: 1 the first time; more where an earlier turn for this envelope did not finish
+            or its outcome was lost. An agent that acts on the world should look first.
+        trace_id: The W3C traceparent that it belongs to.
+    """
+
+    text: str
+    envelope: Envelope
+    channel: Channel
+    agent: AgentClient
+    sender_name: str
+    attempt: int = 1
+    trace_id: str | None = None
+
+    async def history(self, limit: int = 50) -> list[Envelope]:
+        """
+        Return what was said in the channel before this, oldest first, at most `limit` envelopes.
+
+        Only texts and packets count; bookkeeping is left out.
+
+        Cancellation: nothing happens.
+        """
+        return await self.channel.history(limit=limit, before=self.envelope.envelope_id)
+
+
+@runtime_checkable
+class Agent(Protocol):
+    """Whoever can be asked."""
+
+    @property
+    def name(self) -> str:
+        """What it is called where no passport says otherwise."""
+        ...
+
+    async def ask(self, turn: Turn) -> str | None:
+        """
+        Return a reply; None or "" is silence.
+
+        It may be asked the same thing again when an earlier attempt was cut short: before the
+        reply was posted, that is, so it never speaks twice. What it raises is a failed turn:
+        reported, and tried again by the hub.
+
+        Cancellation: happens when the client's block is left; the turn is redelivered later.
+        """
+        ...
+
+
+#: An agent as a function.
+AgentFunction = Callable[[Turn], Awaitable[str | None]]
+
+
+@attrs.frozen
+class FunctionAgent:
+    """
+    An agent whose answers come from an async function.
+
+    Args:
+        name: What it is called.
+        function: ``async def answer(turn) -> str | None``.
+    """
+
+    name: str
+    function: AgentFunction
+
+    async def ask(self, turn: Turn) -> str | None:
+        """See `Agent.ask`."""
+        return await self.function(turn)
+
+
+@attrs.define(eq=False)
+class ScriptedAgent:
+    """
+    An agent that says what it was told to say, for tests and demonstrations.
+
+    Args:
+        name: What it is called.
+        replies: What it answers, turn by turn; None or "" is silence.
+
+    Attributes:
+        turns: What it was asked so far.
+    """
+
+    name: str
+    replies: Iterable[str | None] = attrs.field(converter=tuple)
+    turns: list[Turn] = attrs.field(factory=list, init=False, repr=False)
+
+    async def ask(self, turn: Turn) -> str | None:
+        """
+        Return the next reply of the script.
+
+        Raises:
+            LookupError: The script is over.
+        """
+        replies = tuple(self.replies)
+        number = len(self.turns)
+        if number >= len(replies):
+            raise LookupError(
+                f"the script of {self.name!r} is over: it has {len(replies)} replies and "
+                f"{turn.sender_name!r} asks once more: {turn.text!r}"
+            )
+        self.turns.append(turn)
+        return replies[number]
+
+
+def as_agent(agent: Agent | AgentFunction, name: str) -> Agent:
+    """Make an agent of what a user gave: one is taken as it is, a function is named `name`."""
+    if isinstance(agent, Agent):
+        return agent
+    if callable(agent):
+        return FunctionAgent(name, agent)
+    raise TypeError(
+        f"{agent!r} is no agent: it needs a `name` and `async def ask(turn)`, "
+        "or to be an async function of a turn"
+    )

@@ -1,0 +1,155 @@
+"""
+The requests that wait for their answers: the client's outbox.
+
+A call is made once, and sent as often as it takes: when the connection goes before the answer
+came, it stands here in its place and is sent again over the next one. That is right only for
+operations that do nothing twice. Posts carry an idempotency key, most others read or set; the
+few that would add something each time are named in `NOT_REPEATABLE` and fail with what is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+import msgspec
+import trio
+
+from ..errors import ConnectionLost, NetworkError, error_from_code
+from ..wire.frames import ResponseFrame
+
+__all__ = ["NOT_REPEATABLE", "WAITS_FOR_OTHERS", "Call", "Calls"]
+
+#: Operations whose repetition would do their work twice.
+NOT_REPEATABLE: Final = frozenset({"create_channel", "record_observation", "fire_task_event"})
+
+#: Operations that are answered only after other agents have acted (perhaps some of this very
+#: client, which need a place in the outbox for that).
+WAITS_FOR_OTHERS: Final = frozenset({"create_channel"})
+
+
+# Half of the requests that a hub works on at once for one connection (`HubLimits`).
+_PATIENT_MAX = 128
+
+
+@attrs.define(eq=False)
+class Call:
+    """
+    One request.
+
+    Attributes:
+        frame: The encoded request frame, the same in both dialects.
+        hint: What its caller can do when the outcome is unknown, for the error's message.
+        on_result: Called with a good answer before the next frame is read, so that whatever
+            arrives right behind it finds what the answer brought.
+        sent_count: Over how many connections it was sent.
+        sent_over: The last of them.
+    """
+
+    request_id: str
+    op: str
+    frame: bytes = attrs.field(repr=False)
+    hint: str = ""
+    on_result: Callable[[msgspec.Raw], None] | None = None
+    sent_count: int = 0
+    sent_over: object | None = attrs.field(default=None, repr=False)
+    answered: trio.Event = attrs.field(factory=trio.Event, repr=False)
+    result: msgspec.Raw = attrs.field(default=msgspec.Raw(b"null"), repr=False)
+    error: NetworkError | None = None
+
+    @property
+    def may_send(self) -> bool:
+        """Whether sending it (again) does nothing twice."""
+        return self.sent_count == 0 or self.op not in NOT_REPEATABLE
+
+    def fail(self, error: NetworkError) -> None:
+        """Answer with an error."""
+        if not self.answered.is_set():
+            self.error = error
+            self.answered.set()
+
+    def fail_unknown(self, why: str) -> None:
+        """Answer that the link is gone, with what is known about the request."""
+        if self.sent_count == 0:
+            known = "it was never sent, so nothing has happened"
+        else:
+            known = f"it was sent, so whether it was carried out is unknown; {self.hint}"
+        self.fail(ConnectionLost(f"{self.op} has no answer: {why}; {known.removesuffix('; ')}"))
+
+
+class Calls:
+    """
+    All calls without an answer, in the order in which they were made.
+
+    Args:
+        waiting_max: How many there may be; whoever wants to make another one waits for a place.
+            Calls that wait for other agents have places of their own, and few enough of them
+            that a hub still reads what those others have to say on this very connection.
+    """
+
+    def __init__(self, waiting_max: int) -> None:
+        self._calls: dict[str, Call] = {}
+        self._places = trio.Semaphore(waiting_max)
+        self._places_of_the_patient = trio.Semaphore(min(waiting_max, _PATIENT_MAX))
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def place_for(self, op: str) -> trio.Semaphore:
+        """Return the semaphore that a call of `op` must hold while it is here."""
+        return self._places_of_the_patient if op in WAITS_FOR_OTHERS else self._places
+
+    def add(self, call: Call) -> None:
+        """Take a call in."""
+        self._calls[call.request_id] = call
+
+    def discard(self, call: Call) -> None:
+        """Forget a call: it was answered, or nobody waits any more."""
+        self._calls.pop(call.request_id, None)
+
+    def answer(self, frame: ResponseFrame) -> bool:
+        """Hand an answer to its call; False where nobody waits for it (any more)."""
+        call = self._calls.get(frame.request_id)
+        if call is None or call.answered.is_set():
+            return False
+        if frame.ok:
+            call.result = frame.result
+            if call.on_result is not None:
+                try:
+                    call.on_result(frame.result)
+                except NetworkError as error:
+                    call.error = error
+            call.answered.set()
+        else:
+            call.fail(
+                error_from_code(
+                    frame.error_code,
+                    frame.error_message,
+                    retry_after_seconds=frame.retry_after_seconds,
+                )
+            )
+        return True
+
+    def put_back(self, request_id: str) -> None:
+        """The hub did not carry it out and said so: it waits as if it had never been sent."""
+        call = self._calls.get(request_id)
+        if call is not None:
+            call.sent_count = 0
+
+    def to_send_over(self, connection: object) -> list[Call]:
+        """Return what has not been sent over `connection`, failing what must not be repeated."""
+        ready = []
+        for call in list(self._calls.values()):
+            if call.answered.is_set() or call.sent_over is connection:
+                continue
+            if call.may_send:
+                ready.append(call)
+            else:
+                call.fail_unknown("the connection was lost")
+        return ready
+
+    def fail_all(self, why: str) -> None:
+        """Answer every call that the link is gone for good."""
+        for call in self._calls.values():
+            call.fail_unknown(why)

@@ -1,0 +1,141 @@
+"""A channel as one of its participants sees it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Final
+
+from ..records import EV_TEXT, ChannelMetadata, ChannelState, Envelope, is_bookkeeping
+
+if TYPE_CHECKING:
+    from .agent_client import AgentClient
+
+__all__ = ["Channel"]
+
+# Envelopes read at once while looking for the last ones.
+_PAGE: Final = 256
+
+
+class Channel:
+    """
+    A handle on one channel; `AgentClient.open` and `AgentClient.channel` make them.
+
+    Args:
+        metadata: What is known of it; `info` asks again.
+        client: Which participant speaks.
+    """
+
+    def __init__(self, metadata: ChannelMetadata, client: AgentClient) -> None:
+        self._metadata = metadata
+        self._client = client
+
+    def __repr__(self) -> str:
+        return f"<Channel {self.channel_id} {self._metadata.manifest.type} {self.state}>"
+
+    @property
+    def channel_id(self) -> str:
+        """Its id."""
+        return self._metadata.channel_id
+
+    @property
+    def metadata(self) -> ChannelMetadata:
+        """What was known of it when it was last asked for."""
+        return self._metadata
+
+    @property
+    def state(self) -> ChannelState:
+        """Where it stood then."""
+        return self._metadata.state
+
+    async def send(
+        self,
+        text: str = "",
+        *,
+        audience: Iterable[str] | None = None,
+        causation_id: str | None = None,
+        event_type: str = EV_TEXT,
+        event_data: Mapping[str, Any] | None = None,
+        depth: int = 0,
+        idempotency_key: str | None = None,
+    ) -> str:
+        """
+        Post into the channel, and return the envelope's id.
+
+        Args:
+            text: What to say; with `event_data`, that is sent instead.
+            audience: Agent ids it is for; None is every other participant.
+            causation_id: The envelope that this answers.
+            idempotency_key: Sending the same key again posts nothing again; None makes one.
+
+        Raises:
+            ProtocolError: The channel's protocol does not allow it now, or it is closed.
+            InboxFull, RateLimited: Not now; wait `retry_after_seconds`.
+
+        Durability: when this returns, the envelope is on the hub's disk.
+
+        Cancellation: it may or may not be posted.
+        """
+        return await self._client.send_envelope(
+            Envelope(
+                channel_id=self.channel_id,
+                sender_id=self._client.agent_id,
+                audience=None if audience is None else tuple(audience),
+                event_type=event_type,
+                event_data={"text": text} if event_data is None else dict(event_data),
+                causation_id=causation_id,
+                depth=depth,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    async def info(self) -> ChannelMetadata:
+        """Ask the hub how the channel stands now."""
+        self._metadata = await self._client.hub_client.get_channel(self.channel_id)
+        return self._metadata
+
+    async def close(self, reason: str = "") -> ChannelMetadata:
+        """
+        Close the channel. What was posted before is still delivered.
+
+        Cancellation: it may or may not be closed.
+        """
+        self._metadata = await self._client.hub_client.close_channel(self.channel_id, reason=reason)
+        return self._metadata
+
+    async def history(self, *, limit: int = 50, before: str | None = None) -> list[Envelope]:
+        """
+        Return the last texts and packets, oldest first.
+
+        Args:
+            limit: How many at most.
+            before: Only what stands before the envelope of this id.
+
+        Cancellation: nothing happens.
+        """
+        last: deque[Envelope] = deque(maxlen=limit)
+        async with aclosing(self._read()) as log:
+            async for envelope in log:
+                if envelope.envelope_id == before:
+                    break
+                if not is_bookkeeping(envelope.event_type):
+                    last.append(envelope)
+        return list(last)
+
+    async def find(self, envelope_id: str) -> Envelope | None:
+        """Return the envelope of that id, or None where the channel has none that one may see."""
+        async with aclosing(self._read()) as log:
+            async for envelope in log:
+                if envelope.envelope_id == envelope_id:
+                    return envelope
+        return None
+
+    async def _read(self) -> AsyncGenerator[Envelope, None]:
+        position = 0
+        while page := await self._client.hub_client.read_wal(
+            self.channel_id, since=position, until=position + _PAGE
+        ):
+            for envelope in page:
+                yield envelope
+            position += _PAGE

@@ -1,0 +1,185 @@
+"""
+What an agent does with an envelope, unless told otherwise.
+
+`default_handler` accepts invites, passes over bookkeeping, and lets the agent take its turn when
+the channel's protocol says that it is its turn. It is made of the small functions below it, to
+be put together differently in a handler of one's own.
+
+A handler may run twice for one envelope. What keeps the agent from speaking twice is in the log:
+the reply carries the envelope's id as its cause, and an idempotency key made of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Protocol
+
+from ..errors import ProtocolError
+from ..records import (
+    EV_CHANNEL_INVITE,
+    EV_CHANNEL_INVITE_ACK,
+    EV_CHANNEL_INVITE_REJECT,
+    EV_PACKET,
+    EV_TEXT,
+    ChannelState,
+    Envelope,
+)
+from .agents import Turn
+
+if TYPE_CHECKING:
+    from .agent_client import AgentClient
+    from .channel import Channel
+
+__all__ = [
+    "Handler",
+    "Participant",
+    "accept_invite",
+    "already_replied",
+    "ask_agent",
+    "decline_invite",
+    "default_handler",
+    "is_turn",
+    "may_take_turn",
+    "post_reply",
+    "take_turn",
+]
+
+
+#: ``await handler(envelope, client, attempt)``: returns when the envelope is settled.
+Handler = Callable[[Envelope, "AgentClient", int], Awaitable[None]]
+
+
+class Participant(Protocol):
+    """Whoever can post: an `AgentClient`, a `HumanClient`."""
+
+    @property
+    def agent_id(self) -> str:
+        """Its id."""
+        ...
+
+    async def send_envelope(self, envelope: Envelope) -> str:
+        """Post an envelope."""
+        ...
+
+
+async def default_handler(envelope: Envelope, client: AgentClient, attempt: int) -> None:
+    """
+    Do with an envelope what an agent is expected to do.
+
+    Two agents with this handler in a free conversation answer each other for ever, until one of
+    them says nothing (None or "").
+
+    Args:
+        attempt: 1 the first time it is delivered.
+
+    Raises: what the agent raises. The envelope is nacked then, and comes again.
+
+    Cancellation: nothing is posted any more; the envelope comes again.
+    """
+    if envelope.event_type == EV_CHANNEL_INVITE:
+        await accept_invite(envelope, client)
+    elif is_turn(envelope):
+        await take_turn(envelope, client, attempt)
+
+
+def is_turn(envelope: Envelope) -> bool:
+    """Whether an envelope says something that wants an answer: a text, or a packet with a body."""
+    return envelope.event_type in (EV_TEXT, EV_PACKET) and bool(envelope.text)
+
+
+async def accept_invite(envelope: Envelope, client: Participant) -> None:
+    """Accept the invite to a channel. Accepting again does nothing."""
+    await _answer_invite(envelope, client, EV_CHANNEL_INVITE_ACK)
+
+
+async def decline_invite(envelope: Envelope, client: Participant) -> None:
+    """Decline the invite to a channel, which then does not come about."""
+    await _answer_invite(envelope, client, EV_CHANNEL_INVITE_REJECT)
+
+
+async def _answer_invite(envelope: Envelope, client: Participant, event_type: str) -> None:
+    await client.send_envelope(
+        Envelope(
+            channel_id=envelope.channel_id,
+            sender_id=client.agent_id,
+            event_type=event_type,
+            event_data={"channel_id": envelope.channel_id},
+            causation_id=envelope.envelope_id,
+            idempotency_key=f"{event_type}:{client.agent_id}:{envelope.envelope_id}",
+        )
+    )
+
+
+async def take_turn(envelope: Envelope, client: AgentClient, attempt: int = 1) -> str | None:
+    """
+    Ask the agent and post what it replies, if it is its turn; return the reply's envelope id.
+
+    Cancellation: the reply may or may not be posted, and is not posted twice.
+    """
+    channel = await client.channel(envelope.channel_id)
+    if not await may_take_turn(envelope, client, channel):
+        return None
+    reply = await ask_agent(envelope, client, channel, attempt)
+    if not reply:
+        return None
+    return await post_reply(reply, envelope, client)
+
+
+async def may_take_turn(envelope: Envelope, client: AgentClient, channel: Channel) -> bool:
+    """Whether the channel is open, this was not answered before, and the agent may speak now."""
+    if channel.state is not ChannelState.ACTIVE:
+        return False
+    # Answered before comes first: whose turn it is now says nothing about a turn that is over.
+    if await already_replied(envelope, client):
+        return False
+    return await client.hub_client.can_send(envelope.channel_id, client.agent_id)
+
+
+async def already_replied(envelope: Envelope, client: AgentClient) -> bool:
+    """Whether the agent has posted an answer to this envelope before."""
+    earlier = await client.hub_client.find_envelope_by_causation(
+        envelope.channel_id, sender_id=client.agent_id, causation_id=envelope.envelope_id
+    )
+    return earlier is not None
+
+
+async def ask_agent(
+    envelope: Envelope, client: AgentClient, channel: Channel, attempt: int = 1
+) -> str | None:
+    """Ask the agent, and return what it replies."""
+    turn = Turn(
+        text=envelope.text,
+        envelope=envelope,
+        channel=channel,
+        agent=client,
+        sender_name=await client.hub_client.name_for(envelope.sender_id),
+        attempt=attempt,
+        trace_id=envelope.trace_id,
+    )
+    return await client.agent.ask(turn)
+
+
+async def post_reply(reply: str, envelope: Envelope, client: AgentClient) -> str | None:
+    """
+    Post an answer to an envelope, once however often this is called; return its envelope id.
+
+    None where another process of the same agent has answered in the meantime.
+    """
+    try:
+        return await client.send_envelope(
+            Envelope(
+                channel_id=envelope.channel_id,
+                sender_id=client.agent_id,
+                event_type=EV_TEXT,
+                event_data={"text": reply},
+                causation_id=envelope.envelope_id,
+                trace_id=envelope.trace_id,
+                depth=envelope.depth,
+                idempotency_key=f"reply:{client.agent_id}:{envelope.envelope_id}",
+            )
+        )
+    except ProtocolError:
+        # The same key with other words: somebody was faster. The log knows.
+        if await already_replied(envelope, client):
+            return None
+        raise

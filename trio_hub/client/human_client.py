@@ -1,0 +1,171 @@
+"""Somebody in the network who is shown envelopes and speaks when it likes, such as a person."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..records import EV_CHANNEL_INVITE, EV_TEXT, Envelope, Passport, Resume, Rule
+from .handlers import accept_invite
+from .identity import Identity
+
+if TYPE_CHECKING:
+    from .hub_client import HubClient
+
+__all__ = ["HumanClient"]
+
+
+class HumanClient:
+    """
+    An identity without an agent; `HubClient.register_human` makes them.
+
+    Envelopes are either pulled (`next_envelope`, ``async for``) or pushed (`on_envelope`). Each
+    is handed out once and settled when it has been: one that nobody has taken yet comes again
+    after a restart. So nothing is lost, and what waits is bounded by the client's window.
+
+    Args:
+        hub_client: The connection that it is on.
+        auto_ack_invites: Whether invites are accepted at once.
+    """
+
+    def __init__(self, *, hub_client: HubClient, auto_ack_invites: bool = True) -> None:
+        self.hub_client = hub_client
+        self._auto_ack_invites = auto_ack_invites
+        self._identity: Identity | None = None
+        self._bound = trio.Event()
+        self._resume = Resume()
+        self._rule = Rule()
+        self._callbacks: list[Callable[[Envelope], Awaitable[None]]] = []
+        # Of no capacity: whoever hands over waits until it is taken.
+        self._hand: trio.MemorySendChannel[Envelope]
+        self._taken: trio.MemoryReceiveChannel[Envelope]
+        self._hand, self._taken = trio.open_memory_channel[Envelope](0)
+
+    def __repr__(self) -> str:
+        if self._identity is None:
+            return "<HumanClient, not bound>"
+        return f"<HumanClient {self.name} {self.agent_id}>"
+
+    def bind(self, identity: Identity, resume: Resume, rule: Rule) -> None:
+        """Take an identity; done once, by the `HubClient`."""
+        self._identity = identity
+        self._resume = resume
+        self._rule = rule
+        # Whoever waits for an envelope, or with one, is to hear of it.
+        identity.when_detached.append(self._hand.close)
+        self._bound.set()
+
+    @property
+    def identity(self) -> Identity:
+        """What the connection knows of it."""
+        assert self._identity is not None
+        return self._identity
+
+    @property
+    def agent_id(self) -> str:
+        """Its id."""
+        return self.identity.agent_id
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.identity.name
+
+    @property
+    def passport(self) -> Passport:
+        """Its passport as the hub stamped it."""
+        return self.identity.passport
+
+    @property
+    def resume(self) -> Resume:
+        """Its resume."""
+        return self._resume
+
+    @property
+    def rule(self) -> Rule:
+        """Its rule."""
+        return self._rule
+
+    def on_envelope(self, callback: Callable[[Envelope], Awaitable[None]]) -> None:
+        """
+        Have envelopes pushed to `callback` (and to those given before) instead of pulled.
+
+        One that raises makes the envelope come again, to all of them.
+        """
+        self._callbacks.append(callback)
+
+    async def next_envelope(
+        self,
+        *,
+        predicate: Callable[[Envelope], bool] | None = None,
+        timeout: float | None = None,
+    ) -> Envelope:
+        """
+        Take the next envelope.
+
+        Args:
+            predicate: Those that it does not like are taken too, and dropped.
+            timeout: Seconds; None waits for ever.
+
+        Raises:
+            trio.TooSlowError: None came in time.
+            TakenOver, ConnectionLost: None will come any more.
+
+        Cancellation: nothing is taken.
+        """
+        with trio.move_on_after(float("inf") if timeout is None else timeout):
+            while True:
+                envelope = await self._take()
+                if predicate is None or predicate(envelope):
+                    return envelope
+        raise trio.TooSlowError(f"no envelope came for {self.name!r} within {timeout:g} s")
+
+    async def _take(self) -> Envelope:
+        try:
+            return await self._taken.receive()
+        except trio.EndOfChannel:
+            self.identity.check_attached()
+            raise
+
+    async def __aiter__(self) -> AsyncIterator[Envelope]:
+        while True:
+            yield await self.next_envelope()
+
+    async def send(
+        self,
+        channel_id: str,
+        text: str,
+        *,
+        audience: list[str] | None = None,
+        causation_id: str | None = None,
+    ) -> str:
+        """Say something in a channel; as `Channel.send`."""
+        return await self.send_envelope(
+            Envelope(
+                channel_id=channel_id,
+                sender_id=self.agent_id,
+                audience=None if audience is None else tuple(audience),
+                event_type=EV_TEXT,
+                event_data={"text": text},
+                causation_id=causation_id,
+            )
+        )
+
+    async def send_envelope(self, envelope: Envelope) -> str:
+        """Post an envelope, and return its id; as `Channel.send`."""
+        self.identity.check_attached()
+        return await self.hub_client.post_envelope(envelope)
+
+    async def handle(self, envelope: Envelope, attempt: int) -> None:
+        """Hand an envelope out, as if it had just arrived."""
+        await self._bound.wait()
+        if envelope.event_type == EV_CHANNEL_INVITE and self._auto_ack_invites:
+            await accept_invite(envelope, self)
+            return
+        if self._callbacks:
+            for callback in list(self._callbacks):
+                await callback(envelope)
+            return
+        await self._hand.send(envelope)

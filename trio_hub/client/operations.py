@@ -1,0 +1,360 @@
+"""
+The operations of a hub as methods, by their names on the wire.
+
+Each is one request: its parameters are typed, its answer is decoded strictly as what the method
+returns. Names and ids are remembered (bounded), since they belong together for good.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from ..ids import ID_PATTERN
+from ..records import (
+    ChannelMetadata,
+    Duration,
+    Envelope,
+    Passport,
+    PassportKind,
+    PendingTurn,
+    Resume,
+    Rule,
+    TaskMetadata,
+    TaskState,
+)
+from ..wire import params as p
+from .name_cache import NameCache
+
+__all__ = ["HubOperations"]
+
+
+class HubOperations(ABC):
+    """
+    What can be asked of a hub.
+
+    All raise what the hub answers (`NetworkError` and its children), `trio.TooSlowError` when
+    the answer takes longer than the request timeout, and `ConnectionLost`.
+
+    Cancellation: of any of them, the request may or may not be carried out; the client lives.
+    """
+
+    def __init__(self) -> None:
+        self.names = NameCache()
+
+    @abstractmethod
+    async def request(self, op: str, params: object, result: Any) -> Any:
+        """Ask the hub to do `op` and decode the answer as a `result`."""
+
+    # Identities
+
+    async def get_agent(self, name_or_id: str) -> Passport:
+        """Look an agent up."""
+        passport: Passport = await self.request(
+            "get_agent", p.OfAgentByNameOrId(name_or_id=name_or_id), Passport
+        )
+        self.names.remember(passport)
+        return passport
+
+    async def find_agent_id(self, name: str) -> str | None:
+        """Look an id up by name; None where there is no such agent."""
+        agent_id: str | None = await self.request("find_agent_id", p.OfName(name=name), str | None)
+        return agent_id
+
+    async def names_for(self, agent_ids: Iterable[str]) -> dict[str, str]:
+        """Resolve ids to names: {agent id: name}. Those known already cost no request."""
+        wanted = list(dict.fromkeys(agent_ids))
+        known = {one: name for one in wanted if (name := self.names.name_of(one)) is not None}
+        missing = tuple(one for one in wanted if one not in known)
+        if missing:
+            found: dict[str, str] = await self.request(
+                "names_for", p.OfAgents(agent_ids=missing), dict[str, str]
+            )
+            for agent_id, name in found.items():
+                self.names.remember_name(agent_id, name)
+            known.update(found)
+        return known
+
+    async def name_for(self, agent_id: str) -> str:
+        """Resolve one id to its name."""
+        return (await self.names_for([agent_id])).get(agent_id, agent_id)
+
+    async def id_for(self, name_or_id: str) -> str:
+        """
+        Resolve a name (or an id, which is returned as it is) to an id.
+
+        Raises:
+            NotFoundError: There is no agent of that name.
+        """
+        if ID_PATTERN.fullmatch(name_or_id):
+            return name_or_id
+        known = self.names.id_of(name_or_id)
+        if known is not None:
+            return known
+        agent_id = (await self.get_agent(name_or_id)).agent_id
+        assert agent_id is not None
+        return agent_id
+
+    async def list_agents(
+        self,
+        *,
+        capability: str | None = None,
+        query: str | None = None,
+        kind: PassportKind | None = None,
+        sort_by: str | None = None,
+        limit: int = p.LIST_LIMIT_DEFAULT,
+    ) -> list[Passport]:
+        """Find agents by what they can do."""
+        passports: list[Passport] = await self.request(
+            "list_agents",
+            p.ListAgents(
+                capability=capability, query=query, kind=kind, sort_by=sort_by, limit=limit
+            ),
+            list[Passport],
+        )
+        for passport in passports:
+            self.names.remember(passport)
+        return passports
+
+    async def get_resume(self, agent_id: str) -> Resume:
+        """Read an agent's resume."""
+        resume: Resume = await self.request("get_resume", p.OfAgent(agent_id=agent_id), Resume)
+        return resume
+
+    async def get_skill(self, agent_id: str) -> str | None:
+        """Read an agent's skill page (markdown)."""
+        skill: str | None = await self.request(
+            "get_skill", p.OfAgent(agent_id=agent_id), str | None
+        )
+        return skill
+
+    async def get_rule(self, agent_id: str) -> Rule:
+        """Read an agent's rule."""
+        rule: Rule = await self.request("get_rule", p.OfAgent(agent_id=agent_id), Rule)
+        return rule
+
+    async def set_resume(self, agent_id: str, resume: Resume) -> None:
+        """Replace the resume of an agent that is attached here."""
+        await self.request("set_resume", p.SetResume(agent_id=agent_id, resume=resume), None)
+
+    async def set_skill(self, agent_id: str, skill_md: str | None) -> None:
+        """Replace the skill page of an agent that is attached here; None removes it."""
+        await self.request("set_skill", p.SetSkill(agent_id=agent_id, skill_md=skill_md), None)
+
+    async def set_rule(self, agent_id: str, rule: Rule) -> None:
+        """Replace the rule of an agent that is attached here."""
+        await self.request("set_rule", p.SetRule(agent_id=agent_id, rule=rule), None)
+
+    # Channels
+
+    async def create_channel(
+        self,
+        *,
+        creator_id: str,
+        manifest_type: str,
+        participants: Iterable[str],
+        manifest_version: int = 1,
+        required_acks: int | None = None,
+        ttl: Duration | None = None,
+        knobs: Mapping[str, Any] | None = None,
+        intent: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> ChannelMetadata:
+        """
+        Open a channel: invite everybody (agent ids), wait for their acks.
+
+        Not repeated when the connection is lost before the answer came: `ConnectionLost` then
+        says so, and `list_channels` shows whether it is there.
+        """
+        metadata: ChannelMetadata = await self.request(
+            "create_channel",
+            p.CreateChannel(
+                creator_id=creator_id,
+                manifest_type=manifest_type,
+                manifest_version=manifest_version,
+                participants=tuple(participants),
+                required_acks=required_acks,
+                ttl=ttl,
+                knobs=None if knobs is None else dict(knobs),
+                intent=intent,
+                labels=None if labels is None else dict(labels),
+            ),
+            ChannelMetadata,
+        )
+        return metadata
+
+    async def get_channel(self, channel_id: str) -> ChannelMetadata:
+        """Read a channel's metadata."""
+        metadata: ChannelMetadata = await self.request(
+            "get_channel", p.OfChannel(channel_id=channel_id), ChannelMetadata
+        )
+        return metadata
+
+    async def close_channel(self, channel_id: str, *, reason: str = "") -> ChannelMetadata:
+        """Close a channel."""
+        metadata: ChannelMetadata = await self.request(
+            "close_channel", p.CloseChannel(channel_id=channel_id, reason=reason), ChannelMetadata
+        )
+        return metadata
+
+    async def list_channels(
+        self,
+        *,
+        agent_id: str | None = None,
+        include_terminal: bool = False,
+        limit: int = p.LIST_LIMIT_DEFAULT,
+    ) -> list[ChannelMetadata]:
+        """List an agent's channels, or those of all that are attached here."""
+        # The hub does not filter, so ask for more than is wanted where some will be left out.
+        asked = limit if include_terminal else 4 * limit
+        channels: list[ChannelMetadata] = await self.request(
+            "list_channels", p.ListChannels(agent_id=agent_id, limit=asked), list[ChannelMetadata]
+        )
+        return [one for one in channels if include_terminal or not one.is_terminal][:limit]
+
+    async def read_wal(
+        self, channel_id: str, *, since: int = 0, until: int | None = None
+    ) -> list[Envelope]:
+        """Read a slice of a channel's log by position: `since` inclusive, `until` exclusive."""
+        envelopes: list[Envelope] = await self.request(
+            "read_wal", p.ReadWal(channel_id=channel_id, since=since, until=until), list[Envelope]
+        )
+        return envelopes
+
+    async def find_envelope_by_causation(
+        self, channel_id: str, *, sender_id: str, causation_id: str
+    ) -> Envelope | None:
+        """Find what `sender_id` posted because of `causation_id`."""
+        found: Envelope | None = await self.request(
+            "find_envelope_by_causation",
+            p.FindEnvelopeByCausation(
+                channel_id=channel_id, sender_id=sender_id, causation_id=causation_id
+            ),
+            Envelope | None,
+        )
+        return found
+
+    async def can_send(
+        self, channel_id: str, sender_id: str, *, event_type: str | None = None
+    ) -> bool:
+        """Ask whether an agent that is attached here could post now."""
+        allowed: bool = await self.request(
+            "can_send",
+            p.CanSend(channel_id=channel_id, sender_id=sender_id, event_type=event_type),
+            bool,
+        )
+        return allowed
+
+    async def pending_turns_for(self, agent_id: str) -> list[PendingTurn]:
+        """List the turns that protocols expect of an agent that is attached here."""
+        turns: list[PendingTurn] = await self.request(
+            "pending_turns_for", p.OfAgent(agent_id=agent_id), list[PendingTurn]
+        )
+        return turns
+
+    async def report_turn_failure(
+        self, *, channel_id: str, agent_id: str, envelope_id: str, error: str | BaseException
+    ) -> None:
+        """Tell the hub that a turn of an agent that is attached here failed."""
+        await self.request(
+            "report_turn_failure",
+            p.ReportTurnFailure(
+                channel_id=channel_id, agent_id=agent_id, envelope_id=envelope_id, error=str(error)
+            ),
+            None,
+        )
+
+    # Tasks
+
+    async def observe_task(self, metadata: TaskMetadata) -> None:
+        """Let the hub know of a task that an agent attached here owns."""
+        await self.request("observe_task", p.ObserveTask(metadata=metadata), None)
+
+    async def update_task(
+        self,
+        task_id: str,
+        *,
+        state: TaskState | None = None,
+        progress: Mapping[str, Any] | None = None,
+        result: Any = None,
+        error: str | None = None,
+    ) -> None:
+        """Tell what changed about a task."""
+        await self.request(
+            "update_task",
+            p.UpdateTask(
+                task_id=task_id,
+                state=state,
+                progress=None if progress is None else dict(progress),
+                result=result,
+                error=error,
+            ),
+            None,
+        )
+
+    async def get_task(self, task_id: str) -> TaskMetadata:
+        """Read a task."""
+        task: TaskMetadata = await self.request("get_task", p.OfTask(task_id=task_id), TaskMetadata)
+        return task
+
+    async def list_tasks(
+        self,
+        *,
+        agent_id: str | None = None,
+        channel_id: str | None = None,
+        state: TaskState | None = None,
+        limit: int = p.LIST_LIMIT_DEFAULT,
+    ) -> list[TaskMetadata]:
+        """List tasks of agents that are attached here, or of channels that they are in."""
+        tasks: list[TaskMetadata] = await self.request(
+            "list_tasks",
+            p.ListTasks(agent_id=agent_id, channel_id=channel_id, state=state, limit=limit),
+            list[TaskMetadata],
+        )
+        return tasks
+
+    async def record_observation(
+        self,
+        *,
+        owner_id: str,
+        capability: str,
+        outcome: TaskState,
+        latency_ms: int | None = None,
+        task_id: str | None = None,
+    ) -> None:
+        """Count how a task that exercised a capability ended. Not repeated on a lost connection."""
+        await self.request(
+            "record_observation",
+            p.RecordObservation(
+                owner_id=owner_id,
+                capability=capability,
+                outcome=outcome,
+                latency_ms=latency_ms,
+                task_id=task_id,
+            ),
+            None,
+        )
+
+    async def fire_task_event(
+        self, task_id: str, kind: Literal["mirror_failed"], payload: Mapping[str, Any]
+    ) -> None:
+        """Report that mirroring a task failed. Not repeated on a lost connection."""
+        await self.request(
+            "fire_task_event",
+            p.FireTaskEvent(task_id=task_id, kind=kind, payload=dict(payload)),
+            None,
+        )
+
+    async def checkpoint_task(self, task_id: str, state: Mapping[str, Any]) -> None:
+        """Keep a task's state for a restart."""
+        await self.request(
+            "checkpoint_task", p.CheckpointTask(task_id=task_id, state=dict(state)), None
+        )
+
+    async def read_task_checkpoint(self, task_id: str) -> dict[str, Any] | None:
+        """Read a task's kept state."""
+        state: dict[str, Any] | None = await self.request(
+            "read_task_checkpoint", p.OfTask(task_id=task_id), dict[str, Any] | None
+        )
+        return state
