@@ -27,7 +27,7 @@ from ..errors import FrameError, StoreError
 from ..protocol.delivery_policy import DeliveryPolicy
 from ..protocol.inbox import DeadLetter, Delivery, Inbox, PageWanted
 from ..protocol.ledger import Run
-from ..records import is_addressed_to
+from ..records import InboxBlock, is_addressed_to
 from ..stores import Change, Delete, Put
 from ..wire.frames import ReceiptFrame
 from ..wire.validation import decode_strictly, encode
@@ -75,6 +75,7 @@ class Mailbox:
 
     Attributes:
         binding: The connection it is bound to, or None while it is away.
+        limits: How much may wait, by the agent's rule.
         backlog: Deliveries that are due, while the connection's outbox is full.
         saved: Cursors of channels that are cold.
         wakes_at: When the timers will look at the inbox anyway.
@@ -82,6 +83,7 @@ class Mailbox:
 
     agent_id: str
     inbox: Inbox[bytes]
+    limits: InboxBlock
     binding: Binding | None = None
     backlog: deque[Delivery[bytes]] = attrs.field(factory=deque)
     saved: dict[str, SavedCursor] = attrs.field(factory=dict)
@@ -198,10 +200,14 @@ class Deliveries:
             mailbox.saved[channel_id] = saved
         return problems
 
-    def add_agent(self, agent_id: str) -> None:
-        """Give an agent a mailbox."""
-        if agent_id not in self._mailboxes:
-            self._mailboxes[agent_id] = Mailbox(agent_id, Inbox(self._policy, self._rng))
+    def add_agent(self, agent_id: str, limits: InboxBlock) -> None:
+        """Give an agent a mailbox, or the one it has new limits."""
+        mailbox = self._mailboxes.get(agent_id)
+        if mailbox is None:
+            inbox: Inbox[bytes] = Inbox(self._policy, self._rng)
+            self._mailboxes[agent_id] = Mailbox(agent_id, inbox, limits)
+        else:
+            mailbox.limits = limits
 
     def remove_agent(self, agent_id: str, channels: Iterable[Channel]) -> None:
         """Take an agent's mailbox away, and its cursors in `channels` out of the store."""
@@ -219,6 +225,13 @@ class Deliveries:
         """Return how many envelopes are unsettled, as far as the agent's channels are warm."""
         mailbox = self._mailboxes.get(agent_id)
         return 0 if mailbox is None else mailbox.inbox.owed
+
+    def is_full(self, agent_id: str) -> bool:
+        """Whether an inbox is owed as much as its rule allows, and new posts are to be refused."""
+        mailbox = self._mailboxes.get(agent_id)
+        if mailbox is None or mailbox.limits.overflow != "reject":
+            return False
+        return 0 < mailbox.limits.max_pending <= mailbox.inbox.owed
 
     def binding_of(self, agent_id: str) -> Binding | None:
         """Return the connection that an agent is bound to."""

@@ -20,53 +20,36 @@ import trio
 
 from .._nursery import open_plain_nursery
 from ..auth import AuthRegistry
-from ..errors import (
-    AccessDeniedError,
-    AuthError,
-    HubClosing,
-    InboxFull,
-    NotFoundError,
-    ProtocolError,
-    StoreError,
-)
-from ..ids import IdMint, Now, iso_from_seconds
+from ..ids import IdMint, Now
 from ..links import LinkEndpoint
 from ..protocol.adapters import AdapterRegistry, ChannelAdapter
 from ..protocol.delivery_policy import DeliveryPolicy
 from ..records import (
-    EV_CHANNEL_INVITE_ACK,
-    EV_CHANNEL_INVITE_REJECT,
     EV_TEXT,
     ChannelMetadata,
     ChannelState,
     Duration,
     Envelope,
-    Participant,
-    ParticipantRole,
     Passport,
     PendingTurn,
     Resume,
     Rule,
     TaskState,
-    duration_seconds,
-    is_addressed_to,
-    is_bookkeeping,
 )
-from ..records.envelope import CHANNEL_EVENT_PREFIX
 from ..stores import KnowledgeStore, Put
-from ..wire.frames import HelloFrame, ReceiptFrame, WelcomeFrame
-from ..wire.operations import Operation
-from ..wire.params import PostEnvelope
 from . import paths
-from .authorization import authorize
 from .caretaker import Caretaker
 from .channels import Channel, ChannelBook, LogRecord
-from .committer import Committer, Ticket
-from .connection import Connection, Greeting, Handler
+from .committer import Committer
+from .connection import Connection
 from .deliveries import Deliveries
+from .drafting import ChannelWish, draft_channel, why_not_opened
+from .gate import Gate
 from .health import HubHealth
 from .limits import HubLimits
 from .operations import OperationHandlers
+from .posting import Posting
+from .reception import Reception
 from .registry import Registry
 from .tasks import TaskBook
 from .timers import Timers
@@ -105,8 +88,7 @@ class Hub:
         self._limits = limits
         self._mint = IdMint(clock, rng)
         self._id_ceiling = ""
-        self._connections: dict[Connection, None] = {}
-        self._closing = False
+        self._gate = Gate()
         self._problems: list[str] = []
         self._committer = Committer(store, on_batch=lambda: None)
         self._timers = Timers(ttl_sweep_interval, on_wake=self._on_wake)
@@ -135,7 +117,22 @@ class Hub:
             self.channels, self._timers, clock, invite_ack_timeout=invite_ack_timeout
         )
         self._invite_ack_timeout = invite_ack_timeout
-        self._handlers = OperationHandlers(self).table()
+        self._posting = Posting(
+            self._gate, self._registry, self.channels, self._deliveries, self._committer
+        )
+        self._reception = Reception(
+            gate=self._gate,
+            auth=auth,
+            registry=self._registry,
+            channels=self.channels,
+            tasks=self.tasks,
+            deliveries=self._deliveries,
+            posting=self._posting,
+            limits=limits,
+            clock=clock,
+            epoch=lambda: store.epoch,
+        )
+        self._reception.handlers = OperationHandlers(self).table()
 
     @classmethod
     @asynccontextmanager
@@ -209,14 +206,8 @@ class Hub:
         Cancellation: what was accepted and not answered yet may or may not be kept, as after a
         crash; what was answered is.
         """
-        self._closing = True
-        goodbye = HubClosing(
-            "the hub is closing; what it accepted is safe, come back later",
-            retry_after_seconds=_COME_BACK_AFTER_SECONDS,
-        )
-        for connection in list(self._connections):
-            connection.send_error(goodbye)
-            connection.endpoint.close_soon(1012, "the hub is closing")
+        self._gate.closed = True
+        self._reception.say_goodbye()
         self._deliveries.flush_cursors()
         await self._committer.flushed()
 
@@ -238,22 +229,18 @@ class Hub:
 
         Cancellation: the connection ends.
         """
-        connection = Connection(self, endpoint)
-        if self._closing:
-            endpoint.close_soon(1012, "the hub is closing")
-        self._connections[connection] = None
-        await connection.run()
+        await self._reception.serve(endpoint)
 
     def health(self) -> HubHealth:
         """Say how the hub is doing. Never blocks."""
         return HubHealth(
-            closing=self._closing,
+            closing=self._gate.closed,
             store=self._store.health(),
             problems=tuple(self._problems),
             agents=len(self._registry),
             channels=len(self.channels),
             tasks=len(self.tasks),
-            connections=len(self._connections),
+            connections=len(self._reception),
             commits=self._committer.commits,
             commits_failed=self._committer.failures,
             commits_waiting=self._committer.waiting,
@@ -285,9 +272,9 @@ class Hub:
 
         Cancellation: the registration may or may not happen.
         """
-        self._refuse_when_closing()
+        self._gate.check()
         if connection is not None:
-            self._check_identities(connection)
+            self._reception.check_identities(connection)
         await self._auth.check(passport, passport.auth.scheme, passport.auth.claim)
         registration = await self._registry.register(
             passport,
@@ -295,9 +282,9 @@ class Hub:
             rule if rule is not None else Rule(),
             skill_md,
         )
-        self._deliveries.add_agent(registration.agent_id)
+        self._deliveries.add_agent(registration.agent_id, registration.rule.limits.inbox)
         if connection is not None:
-            self._bind(connection, registration.agent_id)
+            self._reception.bind(connection, registration.agent_id)
         return registration.passport
 
     async def unregister(self, agent_id: str) -> None:
@@ -357,6 +344,7 @@ class Hub:
     async def set_rule(self, agent_id: str, rule: Rule) -> None:
         """Replace a rule."""
         await self._registry.set_rule(agent_id, rule)
+        self._deliveries.add_agent(agent_id, rule.limits.inbox)
 
     async def record_observation(
         self, agent_id: str, capability: str, outcome: TaskState, *, latency_ms: int | None = None
@@ -395,15 +383,24 @@ class Hub:
 
         Cancellation: the channel may stay pending; it closes itself when the time is over.
         """
-        self._refuse_when_closing()
-        metadata = self._draft(
-            creator_id,
-            self.channels.adapters.get(manifest_type, manifest_version),
-            participants,
-            required_acks,
-            ttl,
-            dict(knobs or {}),
-            {**(labels or {}), **({"intent": intent} if intent else {})},
+        self._gate.check()
+        creator = self._registry.get(creator_id)
+        for agent_id in participants:
+            self._registry.get(agent_id)
+        wish = ChannelWish(
+            creator_id=creator_id,
+            manifest=self.channels.adapters.get(manifest_type, manifest_version).manifest,
+            participants=participants,
+            required_acks=required_acks,
+            ttl=creator.rule.limits.channel_ttl_default if ttl is None else ttl,
+            knobs=knobs or {},
+            labels={**(labels or {}), **({"intent": intent} if intent else {})},
+        )
+        metadata = draft_channel(
+            wish,
+            self._next_id(),
+            self._clock(),
+            participants_max=self._limits.participants_max,
         )
         channel, ticket = self.channels.create_nowait(metadata)
         await ticket.wait()
@@ -411,14 +408,9 @@ class Hub:
             await channel.settled_open.wait()
         if channel.metadata.state is ChannelState.PENDING:
             await self.close_channel(channel.channel_id, reason="invite_timeout")
-        metadata = channel.metadata
-        if metadata.state is ChannelState.ACTIVE:
-            return metadata
-        raise ProtocolError(
-            f"channel {metadata.channel_id} was not opened: {metadata.close_reason}"
-            + (f" (no answer of {', '.join(metadata.pending_acks)})" * bool(metadata.pending_acks))
-            + (f" (declined by {', '.join(metadata.rejected_by)})" * bool(metadata.rejected_by))
-        )
+        if channel.metadata.state is not ChannelState.ACTIVE:
+            raise why_not_opened(channel.metadata)
+        return channel.metadata
 
     def find_channel(self, channel_id: str) -> ChannelMetadata | None:
         """Return a channel's metadata, or None."""
@@ -469,7 +461,7 @@ class Hub:
 
         Cancellation: it may or may not be kept. With an idempotency key, posting again finds out.
         """
-        envelope_id, ticket = await self._post(envelope)
+        envelope_id, ticket = await self._posting.post(envelope)
         if ticket is not None:
             await ticket.wait()
         return envelope_id
@@ -558,91 +550,6 @@ class Hub:
         """Take note of a task event that a client reports."""
         log.warning("task event", task_id=task_id, kind=kind, fields=sorted(payload))
 
-    # What connections need (see `ConnectionHost`)
-
-    @property
-    def handlers(self) -> Mapping[str, Handler]:
-        """The handler of every operation but ``post_envelope``."""
-        return self._handlers
-
-    @property
-    def requests_in_flight_max(self) -> int:
-        """How many unanswered requests one connection may have."""
-        return self._limits.requests_in_flight_max
-
-    def authorize(self, connection: Connection, operation: Operation, params: Any) -> None:
-        """Raise `AccessDeniedError` where the connection may not do that."""
-        authorize(connection.bound, operation, params, self.channels, self.tasks)
-
-    async def post(self, connection: Connection, params: PostEnvelope) -> tuple[str, Ticket | None]:
-        """Post what came over the wire."""
-        envelope = params.envelope
-        if envelope.event_type.startswith(CHANNEL_EVENT_PREFIX) and envelope.event_type not in (
-            EV_CHANNEL_INVITE_ACK,
-            EV_CHANNEL_INVITE_REJECT,
-        ):
-            raise ProtocolError(f"a {envelope.event_type!r} is posted by the hub alone")
-        channel = self.channels.find(envelope.channel_id)
-        if channel is None or envelope.sender_id not in channel.metadata.participant_ids:
-            raise AccessDeniedError(
-                f"{envelope.sender_id} takes no part in a channel {envelope.channel_id!r}"
-            )
-        return await self._post(envelope)
-
-    async def hello(self, connection: Connection, frame: HelloFrame) -> Greeting:
-        """Check a credential, and look up where the identity's deliveries begin."""
-        agent_id = self._registry.id_of(frame.name)
-        if agent_id is None:
-            raise NotFoundError(f"no agent {frame.name!r} is registered; register it first")
-        self._check_identities(connection)
-        passport = self._registry.get(agent_id).passport
-        if frame.auth_scheme != passport.auth.scheme:
-            raise AuthError(
-                f"{frame.name!r} is registered with another auth scheme than {frame.auth_scheme!r}"
-            )
-        await self._auth.check(passport, frame.auth_scheme, frame.auth_claim)
-        position_lost = frame.epoch is not None and frame.epoch != self.epoch
-        for channel in list(self.channels.of_agent(agent_id)):
-            if self._deliveries.is_unread(agent_id, channel):
-                await self._warm_for(agent_id, channel)
-        since = None if position_lost else frame.since_envelope_id
-        processed = await self._processed(agent_id, since) if since else {}
-        welcome = WelcomeFrame(
-            endpoint_id=connection.connection_id,
-            hub_time=iso_from_seconds(self._clock()),
-            name=frame.name,
-            agent_id=agent_id,
-            epoch=self.epoch,
-            position_lost=position_lost,
-        )
-        return Greeting(welcome, processed, replays=frame.since_envelope_id is not None)
-
-    def begin_deliveries(self, connection: Connection, greeting: Greeting) -> None:
-        """Bind an identity that has been welcomed, and deliver to it."""
-        agent_id = greeting.welcome.agent_id
-        if self._registry.find(agent_id) is None:
-            return  # Unregistered while it was being welcomed.
-        for channel_id, position in greeting.processed.items():
-            channel = self.channels.find(channel_id)
-            if channel is not None:
-                self._deliveries.resume(agent_id, channel, position)
-        self._bind(connection, agent_id, replays=greeting.replays)
-
-    def receipt(self, frame: ReceiptFrame) -> None:
-        """Take a receipt."""
-        self._deliveries.receipt(frame)
-
-    def room_again(self, connection: Connection) -> None:
-        """Go on with what waited for a full outbox."""
-        self._deliveries.room_again(connection.bound)
-
-    def released(self, connection: Connection) -> None:
-        """Let go of everything that was bound to a connection."""
-        self._connections.pop(connection, None)
-        for agent_id in connection.bound:
-            self._deliveries.detach(agent_id, connection)
-        connection.bound.clear()
-
     # Inside
 
     async def _load(self) -> None:
@@ -653,7 +560,7 @@ class Hub:
             self._mint.raise_floor(floor.decode())
         problems = self._registry.load(await store.read_under(paths.AGENTS))
         for registration in self._registry:
-            self._deliveries.add_agent(registration.agent_id)
+            self._deliveries.add_agent(registration.agent_id, registration.rule.limits.inbox)
         problems += self._deliveries.load(await store.read_under(paths.CURSORS))
         problems += self.channels.load(
             await store.read_under(paths.CHANNELS), await store.lengths_under(paths.CHANNELS)
@@ -674,143 +581,6 @@ class Hub:
             # Submitted before what carries the id, so it is on disk no later.
             self._committer.submit([Put(paths.ID_FLOOR, self._id_ceiling.encode())])
         return new_id
-
-    def _draft(
-        self,
-        creator_id: str,
-        adapter: ChannelAdapter,
-        participants: Sequence[str],
-        required_acks: int | None,
-        ttl: Duration | None,
-        knobs: dict[str, Any],
-        labels: dict[str, str],
-    ) -> ChannelMetadata:
-        """Draw up the metadata of a channel that is to be opened."""
-        creator = self._registry.get(creator_id)
-        if not participants:
-            raise ProtocolError("a channel needs somebody to be invited")
-        if len(set(participants)) != len(participants):
-            raise ProtocolError("a participant is listed twice")
-        members = [*([] if creator_id in participants else [creator_id]), *participants]
-        if len(members) > self._limits.participants_max:
-            raise ProtocolError(
-                f"{len(members)} participants are more than the {self._limits.participants_max} "
-                "that a channel may have"
-            )
-        for agent_id in members:
-            self._registry.get(agent_id)
-        now = self._clock()
-        created_at = iso_from_seconds(now)
-        try:
-            lives = duration_seconds(
-                creator.rule.limits.channel_ttl_default if ttl is None else ttl
-            )
-            expires_at = iso_from_seconds(now + lives) if lives else None
-        except (ValueError, OverflowError) as error:
-            raise ProtocolError(f"ttl: {error}") from None
-        other = ParticipantRole.RESPONDENT if len(members) == 2 else ParticipantRole.PARTICIPANT
-        return ChannelMetadata(
-            channel_id=self._next_id(),
-            manifest=adapter.manifest,
-            creator_id=creator_id,
-            participants=tuple(
-                Participant(
-                    agent_id=agent_id,
-                    role=ParticipantRole.INITIATOR if agent_id == creator_id else other,
-                    order=order,
-                    joined_at=created_at,
-                )
-                for order, agent_id in enumerate(members)
-            ),
-            state=ChannelState.PENDING,
-            created_at=created_at,
-            expires_at=expires_at,
-            knobs=knobs,
-            labels=labels,
-            required_acks=required_acks,
-            pending_acks=tuple(agent_id for agent_id in members if agent_id != creator_id),
-        )
-
-    async def _post(self, envelope: Envelope) -> tuple[str, Ticket | None]:
-        self._refuse_when_closing()
-        self._registry.get(envelope.sender_id)
-        channel = self.channels.get(envelope.channel_id)
-        if envelope.audience is not None:
-            strangers = set(envelope.audience).difference(channel.metadata.participant_ids)
-            if strangers:
-                raise ProtocolError(
-                    f"audience: {', '.join(sorted(strangers))} take no part in channel "
-                    f"{channel.channel_id}"
-                )
-        self._check_inboxes(channel, envelope)
-        machine = channel.machine or await self.channels.warm(channel)
-        posted = self.channels.post_nowait(channel, machine, envelope)
-        if isinstance(posted, int):
-            return await self._id_at(channel, posted), None
-        return posted.envelope_id, posted.ticket
-
-    async def _id_at(self, channel: Channel, position: int) -> str:
-        await self._committer.flushed()
-        (record,) = await self.channels.read(channel, position, position + 1)
-        if record.envelope is None:
-            raise StoreError(f"record {position} of channel {channel.channel_id} is damaged")
-        return record.envelope.envelope_id
-
-    def _check_inboxes(self, channel: Channel, envelope: Envelope) -> None:
-        """Refuse what a recipient has no room for. The hub's own envelopes always have room."""
-        if is_bookkeeping(envelope.event_type):
-            return
-        for agent_id in channel.metadata.participant_ids:
-            registration = self._registry.find(agent_id)
-            if registration is None or not is_addressed_to(envelope, agent_id):
-                continue
-            allowed = registration.rule.limits.inbox.max_pending
-            if allowed and self._deliveries.owed(agent_id) >= allowed:
-                raise InboxFull(
-                    f"{agent_id} has {allowed} unsettled envelopes, as many as its rule allows; "
-                    "nothing was posted, try again when it has caught up",
-                    retry_after_seconds=_COME_BACK_AFTER_SECONDS,
-                )
-
-    def _bind(self, connection: Connection, agent_id: str, *, replays: bool = True) -> None:
-        """Let a connection act for an identity, and no other one any more."""
-        if connection.endpoint.closed:
-            return
-        connection.bound[agent_id] = self._registry.name_of(agent_id)
-        before = self._deliveries.attach(agent_id, connection, replays=replays)
-        if isinstance(before, Connection):
-            before.take_away(agent_id)
-
-    async def _warm_for(self, agent_id: str, channel: Channel) -> None:
-        """Read what a channel owes to somebody who is coming back, if it can be read."""
-        try:
-            await self.channels.warm(channel)
-        except NotFoundError as error:
-            log.warning("channel not delivered", channel_id=channel.channel_id, error=str(error))
-
-    async def _processed(self, agent_id: str, since: str | Mapping[str, str]) -> dict[str, int]:
-        """Turn the ids that a client says it has processed into positions, channel by channel."""
-        found: dict[str, int] = {}
-        for channel in list(self.channels.of_agent(agent_id)):
-            wanted = since if isinstance(since, str) else since.get(channel.channel_id)
-            if wanted:
-                position = await self.channels.position_of(channel, wanted)
-                if position is not None:
-                    found[channel.channel_id] = position
-        return found
-
-    def _check_identities(self, connection: Connection) -> None:
-        if len(connection.bound) >= self._limits.identities_per_connection_max:
-            raise AccessDeniedError(
-                f"this connection acts for {len(connection.bound)} agents, as many as it may"
-            )
-
-    def _refuse_when_closing(self) -> None:
-        if self._closing:
-            raise HubClosing(
-                "the hub is closing and takes nothing new; come back later",
-                retry_after_seconds=_COME_BACK_AFTER_SECONDS,
-            )
 
     async def _read_log(self, channel: Channel, start: int, stop: int) -> list[LogRecord]:
         return await self.channels.read(channel, start, stop)

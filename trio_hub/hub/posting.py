@@ -1,0 +1,130 @@
+"""
+Posting: what is checked before an envelope may go into a channel's log.
+
+What a channel's own protocol says is the machine's business; here stands what the hub as a whole
+says: that it is open, that sender and audience exist, that the recipients have room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..errors import AccessDeniedError, InboxFull, ProtocolError, StoreError
+from ..records import (
+    EV_CHANNEL_INVITE_ACK,
+    EV_CHANNEL_INVITE_REJECT,
+    Envelope,
+    is_addressed_to,
+    is_bookkeeping,
+)
+from ..records.envelope import CHANNEL_EVENT_PREFIX
+from .channels import Channel, ChannelBook
+from .committer import Committer, Ticket
+from .deliveries import Deliveries
+from .gate import COME_BACK_AFTER_SECONDS, Gate
+from .registry import Registry
+
+__all__ = ["Posting"]
+
+_ANSWERS = (EV_CHANNEL_INVITE_ACK, EV_CHANNEL_INVITE_REJECT)
+
+
+class Posting:
+    """
+    The way of an envelope from its sender to the log.
+
+    Args:
+        gate: Whether anything is taken at all.
+        registry: Who may send.
+        channels: Where to.
+        deliveries: Who still has room.
+        committer: Writes it.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        registry: Registry,
+        channels: ChannelBook,
+        deliveries: Deliveries,
+        committer: Committer,
+    ) -> None:
+        self._gate = gate
+        self._registry = registry
+        self._channels = channels
+        self._deliveries = deliveries
+        self._committer = committer
+
+    async def post_from_wire(
+        self, bound: Mapping[str, object], envelope: Envelope
+    ) -> tuple[str, Ticket | None]:
+        """
+        Post what a connection sends, whose sender is bound to it.
+
+        Raises:
+            AccessDeniedError: The sender takes no part in such a channel, if there is one.
+            ProtocolError: As `post`; or it is an event that only the hub may post.
+        """
+        assert envelope.sender_id in bound, "authorization comes before posting"
+        if (
+            envelope.event_type.startswith(CHANNEL_EVENT_PREFIX)
+            and envelope.event_type not in _ANSWERS
+        ):
+            raise ProtocolError(f"a {envelope.event_type!r} is posted by the hub alone")
+        channel = self._channels.find(envelope.channel_id)
+        if channel is None or envelope.sender_id not in channel.metadata.participant_ids:
+            raise AccessDeniedError(
+                f"{envelope.sender_id} takes no part in a channel {envelope.channel_id!r}"
+            )
+        return await self.post(envelope)
+
+    async def post(self, envelope: Envelope) -> tuple[str, Ticket | None]:
+        """
+        Plan and submit a post. It has no checkpoint where the channel is warm.
+
+        Returns:
+            The envelope's id, which may be told once the ticket is durable (None: it is).
+
+        Raises:
+            See `Hub.post_envelope`.
+        """
+        self._gate.check()
+        self._registry.get(envelope.sender_id)
+        channel = self._channels.get(envelope.channel_id)
+        self._check_audience(channel, envelope)
+        self._check_inboxes(channel, envelope)
+        machine = channel.machine or await self._channels.warm(channel)
+        posted = self._channels.post_nowait(channel, machine, envelope)
+        if isinstance(posted, int):
+            return await self._id_at(channel, posted), None
+        return posted.envelope_id, posted.ticket
+
+    def _check_audience(self, channel: Channel, envelope: Envelope) -> None:
+        if envelope.audience is None:
+            return
+        strangers = set(envelope.audience).difference(channel.metadata.participant_ids)
+        if strangers:
+            raise ProtocolError(
+                f"audience: {', '.join(sorted(strangers))} take no part in channel "
+                f"{channel.channel_id}"
+            )
+
+    def _check_inboxes(self, channel: Channel, envelope: Envelope) -> None:
+        """Refuse what a recipient has no room for. Bookkeeping always has room."""
+        if is_bookkeeping(envelope.event_type):
+            return
+        for agent_id in channel.metadata.participant_ids:
+            if self._deliveries.is_full(agent_id) and is_addressed_to(envelope, agent_id):
+                raise InboxFull(
+                    f"{agent_id} has {self._deliveries.owed(agent_id)} unsettled envelopes, as "
+                    "many as its rule allows; nothing was posted, try again when it has caught up",
+                    retry_after_seconds=COME_BACK_AFTER_SECONDS,
+                )
+
+    async def _id_at(self, channel: Channel, position: int) -> str:
+        """Return the id of what stands at a position, once it is durable."""
+        await self._committer.flushed()
+        (record,) = await self._channels.read(channel, position, position + 1)
+        if record.envelope is None:
+            raise StoreError(f"record {position} of channel {channel.channel_id} is damaged")
+        return record.envelope.envelope_id

@@ -1,0 +1,219 @@
+"""
+The reception: what the hub is to its connections (see `ConnectionHost`).
+
+Who comes in, who they say they are, what they may do, and whom they act for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import structlog
+
+from ..auth import AuthRegistry
+from ..errors import AccessDeniedError, AuthError, NotFoundError
+from ..ids import Now, iso_from_seconds
+from ..links import LinkEndpoint
+from ..wire.frames import HelloFrame, ReceiptFrame, WelcomeFrame
+from ..wire.operations import Operation
+from ..wire.params import PostEnvelope
+from .authorization import authorize
+from .channels import Channel, ChannelBook
+from .committer import Ticket
+from .connection import Connection, Greeting, Handler
+from .deliveries import Deliveries
+from .gate import Gate
+from .limits import HubLimits
+from .posting import Posting
+from .registry import Registry
+from .tasks import TaskBook
+
+__all__ = ["Reception"]
+
+log = structlog.get_logger(__name__)
+
+# RFC 6455's registry of close codes: "Service Restart", which tells clients to come back.
+_SERVICE_RESTART = 1012
+
+
+class Reception:
+    """
+    All connections.
+
+    Args:
+        gate: Whether anybody is let in.
+        auth: Who may be whom.
+        registry: Who there is.
+        channels: What they take part in.
+        tasks: What they own.
+        deliveries: What they are owed.
+        posting: What they send.
+        limits: The hub's.
+        clock: Seconds since 1970.
+        epoch: Returns the identity of the hub's logs.
+    """
+
+    def __init__(
+        self,
+        *,
+        gate: Gate,
+        auth: AuthRegistry,
+        registry: Registry,
+        channels: ChannelBook,
+        tasks: TaskBook,
+        deliveries: Deliveries,
+        posting: Posting,
+        limits: HubLimits,
+        clock: Now,
+        epoch: Callable[[], str],
+    ) -> None:
+        self._gate = gate
+        self._auth = auth
+        self._registry = registry
+        self._channels = channels
+        self._tasks = tasks
+        self._deliveries = deliveries
+        self._posting = posting
+        self._limits = limits
+        self._clock = clock
+        self._epoch = epoch
+        self._connections: dict[Connection, None] = {}
+        #: The handler of every operation but ``post_envelope``; the hub fills it in.
+        self.handlers: Mapping[str, Handler] = {}
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(self._connections)
+
+    async def serve(self, endpoint: LinkEndpoint) -> None:
+        """Talk with a peer until either side is done. Cancellation: the connection ends."""
+        connection = Connection(self, endpoint)
+        if self._gate.closed:
+            endpoint.close_soon(_SERVICE_RESTART, "the hub is closing")
+        self._connections[connection] = None
+        await connection.run()
+
+    def say_goodbye(self) -> None:
+        """Tell everybody to come back later, and close once they have been told."""
+        for connection in list(self._connections):
+            connection.send_error(self._gate.goodbye())
+            connection.endpoint.close_soon(_SERVICE_RESTART, "the hub is closing")
+
+    def bind(self, connection: Connection, agent_id: str, *, replays: bool = True) -> None:
+        """Let a connection act for an identity, and no other connection any more."""
+        if connection.endpoint.closed:
+            return
+        connection.bound[agent_id] = self._registry.name_of(agent_id)
+        before = self._deliveries.attach(agent_id, connection, replays=replays)
+        if isinstance(before, Connection):
+            before.take_away(agent_id)
+
+    def check_identities(self, connection: Connection) -> None:
+        """Raise `AccessDeniedError` where a connection acts for as many as it may."""
+        if len(connection.bound) >= self._limits.identities_per_connection_max:
+            raise AccessDeniedError(
+                f"this connection acts for {len(connection.bound)} agents, as many as it may; "
+                "open another one"
+            )
+
+    # What a connection asks for
+
+    @property
+    def requests_in_flight_max(self) -> int:
+        """How many unanswered requests one connection may have."""
+        return self._limits.requests_in_flight_max
+
+    def authorize(self, connection: Connection, operation: Operation, params: Any) -> None:
+        """Raise `AccessDeniedError` where the connection may not do that."""
+        authorize(connection.bound, operation, params, self._channels, self._tasks)
+
+    async def post(self, connection: Connection, params: PostEnvelope) -> tuple[str, Ticket | None]:
+        """Post an envelope; what is returned may be told once the ticket is durable."""
+        return await self._posting.post_from_wire(connection.bound, params.envelope)
+
+    async def hello(self, connection: Connection, frame: HelloFrame) -> Greeting:
+        """
+        Check a credential, and look up where the identity's deliveries begin.
+
+        Raises:
+            NotFoundError: Nobody of that name is registered.
+            AuthError: The credential was refused.
+            StoreError: What it is owed cannot be read now.
+        """
+        agent_id = self._registry.id_of(frame.name)
+        if agent_id is None:
+            raise NotFoundError(f"no agent {frame.name!r} is registered; register it first")
+        self.check_identities(connection)
+        passport = self._registry.get(agent_id).passport
+        if frame.auth_scheme != passport.auth.scheme:
+            raise AuthError(
+                f"{frame.name!r} is registered with another auth scheme than {frame.auth_scheme!r}"
+            )
+        await self._auth.check(passport, frame.auth_scheme, frame.auth_claim)
+        for channel in list(self._channels.of_agent(agent_id)):
+            if self._deliveries.is_unread(agent_id, channel):
+                await self._warm(channel)
+        # Ids of another log say nothing about this one: better twice than never.
+        position_lost = frame.epoch is not None and frame.epoch != self._epoch()
+        since = frame.since_envelope_id
+        processed = {}
+        if since and not position_lost:
+            processed = await self._positions(agent_id, since)
+        welcome = WelcomeFrame(
+            endpoint_id=connection.connection_id,
+            hub_time=iso_from_seconds(self._clock()),
+            name=frame.name,
+            agent_id=agent_id,
+            epoch=self._epoch(),
+            position_lost=position_lost,
+        )
+        return Greeting(welcome, processed, replays=since is not None or position_lost)
+
+    def begin_deliveries(self, connection: Connection, greeting: Greeting) -> None:
+        """Bind an identity that has been welcomed, and deliver to it."""
+        agent_id = greeting.welcome.agent_id
+        if self._registry.find(agent_id) is None:
+            return  # Unregistered while it was being welcomed.
+        for channel_id, position in greeting.processed.items():
+            channel = self._channels.find(channel_id)
+            if channel is not None:
+                self._deliveries.resume(agent_id, channel, position)
+        self.bind(connection, agent_id, replays=greeting.replays)
+
+    def receipt(self, frame: ReceiptFrame) -> None:
+        """Take a receipt of an identity that is bound to the connection it came from."""
+        self._deliveries.receipt(frame)
+
+    def room_again(self, connection: Connection) -> None:
+        """Go on with what waited for a full outbox."""
+        self._deliveries.room_again(connection.bound)
+
+    def released(self, connection: Connection) -> None:
+        """Let go of everything that was bound to a connection."""
+        self._connections.pop(connection, None)
+        for agent_id in connection.bound:
+            self._deliveries.detach(agent_id, connection)
+        connection.bound.clear()
+
+    # Inside
+
+    async def _warm(self, channel: Channel) -> None:
+        try:
+            await self._channels.warm(channel)
+        except NotFoundError as error:
+            # Nobody here knows its protocol. Everything else is still delivered.
+            log.warning("channel not delivered", channel_id=channel.channel_id, error=str(error))
+
+    async def _positions(self, agent_id: str, since: str | Mapping[str, str]) -> dict[str, int]:
+        """Find what a client says that it has processed, each id in its own channel."""
+        found: dict[str, int] = {}
+        for channel in list(self._channels.of_agent(agent_id)):
+            wanted = since if isinstance(since, str) else since.get(channel.channel_id)
+            if wanted:
+                position = await self._channels.position_of(channel, wanted)
+                if position is not None:
+                    found[channel.channel_id] = position
+        return found
