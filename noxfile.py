@@ -14,21 +14,36 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 
 def groups(*names: str) -> list[str]:
     """Return the requirements of dependency groups, for any version of pip."""
-    return nox.project.dependency_groups(PYPROJECT, *names)
+    return list(nox.project.dependency_groups(PYPROJECT, *names))
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the test suite (but for the sessions below)."""
+    """Run the test suite, but for the conversations with AG2 (`interop`)."""
     session.install("-e", ".[testing]", *groups("test"))
     session.run("pytest", "-n", "2", *session.posargs)
 
 
 @nox.session
+def properties(session: nox.Session) -> None:
+    """Run the property tests at length: 5,000 examples of 50 steps for each state machine."""
+    session.install("-e", ".[testing]", *groups("test"))
+    env = {"HYPOTHESIS_PROFILE": "deep"}
+    session.run("pytest", "-n", "2", "tests/properties", *session.posargs, env=env)
+
+
+@nox.session
 def interop(session: nox.Session) -> None:
-    """Run the conversations with real AG2 peers, in both directions."""
+    """Converse with real AG2 peers, in both directions."""
     session.install("-e", ".[testing]", *groups("test", "interop"))
     session.run("pytest", "tests/interop", "-m", "interop", *session.posargs)
+
+
+@nox.session
+def crash(session: nox.Session) -> None:
+    """Kill real processes, many times (`-- --kills 300`)."""
+    session.install("-e", ".[testing]", *groups("test"))
+    session.run("pytest", "tests/crash", *(session.posargs or ["--kills", "300"]))
 
 
 @nox.session
@@ -44,4 +59,19 @@ def lint(session: nox.Session) -> None:
     session.install(*groups("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
-    session.run("codespell", "trio_hub", "tests", "benchmarks", "docs", "README.md")
+    session.run("codespell", "trio_hub", "tests", "benchmarks", "docs", "README.md", "noxfile.py")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation, and run every code block of it and of the README."""
+    session.install("-e", ".[testing]", *groups("docs", "test"))
+    session.run("sphinx-build", "-W", "-b", "html", "docs", "docs/_build/html")
+    session.run("pytest", "docs", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Ask AG2's hub and ours the same questions in one run (`-- --quick` for a glance)."""
+    session.install("-e", ".", *groups("interop", "bench"))
+    session.run("python", "-m", "benchmarks.run", *session.posargs)

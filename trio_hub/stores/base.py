@@ -85,8 +85,8 @@ class KnowledgeStore(Protocol):
     """
     Keeps documents and logs under paths.
 
-    A store is an async context manager: it opens when entered, and no other method may be
-    called outside. It may be entered again while open (a hub enters the store it is given);
+    A store is an async context manager: it opens when entered; calling anything outside is a
+    `RuntimeError`. It may be entered again while open (a hub enters the store it is given);
     the outermost exit closes it. Every failure of the medium is a `StoreError`. All methods may
     be called from many tasks at once.
     """
@@ -109,20 +109,31 @@ class KnowledgeStore(Protocol):
         order in which `commit` was called; those that wait together may share one sync.
 
         Raises:
-            StoreError: The batch could not be kept. Its outcome is unknown; read back before
-                building on it. Later batches that were already waiting fail with it.
+            StoreError: Either this batch breaks a rule (a position that is not next, a log
+                where a document is): nothing of it is kept, and no other batch is concerned.
+                Or the medium failed: the outcome is unknown, batches that were already
+                waiting fail with it, and whoever builds on any of them must read back first.
 
         Cancellation: before its turn came, nothing has happened; after that the batch is
-        carried through, and the cancellation is delivered when it is done.
+        carried through and its result returned, and the cancellation comes at the next
+        checkpoint.
         """
         ...
 
     async def read(self, path: str) -> bytes | None:
-        """Return the document at `path`, or None."""
+        """
+        Return the document at `path`, or None.
+
+        A document whose checksum is wrong raises `DamagedRecord` with position -1.
+        """
         ...
 
     async def read_under(self, prefix: str) -> dict[str, bytes]:
-        """Return every document below `prefix`, by path. For opening a hub; order by path."""
+        """
+        Return every document below `prefix`, in the order of their paths. For opening a hub.
+
+        Damaged documents are left out and named in `health`.
+        """
         ...
 
     async def read_range(self, path: str, start: int, stop: int | None = None) -> list[bytes]:
@@ -139,7 +150,11 @@ class KnowledgeStore(Protocol):
         ...
 
     async def lengths_under(self, prefix: str) -> dict[str, int]:
-        """Return the length of every log below `prefix`, by path."""
+        """
+        Return the length of every log below `prefix`, by path.
+
+        A log whose end cannot be read is left out and named in `health`.
+        """
         ...
 
     async def write(self, path: str, data: bytes) -> None:
@@ -168,7 +183,7 @@ class KnowledgeStore(Protocol):
 
     def on_change(self, prefix: str) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[str]]:
         """
-        Hear of changes: yields a channel of the paths below `prefix` that changed, once durable.
+        Hear of changes: yields a channel of the paths at or below `prefix` that changed, once durable.
 
         The channel is bounded. A listener that falls behind misses paths in the middle, never
         the newest: read what you care about again after each wake-up.
