@@ -305,6 +305,17 @@ class InboxMachine(RuleBasedStateMachine):
             )
             self.leaves(victim.channel_id, victim.position)
 
+    @precondition(lambda self: any(t.in_flight for _, _, t in self.told()))
+    @rule(data=st.data())
+    def cannot_be_delivered(self, data: st.DataObject) -> None:
+        in_flight = [(ch, i, t) for ch, i, t in self.told() if t.in_flight]
+        channel_id, position, told = data.draw(st.sampled_from(in_flight))
+        assert self.inbox.give_up(channel_id, position, self.now, "too large")
+        self.dying.append(
+            DeadLetter(channel_id, position, f"{channel_id}{position}", told.attempts, "too large")
+        )
+        self.leaves(channel_id, position)
+
     @rule(channel_id=st.sampled_from(CHANNELS))
     def channel_is_forgotten(self, channel_id: str) -> None:
         if len(self.logs) == len(CHANNELS):  # seldom enough for logs to grow

@@ -421,14 +421,32 @@ def test_when_all_is_settled_there_is_nothing_to_wake_for() -> None:
 
 
 def test_alarms_that_are_overtaken_do_not_pile_up() -> None:
-    logs = Logs(max_attempts=0)
-    logs.grow("a", "x")
-    for _ in range(1000):
-        for delivery in logs.work().sends:
-            logs.inbox.nack("a", delivery.envelope_id, logs.now)
-        logs.work()
-        logs.now = logs.inbox.wake_at() or logs.now
+    logs = Logs()
+    for number in range(200):
+        logs.grow("a", "x")
+        for _ in range(2):
+            logs.work()
+            logs.inbox.nack("a", f"a{number}", logs.now)
+        logs.work()  # an alarm for the backoff, nearer than the one for a silence
+        logs.now += 1.0
+        logs.work()  # it rings; another alarm for a silence
+        logs.ack(f"a{number}")
     assert len(logs.inbox._heap) <= 70
+    assert logs.inbox.wake_at() is None
+
+
+def test_an_alarm_that_was_overtaken_rings_for_nothing() -> None:
+    logs = Logs()
+    logs.grow("a", "x")
+    for _ in range(2):
+        logs.work()
+        logs.inbox.nack("a", "a0", 0.0)
+    assert logs.sent() == []
+    logs.now = 1.0
+    assert logs.sent() == ["a0"]
+    logs.now = WAIT
+    assert not logs.work()
+    assert logs.inbox.wake_at() == 1.0 + WAIT
 
 
 # Dead letters.
@@ -487,7 +505,36 @@ def test_a_dead_letter_is_handed_out_even_if_the_connection_goes_first() -> None
     assert not logs.work()
 
 
+def test_what_cannot_be_delivered_at_all_becomes_a_dead_letter_at_once() -> None:
+    logs = Logs()
+    logs.grow("a", "xx")
+    logs.work()
+    assert logs.inbox.give_up("a", 0, 0.0, "larger than the peer takes")
+    assert logs.inbox.dirty() == []
+    assert logs.work().dead == [DeadLetter("a", 0, "a0", 1, "larger than the peer takes")]
+    assert logs.inbox.owed == logs.inbox.held == 1
+    assert logs.inbox.buried("a", 0)
+    assert logs.inbox.dirty() == [CursorSnapshot("a", 1, ())]
+
+
+@pytest.mark.parametrize(("channel_id", "position"), [("a", 0), ("a", 9), ("nowhere", 0)])
+def test_only_what_is_in_the_window_can_be_given_up(channel_id: str, position: int) -> None:
+    logs = Logs(attached=False)
+    logs.grow("a", "x")
+    assert not logs.inbox.give_up(channel_id, position, 0.0, "never sent")
+    assert logs.inbox.owed == 1
+    assert not logs.work()
+
+
 # Bindings.
+
+
+def test_an_attach_reads_only_the_channels_that_are_behind() -> None:
+    logs = Logs(attached=False)
+    logs.grow("a", "..")
+    logs.grow("b", "x")
+    logs.inbox.attach()
+    assert logs.work().reads == [PageWanted("b", 0, 1)]
 
 
 def test_a_detach_leaves_nothing_in_memory_but_cursors() -> None:

@@ -442,7 +442,8 @@ class Inbox(Generic[PayloadT]):
         entry = ledger.nack(envelope_id, now)
         if entry is None:
             return False
-        self._failed(channel_id, entry, reason)
+        if entry.state is DeliveryState.DEAD:
+            self._bury(channel_id, entry, reason)
         self._account(channel_id, ledger, held, owed)
         return True
 
@@ -452,6 +453,23 @@ class Inbox(Generic[PayloadT]):
         return ledger is not None and ledger.progress(envelope_id, now)
 
     # Dead letters, overflow, cursors.
+
+    def give_up(self, channel_id: str, position: int, now: float, reason: str) -> bool:
+        """
+        Make a dead letter of an envelope in the window that cannot be delivered at all.
+
+        The next `poll` hands it out, as if it had failed too often. Returns False, and does
+        nothing, where it is not in the window.
+        """
+        ledger = self._ledgers.get(channel_id)
+        entry = ledger.find(position) if ledger is not None else None
+        if ledger is None or entry is None:
+            return False
+        held, owed = ledger.held, ledger.owed
+        ledger.settle(position, now)
+        self._bury(channel_id, entry, reason)
+        self._account(channel_id, ledger, held, owed)
+        return True
 
     def buried(self, channel_id: str, position: int) -> bool:
         """Say that a dead letter is kept on disk, so that a cursor may pass it there too."""
@@ -527,12 +545,12 @@ class Inbox(Generic[PayloadT]):
             elif not ledger.held and self._behind.pop(channel_id, None) is not None:
                 self._hungry[channel_id] = ledger
 
-    def _failed(self, channel_id: str, entry: Entry[PayloadT], reason: str) -> None:
-        if entry.state is DeliveryState.DEAD:
-            self._dead.append(
-                DeadLetter(channel_id, entry.position, entry.envelope_id, entry.attempt, reason)
-            )
-            self._unburied.setdefault(channel_id, set()).add(entry.position)
+    def _bury(self, channel_id: str, entry: Entry[PayloadT], reason: str) -> None:
+        """Hand out a dead letter, and keep the cursor back until it is buried."""
+        self._dead.append(
+            DeadLetter(channel_id, entry.position, entry.envelope_id, entry.attempt, reason)
+        )
+        self._unburied.setdefault(channel_id, set()).add(entry.position)
 
     def _want(self, channel_id: str, ledger: Ledger[PayloadT]) -> None:
         """Have the next page of a channel that is behind read, when it is its turn."""
@@ -594,7 +612,9 @@ class Inbox(Generic[PayloadT]):
             held, owed = ledger.held, ledger.owed
             entry = ledger.expire(now)
             if entry is not None:
-                self._failed(channel_id, entry, f"silent for {self.policy.ack_wait_seconds:g} s")
+                if entry.state is DeliveryState.DEAD:
+                    reason = f"silent for {self.policy.ack_wait_seconds:g} s"
+                    self._bury(channel_id, entry, reason)
                 self._account(channel_id, ledger, held, owed)
             if ledger.has_pending:
                 # `poll` sends what it may, then sets the alarm.

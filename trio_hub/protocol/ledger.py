@@ -160,6 +160,10 @@ class Ledger(Generic[PayloadT]):
         """The entries, in log order. For looking at."""
         return tuple(self._window.values()) if self._window is not None else ()
 
+    def find(self, position: int) -> Entry[PayloadT] | None:
+        """Return the entry of the window at `position`, or None."""
+        return next((entry for entry in self.window if entry.position == position), None)
+
     @property
     def readable_to(self) -> int:
         """Where a read of the log that begins at `offered` should stop: the next settled run."""
@@ -346,7 +350,7 @@ class Ledger(Generic[PayloadT]):
         """
         assert 0 <= position < self.length, f"position {position} of {self.length}"
         if position < self.offered:
-            entry = next((e for e in self.window if e.position == position), None)
+            entry = self.find(position)
             if entry is not None:
                 self._leave(entry, DeliveryEvent.DROP, now)
             return entry is not None
