@@ -69,13 +69,17 @@ class Call:
             self.error = error
             self.answered.set()
 
-    def fail_unknown(self, why: str) -> None:
-        """Answer that the link is gone, with what is known about the request."""
+    @property
+    def what_is_known(self) -> str:
+        """What can be said about it while there is no answer."""
         if self.sent_count == 0:
-            known = "it was never sent, so nothing has happened"
-        else:
-            known = f"it was sent, so whether it was carried out is unknown; {self.hint}"
-        self.fail(ConnectionLost(f"{self.op} has no answer: {why}; {known.removesuffix('; ')}"))
+            return "it was never sent, so nothing has happened"
+        unknown = "it was sent, and whether it was carried out is unknown"
+        return f"{unknown}; {self.hint}" if self.hint else unknown
+
+    def fail_unknown(self, why: str) -> None:
+        """Answer that the link is gone."""
+        self.fail(ConnectionLost(f"{self.op} has no answer, because {why}: {self.what_is_known}"))
 
 
 class Calls:
@@ -146,7 +150,7 @@ class Calls:
             if call.may_send:
                 ready.append(call)
             else:
-                call.fail_unknown("the connection was lost")
+                call.fail_unknown("the connection was lost and it must not be repeated")
         return ready
 
     def fail_all(self, why: str) -> None:
