@@ -6,16 +6,16 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
-import structlog
 import trio
 
+from .._logging import get_logger
 from ..errors import AuthError
 from ..records import Passport
 from .base import AuthAdapter, NoAuth
 
 __all__ = ["AuthRegistry"]
 
-_log = structlog.get_logger("trio_hub.auth")
+_log = get_logger("trio_hub.auth")
 
 
 class AuthRegistry:

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
-import structlog
 import trio
 
+from .._logging import get_logger
 from ..errors import (
     ConnectionLost,
     FrameError,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "FrameSink"]
 
-_log = structlog.get_logger("trio_hub.client")
+_log = get_logger("trio_hub.client")
 
 
 class FrameSink(Protocol):

@@ -18,14 +18,14 @@ from collections.abc import Iterator
 from typing import Literal, Protocol
 
 import attrs
-import structlog
 import trio
 
+from .._logging import get_logger
 from ..records import Envelope, is_bookkeeping
 
 __all__ = ["Deliveries", "DeliveryHost"]
 
-_log = structlog.get_logger("trio_hub.client")
+_log = get_logger("trio_hub.client")
 
 _CHANNELS_MAX = 4096
 _REASON_CHARACTERS_MAX = 500

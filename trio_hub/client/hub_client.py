@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 import msgspec
-import structlog
 import trio
 
+from .._logging import get_logger
 from ..errors import ConnectionLost, NetworkError, NotFoundError, ProtocolError
 from ..records import AuthBlock, Envelope, Passport, Resume, Rule, without_claim
 from ..wire import params as p
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HubClient"]
 
-_log = structlog.get_logger("trio_hub.client")
+_log = get_logger("trio_hub.client")
 
 _CLOSE_SECONDS_MAX = 2.0
 

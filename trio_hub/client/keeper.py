@@ -10,9 +10,9 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import structlog
 import trio
 
+from .._logging import get_logger
 from ..errors import ConnectionLost, HubClosing, NetworkError, TakenOver, error_from_code
 from ..wire.frames import ErrorFrame, NotifyFrame, ResponseFrame
 from .connection import Connection
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Keeper"]
 
-_log = structlog.get_logger("trio_hub.client")
+_log = get_logger("trio_hub.client")
 _RNG = random.Random()  # noqa: S311  jitter is no secret
 
 # How long a hub that said it is closing may take to answer what it still can.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 
-import structlog
 import trio
 
+from .._logging import get_logger
 from ..errors import ConnectionLost, NetworkError, TakenOver
 from ..records import AuthBlock, Envelope, Passport
 from ..wire.frames import NotifyFrame, WelcomeFrame
@@ -18,7 +18,7 @@ from .states import IdentityChange
 
 __all__ = ["Roster"]
 
-_log = structlog.get_logger("trio_hub.client")
+_log = get_logger("trio_hub.client")
 
 # Hellos sent before the first is answered: enough to hide the round trip.
 _HELLOS_AT_ONCE = 64

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import structlog
 import trio
 
+from .._logging import get_logger
 from ..errors import ConnectionLost, NetworkError
 from .states import ClientState, IdentityChange, Observer, StateChange
 
 __all__ = ["StateBoard"]
 
-_log = structlog.get_logger("trio_hub.client")
+_log = get_logger("trio_hub.client")
 
 
 class StateBoard:

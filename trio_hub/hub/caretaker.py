@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import heapq
 
-import structlog
 import trio
 
+from .._logging import get_logger
 from ..errors import NotFoundError, StoreError
 from ..ids import Now, seconds_from_iso
 from ..records import ChannelState
@@ -23,7 +23,7 @@ from .timers import Timers
 
 __all__ = ["Caretaker"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 # After the store could not be read or written: enough not to be in its way.
 _RETRY_SECONDS = 1.0

@@ -12,16 +12,16 @@ import time
 from collections.abc import Callable, Sequence
 
 import attrs
-import structlog
 import trio
 
+from .._logging import get_logger
 from ..errors import StoreError
 from ..stores import Change, KnowledgeStore
 from .doorbell import Doorbell
 
 __all__ = ["Committer", "Ticket"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 # Enough to share a sync between all that a busy moment brings; more only adds latency.
 _BATCH_CHANGES_MAX = 2000

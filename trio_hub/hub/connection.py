@@ -17,9 +17,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import attrs
-import structlog
 import trio
 
+from .._logging import get_logger
 from ..errors import (
     AccessDeniedError,
     AuthError,
@@ -54,7 +54,7 @@ from .doorbell import Doorbell
 
 __all__ = ["Connection", "ConnectionHost", "Greeting", "Handler", "RawJson"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _PONG = PongFrame()
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import structlog
-
+from .._logging import get_logger
 from ..auth import AuthRegistry
 from ..errors import AccessDeniedError, AuthError, NotFoundError
 from ..ids import Now, iso_from_seconds
@@ -31,7 +30,7 @@ from .tasks import TaskBook
 
 __all__ = ["Reception"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 # RFC 6455's registry of close codes: "Service Restart", which tells clients to come back.
 _SERVICE_RESTART = 1012

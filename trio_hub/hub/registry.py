@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 import attrs
-import structlog
 import trio
 
+from .._logging import get_logger
 from ..errors import FrameError, NotFoundError, ProtocolError
 from ..ids import ID_PATTERN, IdMint, Now, iso_from_seconds
 from ..records import ObservedStat, Passport, Resume, Rule, TaskState, without_claim
@@ -18,7 +18,7 @@ from .committer import Committer
 
 __all__ = ["Registration", "Registry"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 @attrs.frozen

@@ -11,8 +11,8 @@ from typing import Any
 
 import attrs
 import msgspec
-import structlog
 
+from .._logging import get_logger
 from ..errors import FrameError, NotFoundError, ProtocolError
 from ..ids import Now, iso_from_seconds
 from ..records import TaskMetadata, TaskState
@@ -24,7 +24,7 @@ from .committer import Committer
 
 __all__ = ["TaskBook", "check_task_id"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _TASK_ID_CHARACTERS_MAX = 200
 

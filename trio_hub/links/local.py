@@ -11,19 +11,19 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import attrs
-import structlog
 import trio
 
+from .._logging import get_logger
+from .._nursery import open_plain_nursery
 from ..errors import ConnectionLost
 from ..wire.frames import Dialect
-from .._nursery import open_plain_nursery
 from .base import EndpointServer
 from .endpoint import LinkEndpoint, Side
 from .limits import LinkLimits
 
 __all__ = ["LocalLink", "LocalStream", "local_stream_pair"]
 
-_log = structlog.get_logger("trio_hub.links")
+_log = get_logger("trio_hub.links")
 
 #: Messages that may wait in each direction, in place of a socket's buffer.
 _MESSAGES_MAX = 16

@@ -13,13 +13,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-import structlog
 import trio
 import trio_websocket
 
+from .._logging import get_logger
+from .._nursery import open_plain_nursery
 from ..errors import ConnectionLost, NetworkError
 from ..wire.frames import BATCHED_SUBPROTOCOL, Dialect
-from .._nursery import open_plain_nursery
 from ._ws_transport import Wire, first_leaf, run_websocket
 from .base import EndpointServer
 from .endpoint import Side
@@ -28,7 +28,7 @@ from .ws import RECEIVE_BUFFER_BYTES, WsLinkEndpoint, WsStream, library_bytes_ma
 
 __all__ = ["WsServer", "serve_ws"]
 
-_log = structlog.get_logger("trio_hub.links")
+_log = get_logger("trio_hub.links")
 
 _WILDCARD_HOSTS = {None, "", "0.0.0.0", "::"}  # noqa: S104 - recognised, not bound
 

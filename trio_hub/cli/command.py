@@ -1,0 +1,42 @@
+"""What a command of the program is, and how one fails: in one line, with status 2."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+
+import attrs
+
+__all__ = ["USAGE_STATUS", "Command", "CommandError"]
+
+#: The exit status of a program that was used in a way it cannot do anything about.
+USAGE_STATUS = 2
+
+
+class CommandError(Exception):
+    """
+    The command cannot do what it was asked to do; it says why, in one line, and ends.
+
+    Args:
+        message: What was wrong, with the flag or file, and what to do.
+    """
+
+
+@attrs.frozen(kw_only=True)
+class Command:
+    """
+    One command: `main` finds it in its list, and calls `run` if it is the one that was typed.
+
+    Attributes:
+        name: The word for it on the command line.
+        summary: Half a line, for the list of commands.
+        description: What it does, for its own ``--help``.
+        add_arguments: Adds its flags to its parser.
+        run: Does it, and returns the exit status.
+    """
+
+    name: str
+    summary: str
+    description: str
+    add_arguments: Callable[[ArgumentParser], None]
+    run: Callable[[Namespace], int]

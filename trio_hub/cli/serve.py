@@ -1,0 +1,266 @@
+"""
+``serve``: a hub as a program.
+
+It says ``trio_hub listening on URL`` on stdout once it accepts connections, and nothing else;
+its log goes to stderr. The first SIGTERM or Ctrl-C drains it.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import sys
+from argparse import ArgumentParser, Namespace
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+import attrs
+import platformdirs
+import trio
+
+from .._logging import get_logger
+from ..auth import ApiKeyAuth, AuthRegistry
+from ..errors import StoreError
+from ..hub import Hub
+from ..links import serve_ws
+from ..links.server import WsServer
+from ..stores import DiskKnowledgeStore, KnowledgeStore, MemoryKnowledgeStore
+from . import options as o
+from .command import Command, CommandError
+from .logs import LOG_FORMATS, LOG_LEVELS, configure_logging
+from .signals import Stop, stopped_by_signals
+from .toml_files import read_file, read_keys
+
+__all__ = ["SERVE", "ServeSettings", "serve"]
+
+_log = get_logger(__name__)
+
+_DESCRIPTION = """\
+Serve a hub to which agents connect over WebSocket.
+
+The first line on stdout is `trio_hub listening on ws://HOST:PORT` (or wss), once it accepts
+connections; the log goes to stderr. SIGTERM and Ctrl-C end it in good order, with status 0;
+a second one ends it at once. Nothing acknowledged is lost either way.
+"""
+
+_EPILOG = """\
+Every option can stand in the --config file under its name, without the dashes in front:
+
+  port = 9000
+  data = "hub-data"            # paths are relative to the file
+  keys = "keys.toml"
+  log-format = "json"
+
+The --keys file has one line for each agent that may connect:
+
+  alice = "a long random secret"
+"""
+
+OPTIONS = (
+    o.Option(
+        name="host", kind=o.text("HOST"), default="127.0.0.1", help="the address to listen on"
+    ),
+    o.Option(
+        name="port", kind=o.port, default=8765, help="the port to listen on; 0 takes a free one"
+    ),
+    o.Option(
+        name="data",
+        kind=o.path("DIR"),
+        instead_of="memory",
+        help="the directory to keep everything in (default: trio_hub in your user data directory)",
+    ),
+    o.Option(
+        name="memory",
+        kind=o.flag,
+        default=False,
+        instead_of="data",
+        help="keep everything in memory: it is gone when the hub ends",
+    ),
+    o.Option(
+        name="keys",
+        kind=o.path("FILE"),
+        help="TOML file of API keys; only agents named in it may then connect",
+    ),
+    o.Option(
+        name="tls-cert",
+        kind=o.path("FILE"),
+        help="certificate chain in PEM form; the hub then speaks wss://",
+    ),
+    o.Option(
+        name="tls-key",
+        kind=o.path("FILE"),
+        help="private key of --tls-cert, where it is not in the same file",
+    ),
+    o.Option(
+        name="allow-unauthenticated",
+        kind=o.flag,
+        default=False,
+        negatable=True,
+        help="without --keys, let anybody connect from other machines, as anybody",
+    ),
+    o.Option(name="log-level", kind=o.choice(*LOG_LEVELS), default="info", help="the least to log"),
+    o.Option(name="log-format", kind=o.choice(*LOG_FORMATS), default="text", help="how to log"),
+)
+
+
+@attrs.frozen(kw_only=True)
+class ServeSettings:
+    """What ``serve`` was asked for; see `OPTIONS`."""
+
+    host: str
+    port: int
+    data: Path | None
+    memory: bool
+    keys: Path | None
+    tls_cert: Path | None
+    tls_key: Path | None
+    allow_unauthenticated: bool
+    log_level: str
+    log_format: str
+
+
+async def serve(settings: ServeSettings) -> None:
+    """
+    Serve a hub until a signal comes.
+
+    Raises:
+        CommandError: A file cannot be read or is malformed, the data directory is in use, the
+            port is taken, ...
+
+    Cancellation: as a signal.
+    """
+    auth = _make_auth(settings)
+    tls = _make_tls(settings)
+    async with stopped_by_signals() as stop:
+        with stop.scope:
+            async with AsyncExitStack() as stack:
+                hub = await _open_hub(settings, auth, stack)
+                server = await _open_server(settings, hub, tls, stack)
+                stop.started = True
+                _announce(server, settings.host)
+                await _until_stopped(hub, server, stop)
+    _log.info("stopped")
+
+
+async def _open_hub(settings: ServeSettings, auth: AuthRegistry, stack: AsyncExitStack) -> Hub:
+    store = _make_store(settings)
+    try:
+        return await stack.enter_async_context(Hub.open(store, auth=auth))
+    except (StoreError, OSError) as error:
+        raise CommandError(str(error)) from error
+
+
+async def _open_server(
+    settings: ServeSettings, hub: Hub, tls: ssl.SSLContext | None, stack: AsyncExitStack
+) -> WsServer:
+    where = f"{settings.host} port {settings.port}"
+    try:
+        return await stack.enter_async_context(
+            serve_ws(
+                hub,
+                settings.host,
+                settings.port,
+                ssl_context=tls,
+                allow_unauthenticated=settings.allow_unauthenticated,
+            )
+        )
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CommandError(f"cannot listen on {where}: {reason}") from error
+    except ValueError as error:
+        raise CommandError(
+            f"without --keys, anybody who reaches {where} could act as any agent: give --keys "
+            "FILE, listen on 127.0.0.1, or insist with --allow-unauthenticated"
+        ) from error
+
+
+async def _until_stopped(hub: Hub, server: WsServer, stop: Stop) -> None:
+    health = hub.health()
+    _log.info(
+        "serving",
+        url=server.url,
+        auth=list(hub.auth_schemes),
+        durable=health.store.durable,
+        agents=health.agents,
+        channels=health.channels,
+    )
+    await stop.wished.wait()
+    # Before the links close: so clients hear that the hub will be back, and get their answers.
+    await hub.drain()
+
+
+def _announce(server: WsServer, host: str) -> None:
+    scheme = server.url.partition(":")[0]
+    shown = f"[{host}]" if ":" in host else host
+    try:
+        print(f"trio_hub listening on {scheme}://{shown}:{server.port}", flush=True)
+    except OSError:
+        # Nobody reads it. Python would complain of what is left in the buffer when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _make_store(settings: ServeSettings) -> KnowledgeStore:
+    if settings.memory:
+        return MemoryKnowledgeStore()
+    data = settings.data or Path(platformdirs.user_data_dir("trio_hub", appauthor=False))
+    return DiskKnowledgeStore(data)
+
+
+def _make_auth(settings: ServeSettings) -> AuthRegistry:
+    if settings.keys is None:
+        return AuthRegistry.default()
+    return AuthRegistry([ApiKeyAuth(keys=read_keys(settings.keys))])
+
+
+def _make_tls(settings: ServeSettings) -> ssl.SSLContext | None:
+    if settings.tls_cert is None:
+        if settings.tls_key is not None:
+            raise CommandError("--tls-key needs --tls-cert: the certificate that it is the key of")
+        return None
+    key = settings.tls_key or settings.tls_cert
+    for path, what in ((settings.tls_cert, "TLS certificate"), (key, "TLS key")):
+        # OpenSSL's own errors do not say which file.
+        read_file(path, what)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(settings.tls_cert, key, password=_refuse_password)
+    except ssl.SSLError as error:
+        reason = (error.reason or str(error)).replace("_", " ").lower()
+        raise CommandError(
+            f"the TLS certificate {settings.tls_cert} and key {key} cannot be used: {reason}"
+        ) from None
+    return context
+
+
+def _refuse_password() -> NoReturn:
+    raise CommandError("the TLS key is encrypted, and a hub has nobody to ask for its password")
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.epilog = _EPILOG
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file of these options")
+    for option in OPTIONS:
+        option.add_to(parser)
+
+
+def _run(arguments: Namespace) -> int:
+    typed = {
+        name: value for name, value in vars(arguments).items() if name not in ("run", "config")
+    }
+    if typed.get("memory") and "data" in typed:
+        raise CommandError("--memory keeps nothing in the directory that --data names: give one")
+    settings = ServeSettings(**o.merge(OPTIONS, typed, arguments.config))
+    configure_logging(level=settings.log_level, format=settings.log_format)
+    trio.run(partial(serve, settings))
+    return 0
+
+
+SERVE = Command(
+    name="serve",
+    summary="serve a hub (this is what happens without a command)",
+    description=_DESCRIPTION,
+    add_arguments=_add_arguments,
+    run=_run,
+)
