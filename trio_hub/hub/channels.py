@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 import attrs
-import structlog
 import trio
 
+from .._logging import get_logger
 from ..errors import (
     DamagedRecord,
     FrameError,
@@ -39,7 +39,7 @@ from .limits import HubLimits
 
 __all__ = ["Channel", "ChannelBook", "LogCounter", "LogListener", "LogRecord", "Posted"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 @attrs.frozen
@@ -139,7 +139,7 @@ class ChannelBook:
         self._store = store
         self._committer = committer
         self.adapters = adapters
-        self._mint = mint
+        self.mint = mint
         self._clock = clock
         self._limits = limits
         self._listener = listener
@@ -170,7 +170,11 @@ class ChannelBook:
             except FrameError as error:
                 problems.append(f"channel {channel_id} is set aside: {error}")
                 continue
-            self._keep(Channel(metadata, lengths.get(paths.channel_log(channel_id), 0)))
+            length = lengths.get(paths.channel_log(channel_id), 0)
+            if not length:
+                # A channel is kept together with its first envelopes, so they were there once.
+                problems.append(f"channel {channel_id} is damaged: its log cannot be read")
+            self._keep(Channel(metadata, length))
         return problems
 
     # Lookup
@@ -201,7 +205,7 @@ class ChannelBook:
         now = self._clock()
         if now != self._stamped_at[0]:
             self._stamped_at = (now, iso_from_seconds(now))
-        return Stamp(self._mint, self._stamped_at[1])
+        return Stamp(self.mint, self._stamped_at[1])
 
     async def warm(self, channel: Channel) -> ChannelMachine:
         """
@@ -374,6 +378,8 @@ class ChannelBook:
                     counter.add(record)
                 elif record.position >= known:
                     unseen.append(record)
+        if not length:
+            machine.damage = "its log cannot be read"
         if machine.damage:
             log.error("channel damaged", channel_id=channel.channel_id, damage=machine.damage)
         channel.metadata = metadata

@@ -89,12 +89,10 @@ class Committer:
 
     Args:
         store: An open store.
-        on_batch: Called after each batch that was durable, once its tickets are settled.
     """
 
-    def __init__(self, store: KnowledgeStore, on_batch: Callable[[], None]) -> None:
+    def __init__(self, store: KnowledgeStore) -> None:
         self._store = store
-        self._on_batch = on_batch
         self._waiting: list[Ticket] = []
         self._doorbell = Doorbell()
         self._idle = trio.Event()
@@ -173,7 +171,6 @@ class Committer:
         self.tickets_committed += len(batch)
         for ticket in batch:
             ticket.settle(None)
-        self._on_batch()
 
     def _take(self) -> tuple[list[Ticket], list[Change]]:
         changes: list[Change] = []

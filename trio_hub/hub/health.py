@@ -30,6 +30,7 @@ class HubHealth:
     commits: int
     commits_failed: int
     commits_waiting: int
+    dead_letters: int
     delivered: int
     redelivered: int
 

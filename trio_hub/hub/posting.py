@@ -114,7 +114,7 @@ class Posting:
         if is_bookkeeping(envelope.event_type):
             return
         for agent_id in channel.metadata.participant_ids:
-            if self._deliveries.is_full(agent_id) and is_addressed_to(envelope, agent_id):
+            if self._deliveries.refuses(agent_id) and is_addressed_to(envelope, agent_id):
                 raise InboxFull(
                     f"{agent_id} has {self._deliveries.owed(agent_id)} unsettled envelopes, as "
                     "many as its rule allows; nothing was posted, try again when it has caught up",

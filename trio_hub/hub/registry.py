@@ -9,7 +9,7 @@ import trio
 
 from .._logging import get_logger
 from ..errors import FrameError, NotFoundError, ProtocolError
-from ..ids import ID_PATTERN, IdMint, Now, iso_from_seconds
+from ..ids import ID_PATTERN, Now, iso_from_seconds
 from ..records import ObservedStat, Passport, Resume, Rule, TaskState, without_claim
 from ..stores import Change, Delete, Put
 from ..wire.validation import decode_strictly, encode
@@ -47,7 +47,7 @@ class Registry:
         clock: Seconds since 1970.
     """
 
-    def __init__(self, committer: Committer, mint: IdMint, clock: Now) -> None:
+    def __init__(self, committer: Committer, mint: Callable[[], str], clock: Now) -> None:
         self._committer = committer
         self._mint = mint
         self._clock = clock

@@ -1,0 +1,239 @@
+"""What a hub can be asked about channels and what is said in them, in the same process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+import trio
+
+from ..ids import Now
+from ..records import (
+    EV_TEXT,
+    ChannelMetadata,
+    ChannelState,
+    Duration,
+    Envelope,
+    PendingTurn,
+)
+from .channels import ChannelBook, LogRecord
+from .committer import Committer
+from .drafting import ChannelWish, draft_channel, why_not_opened
+from .gate import Gate
+from .limits import HubLimits
+from .posting import Posting
+from .registry import Registry
+
+__all__ = ["ChannelApi"]
+
+log = structlog.get_logger(__name__)
+
+
+class ChannelApi:
+    """The part of `Hub` that is about channels. `Hub` fills in what it works with."""
+
+    channels: ChannelBook
+    _gate: Gate
+    _clock: Now
+    _limits: HubLimits
+    _invite_ack_timeout: float
+    _registry: Registry
+    _posting: Posting
+    _committer: Committer
+
+    async def create_channel(
+        self,
+        *,
+        creator_id: str,
+        manifest_type: str,
+        participants: Sequence[str],
+        manifest_version: int = 1,
+        required_acks: int | None = None,
+        ttl: Duration | None = None,
+        knobs: Mapping[str, Any] | None = None,
+        intent: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> ChannelMetadata:
+        """
+        Open a channel: invite everybody, and return once they have accepted.
+
+        Args:
+            participants: Agent ids; the creator is added in front where it is missing.
+            required_acks: How many must accept; None is all.
+            ttl: How long it may live; None is what the creator's rule says, 0 for ever.
+
+        Raises:
+            NotFoundError: The type, the creator or a participant is unknown.
+            ProtocolError: The adapter refuses such a channel, somebody declined, or not all
+                answered within `invite_ack_timeout`.
+            StoreError: It could not be kept.
+
+        Cancellation: the channel may stay pending; it closes itself when the time is over.
+        """
+        self._gate.check()
+        creator = self._registry.get(creator_id)
+        for agent_id in participants:
+            self._registry.get(agent_id)
+        wish = ChannelWish(
+            creator_id=creator_id,
+            manifest=self.channels.adapters.get(manifest_type, manifest_version).manifest,
+            participants=participants,
+            required_acks=required_acks,
+            ttl=creator.rule.limits.channel_ttl_default if ttl is None else ttl,
+            knobs=knobs or {},
+            labels={**(labels or {}), **({"intent": intent} if intent else {})},
+        )
+        metadata = draft_channel(
+            wish,
+            self.channels.mint(),
+            self._clock(),
+            participants_max=self._limits.participants_max,
+        )
+        channel, ticket = self.channels.create_nowait(metadata)
+        await ticket.wait()
+        with trio.move_on_after(self._invite_ack_timeout):
+            await channel.settled_open.wait()
+        if channel.metadata.state is ChannelState.PENDING:
+            await self.close_channel(channel.channel_id, reason="invite_timeout")
+        if channel.metadata.state is not ChannelState.ACTIVE:
+            raise why_not_opened(channel.metadata)
+        return channel.metadata
+
+    def find_channel(self, channel_id: str) -> ChannelMetadata | None:
+        """Return a channel's metadata, or None."""
+        channel = self.channels.find(channel_id)
+        return None if channel is None else channel.metadata
+
+    def get_channel(self, channel_id: str) -> ChannelMetadata:
+        """Return a channel's metadata. Raises `NotFoundError`."""
+        return self.channels.get(channel_id).metadata
+
+    def list_channels(
+        self, *, agent_id: str | None = None, limit: int | None = 50
+    ) -> list[ChannelMetadata]:
+        """Return the channels of an agent (None: of everybody), oldest first."""
+        channels = self.channels if agent_id is None else self.channels.of_agent(agent_id)
+        return [channel.metadata for channel in channels][:limit]
+
+    async def close_channel(self, channel_id: str, *, reason: str = "") -> ChannelMetadata:
+        """
+        Close a channel; what it owes is still delivered. Nothing happens where it has ended.
+
+        Raises:
+            NotFoundError: There is no such channel.
+            StoreError: It could not be kept.
+
+        Cancellation: it may or may not be closed.
+        """
+        channel = self.channels.get(channel_id)
+        machine = await self.channels.warm(channel)
+        ticket = self.channels.end_nowait(
+            channel, machine, ChannelState.CLOSED, reason or "explicit_close"
+        )
+        if ticket is not None:
+            await ticket.wait()
+        return channel.metadata
+
+    async def post_envelope(self, envelope: Envelope) -> str:
+        """
+        Post an envelope and return its id. It is on disk when this returns.
+
+        Raises:
+            NotFoundError: The sender or the channel is unknown.
+            ProtocolError: The channel's protocol does not allow it now, or its idempotency key
+                was used for something else.
+            InboxFull: A recipient has too much unsettled.
+            TooLarge: It is over `HubLimits.envelope_bytes_max`.
+            StoreError: Whether it was kept is unknown; post again under the same key.
+
+        Cancellation: it may or may not be kept. With an idempotency key, posting again finds out.
+        """
+        envelope_id, ticket = await self._posting.post(envelope)
+        if ticket is not None:
+            await ticket.wait()
+        return envelope_id
+
+    async def read_wal(
+        self, channel_id: str, *, since: int = 0, until: int | None = None
+    ) -> list[Envelope]:
+        """Return the envelopes at positions `since` to `until` (exclusive) that can be read."""
+        records = await self.read_records(channel_id, since, until)
+        return [record.envelope for record in records if record.envelope is not None]
+
+    async def read_records(self, channel_id: str, since: int, until: int | None) -> list[LogRecord]:
+        """Return a slice of a channel's log as it stands there."""
+        return await self.channels.read(self.channels.get(channel_id), since, until)
+
+    async def find_envelope_by_causation(
+        self, channel_id: str, *, sender_id: str, causation_id: str
+    ) -> Envelope | None:
+        """Return the first envelope that an agent posted because of another one, or None."""
+        record = await self.find_record_by_causation(
+            channel_id, sender_id=sender_id, causation_id=causation_id
+        )
+        return None if record is None else record.envelope
+
+    async def find_record_by_causation(
+        self, channel_id: str, *, sender_id: str, causation_id: str
+    ) -> LogRecord | None:
+        """Return the same as `find_envelope_by_causation`, as it stands in the log."""
+        channel = self.channels.get(channel_id)
+        machine = await self.channels.warm(channel)
+        position = machine.position_by_cause(sender_id, causation_id)
+        if position is None:
+            return None
+        if position >= channel.length:
+            # It is on its way to the disk, and whoever asks wants to know how that ends.
+            await self._committer.flushed()
+        records = await self.channels.read(channel, position, position + 1)
+        return records[0] if records else None
+
+    async def can_send(
+        self, channel_id: str, sender_id: str, *, event_type: str | None = None
+    ) -> bool:
+        """Whether an agent could post now; of the type of text, where none is given."""
+        channel = self.channels.find(channel_id)
+        if channel is None:
+            return False
+        machine = await self.channels.warm(channel)
+        return machine.can_send(sender_id, event_type or EV_TEXT)
+
+    async def pending_turns_for(self, agent_id: str) -> list[PendingTurn]:
+        """Return the turns that the protocols of an agent's channels expect of it."""
+        turns: list[PendingTurn] = []
+        for channel in list(self.channels.of_agent(agent_id)):
+            if channel.metadata.is_terminal:
+                continue
+            expected = (await self.channels.warm(channel)).expected_next()
+            if expected is None or expected.agent_id != agent_id:
+                continue
+            trigger = expected.triggering_envelope_id
+            since = channel.metadata.created_at
+            if trigger is not None:
+                position = await self.channels.position_of(channel, trigger)
+                if position is not None:
+                    (record,) = await self.channels.read(channel, position, position + 1)
+                    since = since if record.envelope is None else record.envelope.created_at
+            turns.append(
+                PendingTurn(
+                    channel_id=channel.channel_id, triggering_envelope_id=trigger, expected_at=since
+                )
+            )
+        return turns
+
+    def report_turn_failure(
+        self, *, channel_id: str, agent_id: str, envelope_id: str, error: str
+    ) -> None:
+        """Take note that an agent's handler failed."""
+        log.warning(
+            "turn failed",
+            channel_id=channel_id,
+            agent_id=agent_id,
+            envelope_id=envelope_id,
+            error_length=len(error),
+        )
+
+    def fire_task_event(self, task_id: str, kind: str, payload: Mapping[str, Any]) -> None:
+        """Take note of a task event that a client reports."""
+        log.warning("task event", task_id=task_id, kind=kind, fields=sorted(payload))

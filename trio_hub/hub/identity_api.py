@@ -1,0 +1,127 @@
+"""What a hub can be asked about identities, by a caller in the same process."""
+
+from __future__ import annotations
+
+from ..auth import AuthRegistry
+from ..records import Passport, Resume, Rule, TaskState
+from .channels import ChannelBook
+from .connection import Connection
+from .deliveries import Deliveries
+from .gate import Gate
+from .reception import Reception
+from .registry import Registry
+
+__all__ = ["IdentityApi"]
+
+
+class IdentityApi:
+    """The part of `Hub` that is about who there is. `Hub` fills in what it works with."""
+
+    channels: ChannelBook
+    _gate: Gate
+    _auth: AuthRegistry
+    _registry: Registry
+    _deliveries: Deliveries
+    _reception: Reception
+
+    async def register(
+        self,
+        passport: Passport,
+        resume: Resume | None = None,
+        *,
+        skill_md: str | None = None,
+        rule: Rule | None = None,
+        connection: Connection | None = None,
+    ) -> Passport:
+        """
+        Register an identity and return its stamped passport, without the claim.
+
+        Args:
+            connection: Bind it to this one at once.
+
+        Raises:
+            AuthError: Its credential was refused.
+            ProtocolError: The name is taken or impossible.
+            StoreError: It could not be kept.
+
+        Cancellation: the registration may or may not happen.
+        """
+        self._gate.check()
+        if connection is not None:
+            self._reception.check_identities(connection)
+        await self._auth.check(passport, passport.auth.scheme, passport.auth.claim)
+        registration = await self._registry.register(
+            passport,
+            resume if resume is not None else Resume(),
+            rule if rule is not None else Rule(),
+            skill_md,
+        )
+        self._deliveries.add_agent(registration.agent_id, registration.rule.limits.inbox)
+        if connection is not None:
+            self._reception.bind(connection, registration.agent_id)
+        return registration.passport
+
+    async def unregister(self, agent_id: str) -> None:
+        """Remove an identity for good. Channels and what it said stay, for the others."""
+        registration = await self._registry.unregister(agent_id)
+        binding = self._deliveries.binding_of(agent_id)
+        if isinstance(binding, Connection):
+            binding.bound.pop(registration.agent_id, None)
+        self._deliveries.remove_agent(agent_id, self.channels.of_agent(agent_id))
+
+    def get_agent(self, name_or_id: str) -> Passport:
+        """Return a passport. Raises `NotFoundError`."""
+        return self._registry.resolve(name_or_id).passport
+
+    def find_agent_id(self, name: str) -> str | None:
+        """Return the id of a name, or None."""
+        return self._registry.id_of(name)
+
+    def name_for(self, agent_id: str, *, default: str | None = None) -> str:
+        """Return the name of an id; `default`, or the id itself, where there is none."""
+        return self._registry.name_of(agent_id, default)
+
+    def list_agents(
+        self,
+        *,
+        capability: str | None = None,
+        query: str | None = None,
+        kind: str | None = None,
+        sort_by: str | None = None,
+        limit: int | None = None,
+    ) -> list[Passport]:
+        """Return the passports of those that meet everything given. See `Registry.search`."""
+        return self._registry.search(
+            capability=capability, query=query, kind=kind, sort_by=sort_by, limit=limit
+        )
+
+    def get_resume(self, agent_id: str) -> Resume:
+        """Return a resume. Raises `NotFoundError`."""
+        return self._registry.get(agent_id).resume
+
+    def get_skill(self, agent_id: str) -> str | None:
+        """Return a skill page, or None. Raises `NotFoundError`."""
+        return self._registry.get(agent_id).skill_md
+
+    def get_rule(self, agent_id: str) -> Rule:
+        """Return a rule. Raises `NotFoundError`."""
+        return self._registry.get(agent_id).rule
+
+    async def set_resume(self, agent_id: str, resume: Resume) -> None:
+        """Replace a resume; its version goes up, what the hub observed stays."""
+        await self._registry.set_resume(agent_id, resume)
+
+    async def set_skill(self, agent_id: str, skill_md: str | None) -> None:
+        """Replace or remove a skill page."""
+        await self._registry.set_skill(agent_id, skill_md)
+
+    async def set_rule(self, agent_id: str, rule: Rule) -> None:
+        """Replace a rule."""
+        await self._registry.set_rule(agent_id, rule)
+        self._deliveries.add_agent(agent_id, rule.limits.inbox)
+
+    async def record_observation(
+        self, agent_id: str, capability: str, outcome: TaskState, *, latency_ms: int | None = None
+    ) -> None:
+        """Count one more task that exercised a capability, by how it ended."""
+        await self._registry.record_observation(agent_id, capability, outcome, latency_ms)

@@ -1,0 +1,114 @@
+"""The mailbox of one agent: what it is owed, and the connection that it is bound to."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+import attrs
+
+from ..protocol.inbox import Delivery, Inbox
+from ..protocol.ledger import Run
+from ..records import InboxBlock, is_addressed_to
+from .channels import Channel, LogRecord
+
+__all__ = ["Binding", "Mailbox", "OwingCounter", "SavedCursor"]
+
+
+class Binding(Protocol):
+    """A connection, as far as deliveries go."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether its outbox should be given more."""
+        ...
+
+    def deliver(self, agent_id: str, delivery: Delivery[bytes]) -> bool:
+        """Send an envelope. False where it is larger than the peer takes."""
+        ...
+
+
+@attrs.frozen
+class SavedCursor:
+    """A cursor as it stands in the store: settled up to `cursor`, and these runs above it."""
+
+    cursor: int = 0
+    settled: tuple[Run, ...] = ()
+
+
+@attrs.define(eq=False)
+class Mailbox:
+    """
+    One agent's deliveries.
+
+    Attributes:
+        inbox: Decides what is sent when.
+        limits: How much may wait, by the agent's rule.
+        binding: The connection it is bound to, or None while it is away.
+        backlog: Deliveries that are due, while the connection's outbox is full.
+        saved: Cursors of channels that are cold.
+        wakes_at: When the timers will look at the inbox anyway.
+        pressed: Whether more waits than the high-water mark of its rule.
+    """
+
+    agent_id: str
+    inbox: Inbox[bytes]
+    limits: InboxBlock
+    binding: Binding | None = None
+    backlog: deque[Delivery[bytes]] = attrs.field(factory=deque)
+    saved: dict[str, SavedCursor] = attrs.field(factory=dict)
+    wakes_at: float | None = None
+    pressed: bool = False
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is owed as much as its rule allows."""
+        return 0 < self.limits.max_pending <= self.inbox.owed
+
+    @property
+    def high_water(self) -> int:
+        """How much may wait before pressure is reported; 0 is never."""
+        if self.limits.high_water is not None:
+            return self.limits.high_water
+        # AG2's default, and low enough to do something about it.
+        return self.limits.max_pending * 4 // 5
+
+
+class OwingCounter:
+    """
+    Counts what a channel owes to each of its participants while its log is read for the first
+    time, and then hands the channel to their inboxes.
+    """
+
+    def __init__(self, channel: Channel, mailboxes: list[Mailbox]) -> None:
+        self._channel = channel
+        self._rows = [
+            (mailbox, mailbox.saved.pop(channel.channel_id, SavedCursor())) for mailbox in mailboxes
+        ]
+        self._owed = [0] * len(self._rows)
+        self._lowest = min((saved.cursor for _, saved in self._rows), default=0)
+
+    def add(self, record: LogRecord) -> None:
+        """Count one record."""
+        position, envelope = record.position, record.envelope
+        if envelope is None or position < self._lowest:
+            return
+        for index, (mailbox, saved) in enumerate(self._rows):
+            if (
+                position >= saved.cursor
+                and is_addressed_to(envelope, mailbox.agent_id)
+                and not any(start <= position < stop for start, stop in saved.settled)
+            ):
+                self._owed[index] += 1
+
+    def done(self) -> None:
+        """Hand the counts over."""
+        channel_id, length = self._channel.channel_id, self._channel.length
+        for (mailbox, saved), owed in zip(self._rows, self._owed, strict=True):
+            try:
+                mailbox.inbox.restore(
+                    channel_id, length=length, cursor=saved.cursor, settled=saved.settled, owed=owed
+                )
+            except ValueError:
+                # The cursor of another log: better twice than never.
+                mailbox.inbox.restore(channel_id, length=length)

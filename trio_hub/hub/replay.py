@@ -1,0 +1,121 @@
+"""
+The replay engine: reads back from the logs what inboxes are behind with.
+
+An inbox that is behind says which page it wants next, one page of a channel at a time, and only
+as far as its window has room. A few readers answer side by side, so that one long log or one
+slow read does not hold up everybody else's return.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from .._logging import get_logger
+from ..errors import StoreError
+from ..protocol.inbox import PageWanted
+from ..records import is_addressed_to
+from .channels import Channel, LogRecord
+from .dead_letters import KeptLetter
+from .doorbell import Doorbell
+from .mailbox import Mailbox
+
+__all__ = ["Replay"]
+
+log = get_logger(__name__)
+
+_READERS = 4
+
+#: Takes a dead letter and the record that it is about.
+LetterAnswer = Callable[[KeptLetter, LogRecord], None]
+
+
+class Replay:
+    """
+    Answers the pages that inboxes want.
+
+    Args:
+        read_log: Reads a slice of a channel's log.
+        find_channel: Returns a channel by id.
+        on_answered: Told of a mailbox whose inbox has its page, or has to ask again.
+    """
+
+    def __init__(
+        self,
+        read_log: Callable[[Channel, int, int], Awaitable[list[LogRecord]]],
+        find_channel: Callable[[str], Channel | None],
+        on_answered: Callable[[Mailbox], None],
+    ) -> None:
+        self._read_log = read_log
+        self._find_channel = find_channel
+        self._on_answered = on_answered
+        # Bounded by the inboxes, each of which waits for one page of a channel at the most, and
+        # by the dead letters that somebody wants delivered again.
+        self._wanted: deque[Callable[[], Awaitable[None]]] = deque()
+        self._bell = Doorbell()
+
+    def want(self, mailbox: Mailbox, page: PageWanted) -> None:
+        """Have a page read, in its turn."""
+        self._wanted.append(lambda: self._answer(mailbox, page))
+        self._bell.ring()
+
+    def want_letter(self, letter: KeptLetter, answer: LetterAnswer) -> None:
+        """Have the record of a dead letter read, in its turn."""
+        self._wanted.append(lambda: self._answer_letter(letter, answer))
+        self._bell.ring()
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for _ in range(_READERS):
+                nursery.start_soon(self._read)
+
+    async def _read(self) -> None:
+        while True:
+            await self._bell.answer()
+            while self._wanted:
+                read = self._wanted.popleft()
+                if self._wanted:
+                    self._bell.ring()
+                await read()
+
+    async def _answer(self, mailbox: Mailbox, page: PageWanted) -> None:
+        inbox, channel_id = mailbox.inbox, page.channel_id
+        channel = self._find_channel(channel_id)
+        try:
+            if channel is None:
+                raise StoreError(f"channel {channel_id} is gone")
+            records = await self._read_log(channel, page.start, page.stop)
+        except StoreError as error:
+            log.warning(
+                "replay read failed",
+                agent_id=mailbox.agent_id,
+                channel_id=channel_id,
+                error=error.message,
+            )
+            inbox.read_failed(channel_id, page.start, trio.current_time())
+        else:
+            inbox.loaded(channel_id, page.start, [_seen_by(mailbox, it) for it in records])
+        self._on_answered(mailbox)
+
+    async def _answer_letter(self, letter: KeptLetter, answer: LetterAnswer) -> None:
+        channel = self._find_channel(letter.channel_id)
+        if channel is None:
+            return
+        try:
+            records = await self._read_log(channel, letter.position, letter.position + 1)
+        except StoreError as error:
+            # It stays marked, and is read again when its recipient is back.
+            log.warning("dead letter not read", agent_id=letter.agent_id, error=error.message)
+            return
+        answer(letter, records[0])
+
+
+def _seen_by(mailbox: Mailbox, record: LogRecord) -> tuple[str, bytes | None]:
+    """Return a record as an inbox takes it: without a payload where it is not for its owner."""
+    envelope = record.envelope
+    if envelope is None or not is_addressed_to(envelope, mailbox.agent_id):
+        return "", None
+    return envelope.envelope_id, record.raw
