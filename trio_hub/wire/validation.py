@@ -9,8 +9,9 @@ is what the author of a peer wants to read.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Hashable, Iterable
+from enum import Enum
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 import attrs
 import cattrs
@@ -64,7 +65,7 @@ def problems_in(data: bytes | str | msgspec.Raw, wanted: Any, first: Exception) 
     try:
         plain = msgspec.json.decode(data)
         if not isinstance(plain, dict):
-            return (f"expected a JSON object, got {type(plain).__name__}",)
+            return (f"expected a JSON object, got {_json_name(plain)}",)
         _CONVERTER.structure(plain, wanted)
     except (ClassValidationError, IterableValidationError) as error:
         problems = transform_error(error, path="$", format_exception=_say)
@@ -103,6 +104,17 @@ def _json_name(value: object) -> str:
     return names.get(type(value), "an object")
 
 
+def _structure_literal(value: Any, wanted: Any) -> Any:
+    if value not in get_args(wanted):
+        choices = ", ".join(repr(choice) for choice in get_args(wanted))
+        raise ValueError(f"expected one of {choices}, got {_shown(value)}")
+    return value
+
+
+def _shown(value: object) -> str:
+    return repr(value[:60]) if isinstance(value, str) else _json_name(value)
+
+
 def _structure_union(value: Any, wanted: Any) -> Any:
     failures = []
     for member in wanted.__args__:
@@ -130,23 +142,37 @@ def _structure_mapping(value: Any, wanted: Any) -> Any:
     if not isinstance(value, dict):
         raise TypeError(f"expected an object, got {_json_name(value)}")
     member = wanted.__args__[1] if getattr(wanted, "__args__", ()) else Any
-    return {key: _CONVERTER.structure(item, member) for key, item in value.items()}
+    return dict(_structure_items(value.items(), member, wanted))
 
 
 def _structure_sequence(value: Any, wanted: Any) -> Any:
     if not isinstance(value, list):
         raise TypeError(f"expected a list, got {_json_name(value)}")
+    return tuple(item for _, item in _structure_items(enumerate(value), wanted.__args__[0], wanted))
+
+
+def _structure_items(
+    items: Iterable[tuple[int | str, Any]], member: Any, wanted: Any
+) -> list[tuple[int | str, Any]]:
     faults: list[Exception] = []
-    items = []
-    for index, item in enumerate(value):
+    structured = []
+    for place, item in items:
         try:
-            items.append(_CONVERTER.structure(item, wanted.__args__[0]))
+            structured.append((place, _CONVERTER.structure(item, member)))
         except Exception as error:  # collected, and raised together below
-            error.add_note(cattrs.IterableValidationNote(f"at {index}", index, wanted))
+            error.add_note(cattrs.IterableValidationNote(f"at {place!r}", place, wanted))
             faults.append(error)
     if faults:
-        raise IterableValidationError("while structuring a list", faults, wanted)
-    return tuple(items)
+        raise IterableValidationError("while structuring a collection", faults, wanted)
+    return structured
+
+
+def _structure_enum(value: Any, wanted: Any) -> Any:
+    choices = [member.value for member in wanted]
+    if value not in choices:
+        shown = ", ".join(map(repr, choices))
+        raise ValueError(f"expected one of {shown}, got {_shown(value)}")
+    return wanted(value)
 
 
 def _structure_attrs(value: dict[str, Any], wanted: Any) -> Any:
@@ -159,15 +185,16 @@ def _structure_attrs(value: dict[str, Any], wanted: Any) -> Any:
                 faults.append(_noted(KeyError(field.name), wanted, field))
             continue
         try:
-            fields[field.name] = _CONVERTER.structure(value[field.name], field.type)
+            structured = _CONVERTER.structure(value[field.name], field.type)
+            # Here rather than when the record is made, which stops at the first.
+            if field.validator is not None:
+                field.validator(None, field, structured)
+            fields[field.name] = structured
         except Exception as error:  # collected, and raised together below
             faults.append(_noted(error, wanted, field))
-    if not faults:
-        try:
-            return wanted(**fields)
-        except (TypeError, ValueError) as error:
-            faults.append(error)
-    raise ClassValidationError(f"while structuring {wanted.__name__}", faults, wanted)
+    if faults:
+        raise ClassValidationError(f"while structuring {wanted.__name__}", faults, wanted)
+    return wanted(**fields)
 
 
 def _noted(error: Exception, wanted: Any, field: Any) -> Exception:
@@ -180,6 +207,14 @@ def _noted(error: Exception, wanted: Any, field: Any) -> Exception:
 
 def _is_union(wanted: Any) -> bool:
     return str(wanted).startswith("typing.Union") or type(wanted).__name__ == "UnionType"
+
+
+def _is_enum(wanted: Any) -> bool:
+    return isinstance(wanted, type) and issubclass(wanted, Enum)
+
+
+def _is_literal(wanted: Any) -> bool:
+    return get_origin(wanted) is Literal
 
 
 def _origin_is(*kinds: type) -> Callable[[Any], bool]:
@@ -196,6 +231,8 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook_func(_origin_is(tuple), _structure_sequence)
     converter.register_structure_hook_func(_origin_is(dict), _structure_mapping)
     converter.register_structure_hook_func(attrs.has, _structure_object)
+    converter.register_structure_hook_func(_is_enum, _structure_enum)
+    converter.register_structure_hook_func(_is_literal, _structure_literal)
     converter.register_structure_hook_func(_is_union, _structure_union)
     return converter
 
