@@ -13,14 +13,16 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .._version import __version__
+from ._stdout import silence_stdout
 from .command import USAGE_STATUS, Command, CommandError
+from .demo import DEMO
 from .serve import SERVE
 
 __all__ = ["COMMANDS", "main"]
 
 PROGRAM = "trio_hub"
 
-COMMANDS: tuple[Command, ...] = (SERVE,)
+COMMANDS: tuple[Command, ...] = (SERVE, DEMO)
 
 # What a shell reports of a program that Ctrl-C ended.
 _INTERRUPTED_STATUS = 130
@@ -31,6 +33,7 @@ Without a command, serve is meant: `{PROGRAM} --port 9000` is `{PROGRAM} serve -
 examples:
   python -m {PROGRAM}                        serve on 127.0.0.1:8765, kept in your data directory
   python -m {PROGRAM} --memory --port 0      serve on a free port, keep nothing
+  python -m {PROGRAM} demo                   see what happens when processes are killed
   python -m {PROGRAM} serve --help           all options of the hub
 """
 
@@ -89,6 +92,10 @@ def main(words: Sequence[str] | None = None) -> int:
     except CommandError as error:
         print(f"{PROGRAM}: {_one_line(error)}", file=sys.stderr)
         return USAGE_STATUS
+    except BrokenPipeError:
+        # Whoever read our output has left (`... | head`), and with it the reason to go on.
+        silence_stdout()
+        return 1
     except KeyboardInterrupt:
         return _INTERRUPTED_STATUS
     return status

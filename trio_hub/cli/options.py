@@ -112,9 +112,9 @@ def _read_config(options: Sequence[Option], path: Path) -> dict[str, Any]:
             values[option.key] = option.kind.from_toml(value, path.parent)
         except ValueError as error:
             problems.append(f"{name}: {error}")
-    for option in options:
-        if option.instead_of is not None and values.get(option.key) and option.instead_of in values:
-            problems.append(f"{option.name}: it cannot stand together with {option.instead_of}")
+    both = {option.key for option in options if option.instead_of and values.get(option.key)}
+    if len(both) > 1:
+        problems.append(f"{' and '.join(sorted(both))}: only one of them can stand here")
     if problems:
         raise malformed(path, "configuration file", problems)
     return values

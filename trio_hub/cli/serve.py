@@ -7,9 +7,7 @@ its log goes to stderr. The first SIGTERM or Ctrl-C drains it.
 
 from __future__ import annotations
 
-import os
 import ssl
-import sys
 from argparse import ArgumentParser, Namespace
 from contextlib import AsyncExitStack
 from functools import partial
@@ -28,6 +26,7 @@ from ..links import serve_ws
 from ..links.server import WsServer
 from ..stores import DiskKnowledgeStore, KnowledgeStore, MemoryKnowledgeStore
 from . import options as o
+from ._stdout import silence_stdout
 from .command import Command, CommandError
 from .logs import LOG_FORMATS, LOG_LEVELS, configure_logging
 from .signals import Stop, stopped_by_signals
@@ -133,7 +132,7 @@ async def serve(settings: ServeSettings) -> None:
     """
     auth = _make_auth(settings)
     tls = _make_tls(settings)
-    async with stopped_by_signals() as stop:
+    async with stopped_by_signals(second_ends_at_once=True) as stop:
         with stop.scope:
             async with AsyncExitStack() as stack:
                 hub = await _open_hub(settings, auth, stack)
@@ -197,8 +196,7 @@ def _announce(server: WsServer, host: str) -> None:
     try:
         print(f"trio_hub listening on {scheme}://{shown}:{server.port}", flush=True)
     except OSError:
-        # Nobody reads it. Python would complain of what is left in the buffer when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence_stdout()
 
 
 def _make_store(settings: ServeSettings) -> KnowledgeStore:
