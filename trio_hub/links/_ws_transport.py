@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import structlog
 import trio
 import trio_websocket
 
@@ -24,8 +23,6 @@ T = TypeVar("T")
 
 # RFC 6455, 7.4.1: never sent; stands for "no close frame came".
 _ABNORMAL_CLOSURE = 1006
-
-_log = structlog.get_logger("trio_hub.links")
 
 
 class Wire(trio.abc.Stream):
@@ -40,8 +37,12 @@ class Wire(trio.abc.Stream):
         self.raw = raw
         #: How often bytes have arrived.
         self.arrivals = 0
-        #: Called once no more bytes can come.
+        #: Whether no more bytes can come.
+        self.ended = False
+        #: Called when they end.
         self.on_end: Callable[[], None] | None = None
+        #: What was wrong with the bytes, where that ended it.
+        self.failure: str | None = None
         self._arrived = trio.Event()
 
     async def wait_arrival(self) -> None:
@@ -84,6 +85,7 @@ class Wire(trio.abc.Stream):
             return  # The TLS goodbye found nobody. The socket is closed all the same.
 
     def _end(self) -> None:
+        self.ended = True
         if self.on_end is not None:
             self.on_end()
 
@@ -128,8 +130,9 @@ async def run_websocket(
         return
     if not started:
         raise _handshake_failure(failure) from failure
-    # The reader closed the message channel on its way out, so the owner hears of it.
-    _log.info("the WebSocket reader failed; connection dropped", error=repr(failure))
+    # The reader closed the message channel on its way out, so the owner hears of it. A known
+    # case is a ping that crosses our close frame (python-trio/trio-websocket#184).
+    wire.failure = f"the connection broke: the WebSocket reader failed: {failure!r}"
     await trio.aclose_forcefully(wire)
 
 

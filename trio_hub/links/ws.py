@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 import trio
 import trio_websocket
 
+from .._nursery import open_plain_nursery
 from ..errors import ConnectionLost
 from ..wire.frames import BATCHED_SUBPROTOCOL, Dialect
-from .._nursery import open_plain_nursery
 from ._ws_transport import Wire, describe_close, run_websocket
 from .endpoint import LinkEndpoint, Side
 from .limits import LinkLimits
@@ -131,7 +131,12 @@ class WsStream:
             return
         self._closed_by_us = f"closed by this side: {code} {reason}".rstrip()
         try:
-            await self._websocket.aclose(code, reason)
+            # Once no bytes can come, neither can the peer's half of the closing handshake.
+            with trio.CancelScope() as handshake:
+                self._wire.on_end = handshake.cancel
+                if self._wire.ended:
+                    handshake.cancel()
+                await self._websocket.aclose(code, reason)
         finally:
             # When the peer closed first, the library leaves the socket to us.
             try:
@@ -148,7 +153,7 @@ class WsStream:
             self._ping_under_way = False
 
     def _lost(self, closed: trio_websocket.ConnectionClosed) -> ConnectionLost:
-        return ConnectionLost(self._closed_by_us or describe_close(closed))
+        return ConnectionLost(self._closed_by_us or self._wire.failure or describe_close(closed))
 
 
 class WsLinkEndpoint(LinkEndpoint):
