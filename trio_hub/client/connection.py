@@ -84,6 +84,7 @@ class Connection:
         # In the batched dialect the answer to a hello names it; in the plain one the hub answers
         # in order, and all of them stand under the empty name.
         self._handshakes: dict[str, deque[_Handshake]] = {}
+        self._pong = trio.Event()
         #: Why the connection is gone; None while it lives.
         self.lost: NetworkError | None = None
         #: What the hub said when it began to close; None as long as it has not.
@@ -130,6 +131,16 @@ class Connection:
                 handshake.error = ConnectionLost(f"no answer to the hello: {error}")
                 handshake.answered.set()
         self._handshakes.clear()
+        self._pong.set()
+
+    async def ping(self) -> None:
+        """
+        Return once the hub has shown that it is there and talks, or once the connection is gone.
+
+        Cancellation: nothing happens.
+        """
+        self.send(PingFrame())
+        await self._pong.wait()
 
     async def hello(self, frame: HelloFrame, on_welcome: Callable[[WelcomeFrame], None]) -> None:
         """
@@ -184,7 +195,7 @@ class Connection:
             case PingFrame():
                 self.send(PongFrame())
             case PongFrame():
-                pass
+                self._pong.set()
             case FrameError():
                 _log.warning("the hub sent what is no frame", problem=frame.message[:500])
             case _:

@@ -63,7 +63,8 @@ class _Lane:
     handling_since: float = 0.0
     working: bool = False
     failed: set[str] = attrs.field(factory=set)
-    # Everything of this channel up to here is settled.
+    # The youngest that is settled, and up to where all are.
+    highest: str = ""
     position: str = ""
 
     def holds(self, envelope_id: str) -> bool:
@@ -183,7 +184,7 @@ class Deliveries:
         self._settled.clear()
         self._unconfirmed.clear()
         for lane in self._lanes.values():
-            lane.position = ""
+            lane.highest = lane.position = ""
 
     def stop(self) -> None:
         """Let go of what waits, and take nothing more. What is being handled goes on."""
@@ -236,6 +237,8 @@ class Deliveries:
             channel_id=envelope.channel_id,
             exc_info=error,
         )
+        # It is not here any more: the hub sends it again as soon as it hears of it.
+        lane.handling = None
         lane.failed.add(envelope.envelope_id)
         if len(lane.failed) > self._max_in_flight:
             self._forget_failures(lane)
@@ -255,15 +258,16 @@ class Deliveries:
 
     def _advance(self, lane: _Lane, envelope: Envelope) -> None:
         # Not past anything that failed or waits: the position speaks for all before it.
-        open_ids = lane.failed | lane.waiting_ids
-        if not open_ids or (oldest := min(open_ids)) > envelope.envelope_id:
-            position = max(lane.position, envelope.envelope_id)
+        lane.highest = max(lane.highest, envelope.envelope_id)
+        oldest_open = min(lane.failed | lane.waiting_ids, default=None)
+        if oldest_open is None or oldest_open > lane.highest:
+            position = lane.highest
         else:
             position = max(
                 (
                     envelope_id
                     for envelope_id, channel_id in self._settled.items()
-                    if channel_id == envelope.channel_id and envelope_id < oldest
+                    if channel_id == envelope.channel_id and envelope_id < oldest_open
                 ),
                 default=lane.position,
             )

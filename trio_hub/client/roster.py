@@ -135,12 +135,15 @@ class Roster:
         Bind everybody who was bound before to a new connection.
 
         One that the hub refuses for good is detached. Where it refuses for the moment, or does
-        not answer, the connection is failed, and nobody is lost.
+        not answer, the connection is failed, and nobody is lost. With nobody to bind, a ping
+        shows that the hub is there: one that takes connections only to drop them is not.
 
         Cancellation: some may be bound.
         """
         returning = [one for one in self._identities.values() if one.established]
         with trio.move_on_after(self._hello_timeout) as scope:
+            if not returning:
+                await connection.ping()
             for start in range(0, len(returning), _HELLOS_AT_ONCE):
                 async with trio.open_nursery() as nursery:
                     for identity in returning[start : start + _HELLOS_AT_ONCE]:
@@ -148,9 +151,7 @@ class Roster:
                 if connection.lost is not None:
                     return
         if scope.cancelled_caught:
-            connection.fail(
-                ConnectionLost(f"the hub answered no hello within {self._hello_timeout:g} s")
-            )
+            connection.fail(ConnectionLost(f"the hub said nothing for {self._hello_timeout:g} s"))
 
     async def _return_one(self, identity: Identity, connection: Connection) -> None:
         try:
