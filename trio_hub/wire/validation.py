@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Hashable, Iterable
-from enum import Enum
+from enum import StrEnum
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 import attrs
@@ -209,10 +209,6 @@ def _is_union(wanted: Any) -> bool:
     return str(wanted).startswith("typing.Union") or type(wanted).__name__ == "UnionType"
 
 
-def _is_enum(wanted: Any) -> bool:
-    return isinstance(wanted, type) and issubclass(wanted, Enum)
-
-
 def _is_literal(wanted: Any) -> bool:
     return get_origin(wanted) is Literal
 
@@ -227,11 +223,12 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook(int, _strictly(int, "a whole number"))
     converter.register_structure_hook(float, _strictly((int, float), "a number"))
     converter.register_structure_hook(bool, _strictly(bool, "true or false"))
+    # An enum of strings is a string too, so this hook must be nearer to it than that for `str`.
+    converter.register_structure_hook(StrEnum, _structure_enum)
     converter.register_structure_hook(msgspec.Raw, lambda value, _: value)
     converter.register_structure_hook_func(_origin_is(tuple), _structure_sequence)
     converter.register_structure_hook_func(_origin_is(dict), _structure_mapping)
     converter.register_structure_hook_func(attrs.has, _structure_object)
-    converter.register_structure_hook_func(_is_enum, _structure_enum)
     converter.register_structure_hook_func(_is_literal, _structure_literal)
     converter.register_structure_hook_func(_is_union, _structure_union)
     return converter
