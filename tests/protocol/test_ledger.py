@@ -454,6 +454,22 @@ def test_a_receipt_that_arrives_after_a_reconnect_settles_what_was_sent_before_i
     assert taken(ledger) == [("e1", 2), ("e3", 2)]
 
 
+def test_nothing_is_remembered_of_what_was_settled_after_its_connection_went() -> None:
+    ledger = ledger_of("xx")
+    ids(ledger)
+    ledger.detach()
+    ledger.ack("e1", 0.0)
+    ledger.settle(0, 0.0)
+    assert ledger._known is None
+    assert ledger._runs is None
+    ledger = ledger_of("xx")
+    ids(ledger)
+    ledger.detach()
+    ledger.ack("e0", 0.0)
+    ledger.ack("e1", 0.0)
+    assert ledger._known is None
+
+
 def test_a_read_stops_before_what_is_settled_already() -> None:
     ledger = ledger_of("xxxx")
     ids(ledger)
@@ -573,6 +589,28 @@ def test_resuming_settles_everything_up_to_that_position(through: int) -> None:
     assert [e.position for e in ledger.window] == [p for p in (0, 1, 4, 5) if p > through]
 
 
+@pytest.mark.parametrize("through", range(4))
+def test_late_receipts_count_only_for_what_was_not_resumed_past(through: int) -> None:
+    ledger = ledger_of("xxxx")
+    ids(ledger)
+    ledger.detach()
+    ledger.settle_through(through, 0.0)
+    for position in range(4):
+        assert ledger.ack(f"e{position}", 0.0) == (position > through)
+    assert ledger.cursor == 4
+
+
+@pytest.mark.parametrize("position", range(4))
+def test_a_late_receipt_for_what_was_settled_from_outside_is_ignored(position: int) -> None:
+    ledger = ledger_of("xxxx")
+    ids(ledger)
+    ledger.detach()
+    assert ledger.settle(position, 0.0)
+    for other in range(4):
+        assert ledger.ack(f"e{other}", 0.0) == (other != position)
+    assert ledger.cursor == 4
+
+
 def test_resuming_to_what_is_settled_changes_nothing() -> None:
     ledger = ledger_of("xx")
     ids(ledger)
@@ -621,6 +659,12 @@ def test_settling_what_is_not_addressed_does_not_count() -> None:
     ledger: Ledger[str] = Ledger(policy(), HighestDraw(), length=3, owed=1)
     assert ledger.settle(0, 0.0, addressed=False)
     assert ledger.owed == 1
+    assert ledger.settle(1, 0.0)
+    assert ledger.owed == 0
+
+
+def test_a_count_that_was_too_small_never_becomes_negative() -> None:
+    ledger: Ledger[str] = Ledger(policy(), HighestDraw(), length=3, owed=0)
     assert ledger.settle(1, 0.0)
     assert ledger.owed == 0
 

@@ -137,7 +137,6 @@ class Ledger(Generic[PayloadT]):
                 " it was taken from another log; start from 0 to redeliver everything"
             )
         self.length = length
-        self.cursor = self.offered = cursor
         self.held = 0
         self.owed = length
         self._policy = policy
