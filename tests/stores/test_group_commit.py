@@ -147,8 +147,13 @@ async def test_batch_under_way_is_carried_through_when_its_caller_is_cancelled(
     store: DiskKnowledgeStore, faults: Faults
 ) -> None:
     async with store:
-        release = faults.hold()
+        release_first = faults.hold()
+        first_done = trio.Event()
         positions: list[int] = []
+
+        async def append_first() -> None:
+            await store.append("/log", b"first")
+            first_done.set()
 
         async def append(scope: trio.CancelScope) -> None:
             with scope:
@@ -157,8 +162,15 @@ async def test_batch_under_way_is_carried_through_when_its_caller_is_cancelled(
 
         leader, follower, waiter = (trio.CancelScope() for _ in range(3))
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(append_first)
+            await trio.testing.wait_all_tasks_blocked()
+            # These two wait together, so they will share the next group.
+            release = faults.hold()
             nursery.start_soon(append, leader)
             nursery.start_soon(append, follower)
+            await trio.testing.wait_all_tasks_blocked()
+            release_first.set()
+            await first_done.wait()
             await trio.testing.wait_all_tasks_blocked()
             nursery.start_soon(append, waiter)
             await trio.testing.wait_all_tasks_blocked()
@@ -167,11 +179,11 @@ async def test_batch_under_way_is_carried_through_when_its_caller_is_cancelled(
             await trio.testing.wait_all_tasks_blocked()
             assert positions == []
             release.set()
-        assert sorted(positions) == [0, 1]
+        assert sorted(positions) == [1, 2]
         assert waiter.cancelled_caught
         assert not leader.cancelled_caught
         assert not follower.cancelled_caught
-        assert await store.length("/log") == 2
+        assert await store.length("/log") == 3
 
 
 async def test_lead_goes_on_when_the_next_leader_is_cancelled_as_it_is_chosen(

@@ -134,12 +134,6 @@ class GroupCommit:
             self._idle.set()
 
     async def _lead(self, ticket: _Ticket) -> None:
-        try:
-            # Those who were settled together come back together: let them share this one too.
-            await trio.lowlevel.checkpoint()
-        except BaseException:
-            self._withdraw(ticket)
-            raise
         group = self._take()
         assert group[0] is ticket, "the leader stands first in line"
         batches = [taken.changes for taken in group]
