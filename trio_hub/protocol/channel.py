@@ -32,7 +32,7 @@ from ..records import (
     Envelope,
     is_bookkeeping,
 )
-from .adapters import ChannelAdapter, ExpectedTurn
+from .adapters import AdapterResult, ChannelAdapter, ExpectedTurn
 from .posted import PostedIndex
 
 __all__ = ["CHANNEL", "ChannelEvent", "ChannelMachine", "Plan", "Stamp"]
@@ -144,10 +144,14 @@ class ChannelMachine:
     def __init__(self, metadata: ChannelMetadata, adapter: ChannelAdapter) -> None:
         self.metadata = metadata
         self.adapter = adapter
-        self.state = adapter.initial_state(metadata)
+        self.state: Any = None
         self.length = 0
         self.damage = ""
         self._posted = PostedIndex()
+        try:
+            self.state = self._guarded(lambda: adapter.initial_state(metadata), "begin")
+        except ProtocolError as error:
+            self.damage = error.message
 
     # What is on disk already
 
@@ -156,12 +160,15 @@ class ChannelMachine:
         Take the next envelope of the log. One that cannot be folded damages the channel: it
         can still be read and delivers what it owes, but nothing more is posted to it.
         """
-        try:
-            self.state = self.adapter.fold(envelope, self.state)
-        except Exception as error:
-            self.replay_unreadable(f"envelope {envelope.envelope_id} cannot be folded: {error!r}")
-            return
         self._posted.add(self.length, envelope)
+        # Past a hole, what is folded would be worth nothing.
+        if not self.damage:
+            try:
+                self.state = self.adapter.fold(envelope, self.state)
+            except Exception as error:
+                what = f"envelope {envelope.envelope_id} cannot be folded"
+                self.replay_unreadable(f"{what}: {error!r}")
+                return
         self.length += 1
 
     def replay_unreadable(self, why: str) -> None:
@@ -181,8 +188,10 @@ class ChannelMachine:
         Raises:
             ProtocolError: The adapter does not take such a channel.
         """
-        adapter.validate_create(metadata)
         machine = cls(metadata, adapter)
+        machine._guarded(lambda: adapter.validate_create(metadata), "be created")
+        if machine.damage:
+            raise ProtocolError(machine.damage)
         invites = tuple(
             stamp.put_on(
                 Envelope(
@@ -222,19 +231,30 @@ class ChannelMachine:
         if envelope.event_type in (EV_CHANNEL_INVITE_ACK, EV_CHANNEL_INVITE_REJECT):
             return self._plan_answer(envelope, stamp)
         self._check_open(envelope)
-        self._guarded(lambda: self.adapter.validate_send(metadata, envelope, self.state), envelope)
+        taking = f"take a {envelope.event_type!r}"
+        self._guarded(lambda: self.adapter.validate_send(metadata, envelope, self.state), taking)
         stamped = stamp.put_on(envelope)
         state = self._fold(stamped, self.state)
-        result = self._guarded(lambda: self.adapter.on_accepted(metadata, stamped, state), envelope)
+        result = self._guarded(
+            lambda: _checked(self.adapter.on_accepted(metadata, stamped, state)), taking
+        )
         if result.next_state is None:
             return Plan((stamped,), metadata, state)
         return self._plan((stamped,), *self._when_ended(result.next_state, result.reason, stamp))
 
     def plan_end(self, state: ChannelState, reason: str, stamp: Stamp) -> Plan | None:
-        """Plan the end of the channel (CLOSED or EXPIRED), or None where it has ended before."""
+        """
+        Plan the end of the channel (CLOSED or EXPIRED), or None where it has ended before.
+
+        No adapter can prevent it: where it fails, the state stays what it was.
+        """
         if self.metadata.is_terminal:
             return None
-        return self._plan((), *self._when_ended(state, reason, stamp))
+        envelopes, metadata = self._when_ended(state, reason, stamp)
+        try:
+            return self._plan((), envelopes, metadata)
+        except ProtocolError:
+            return Plan(envelopes, metadata, self.state)
 
     def apply(self, plan: Plan) -> None:
         """Make a plan true in memory. It must have been made from the machine as it stands."""
@@ -259,7 +279,9 @@ class ChannelMachine:
             if sender_id not in self.metadata.participant_ids:
                 return False
             self._check_open(probe)
-            self.adapter.validate_send(self.metadata, probe, self.state)
+            self._guarded(
+                lambda: self.adapter.validate_send(self.metadata, probe, self.state), "say"
+            )
         except NetworkError:
             return False
         return True
@@ -268,7 +290,14 @@ class ChannelMachine:
         """Whose turn it is, where the protocol knows and the channel is active."""
         if self.metadata.state is not ChannelState.ACTIVE or self.damage:
             return None
-        return self.adapter.expected_next(self.metadata, self.state)
+        try:
+            turn: ExpectedTurn | None = self._guarded(
+                lambda: self.adapter.expected_next(self.metadata, self.state), "say who is next"
+            )
+        except NetworkError:
+            # One that cannot say is one that does not know.
+            return None
+        return turn
 
     def position_by_cause(self, sender_id: str, causation_id: str) -> int | None:
         """Where the envelope stands that `sender_id` posted because of another one."""
@@ -368,9 +397,11 @@ class ChannelMachine:
         return Plan(envelopes, metadata, state)
 
     def _fold(self, envelope: Envelope, state: Any) -> Any:
-        return self._guarded(lambda: self.adapter.fold(envelope, state), envelope)
+        return self._guarded(
+            lambda: self.adapter.fold(envelope, state), f"take a {envelope.event_type!r}"
+        )
 
-    def _guarded(self, step: Callable[[], Any], envelope: Envelope) -> Any:
+    def _guarded(self, step: Callable[[], Any], what: str) -> Any:
         """Let an adapter's bug cost one post, not the log: what it cannot take is refused."""
         try:
             return step()
@@ -379,7 +410,7 @@ class ChannelMachine:
         except Exception as error:
             raise ProtocolError(
                 f"the adapter {self.metadata.manifest.type!r} of channel "
-                f"{self.metadata.channel_id} cannot take a {envelope.event_type!r}: {error!r}"
+                f"{self.metadata.channel_id} cannot {what}: {error!r}"
             ) from error
 
     def _next(self, event: ChannelEvent) -> ChannelState:
@@ -390,3 +421,12 @@ class ChannelMachine:
                 f"channel {self.metadata.channel_id} is {state}: it cannot be {event}"
             )
         return following
+
+
+def _checked(result: object) -> AdapterResult:
+    """Refuse what `on_accepted` must not return."""
+    if not isinstance(result, AdapterResult):
+        raise TypeError(f"on_accepted returned {result!r}, which is no AdapterResult")
+    if result.next_state is not None and result.next_state not in _EVENT_FOR:
+        raise ValueError(f"on_accepted asked for the state {result.next_state!r}")
+    return result
