@@ -230,6 +230,30 @@ async def test_frames_that_break_the_websocket_end_that_connection_only(message:
     assert hub.serving == 0
 
 
+@pytest.mark.parametrize(
+    ("message", "code", "words"),
+    [
+        (frame(1, b"\xff\xfe"), 1007, b"not valid UTF-8"),
+        (frame(3, b"unknown opcode"), 1002, b"not valid as WebSocket frames"),
+    ],
+)
+async def test_a_peer_that_breaks_the_websocket_is_told_how(
+    message: bytes, code: int, words: bytes
+) -> None:
+    async with serve_ws(EchoHub(), "127.0.0.1", 0) as server, await upgraded(server) as peer:
+        await peer.send_all(message)
+        answer = await read_to_end(peer)
+    assert b'"kind":"error","code":"protocol_error"' in answer
+    assert words in answer
+    assert struct.pack("!H", code) + words in answer
+
+
+async def test_a_peer_that_closes_with_such_a_code_itself_is_only_answered() -> None:
+    async with serve_ws(EchoHub(), "127.0.0.1", 0) as server, await upgraded(server) as peer:
+        await peer.send_all(frame(8, struct.pack("!H", 1007)))
+        assert await read_to_end(peer) == b"\x88\x02" + struct.pack("!H", 1007)
+
+
 async def test_a_binary_message_is_handed_on_as_bytes() -> None:
     async with (
         serve_ws(EchoHub(), "127.0.0.1", 0) as server,

@@ -24,6 +24,12 @@ T = TypeVar("T")
 # RFC 6455, 7.4.1: never sent; stands for "no close frame came".
 _ABNORMAL_CLOSURE = 1006
 
+# How an unmasked close frame begins (RFC 6455, 5.2); the library sends each frame by itself.
+_CLOSE_FRAME_START = b"\x88"
+
+# A peer that broke the WebSocket gets a moment to hear why.
+_LAST_WORDS_SECONDS = 1.0
+
 
 class Wire(trio.abc.Stream):
     """
@@ -43,6 +49,9 @@ class Wire(trio.abc.Stream):
         self.on_end: Callable[[], None] | None = None
         #: What was wrong with the bytes, where that ended it.
         self.failure: str | None = None
+        #: Gives what is still to be sent when the stream is closed.
+        self.last_words: Callable[[], bytes] | None = None
+        self._sending = False
         self._arrived = trio.Event()
 
     async def wait_arrival(self) -> None:
@@ -51,11 +60,15 @@ class Wire(trio.abc.Stream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """See `trio.abc.SendStream.send_all`."""
+        self._sending = True
+        self._close_frame_sent = data[:1] == _CLOSE_FRAME_START
         try:
             await self.raw.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._end()
             raise
+        finally:
+            self._sending = False
 
     async def wait_send_all_might_not_block(self) -> None:
         """See `trio.abc.SendStream.wait_send_all_might_not_block`."""
@@ -78,7 +91,20 @@ class Wire(trio.abc.Stream):
 
     async def aclose(self) -> None:
         """See `trio.abc.AsyncResource.aclose`; a stream that is broken already is closed."""
+        words = b""
+        if self.last_words and not (self.ended or self._sending or self._close_frame_sent):
+            words = self.last_words()
         self._end()
+        try:
+            if words:
+                with trio.move_on_after(_LAST_WORDS_SECONDS):
+                    await self.raw.send_all(words)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # Nobody is there to hear them.
+        finally:
+            await self._close_raw()
+
+    async def _close_raw(self) -> None:
         try:
             await self.raw.aclose()
         except trio.BrokenResourceError:

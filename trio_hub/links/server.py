@@ -20,6 +20,7 @@ from .._logging import get_logger
 from .._nursery import open_plain_nursery
 from ..errors import ConnectionLost, NetworkError
 from ..wire.frames import BATCHED_SUBPROTOCOL, Dialect
+from ._last_words import last_words
 from ._ws_transport import Wire, first_leaf, run_websocket
 from .base import EndpointServer
 from .endpoint import Side
@@ -240,6 +241,7 @@ class WsServer:
             finally:
                 self._opening.discard(scope)
             dialect = Dialect.BATCHED if batched else Dialect.PLAIN
+            wire.last_words = partial(last_words, websocket, dialect)
             stream = WsStream(websocket, wire, nursery, dialect=dialect, peer=peer)
             return WsLinkEndpoint(stream, side=Side.HUB, limits=self._limits)
         _log.debug("handshake not finished in time", peer=peer)
