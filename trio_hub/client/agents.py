@@ -100,6 +100,10 @@ class FunctionAgent:
         return await self.function(turn)
 
 
+def _as_tuple(replies: Iterable[str | None]) -> tuple[str | None, ...]:
+    return tuple(replies)
+
+
 @attrs.define(eq=False)
 class ScriptedAgent:
     """
@@ -114,7 +118,7 @@ class ScriptedAgent:
     """
 
     name: str
-    replies: Iterable[str | None] = attrs.field(converter=tuple)
+    replies: tuple[str | None, ...] = attrs.field(converter=_as_tuple)
     turns: list[Turn] = attrs.field(factory=list, init=False, repr=False)
 
     async def ask(self, turn: Turn) -> str | None:
@@ -124,15 +128,14 @@ class ScriptedAgent:
         Raises:
             LookupError: The script is over.
         """
-        replies = tuple(self.replies)
         number = len(self.turns)
-        if number >= len(replies):
+        if number >= len(self.replies):
             raise LookupError(
-                f"the script of {self.name!r} is over: it has {len(replies)} replies and "
+                f"the script of {self.name!r} is over: it has {len(self.replies)} replies and "
                 f"{turn.sender_name!r} asks once more: {turn.text!r}"
             )
         self.turns.append(turn)
-        return replies[number]
+        return self.replies[number]
 
 
 def as_agent(agent: Agent | AgentFunction, name: str) -> Agent:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Self
 
 import trio
 
@@ -129,9 +129,11 @@ class HumanClient:
             self.identity.check_attached()
             raise
 
-    async def __aiter__(self) -> AsyncIterator[Envelope]:
-        while True:
-            yield await self.next_envelope()
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Envelope:
+        return await self.next_envelope()
 
     async def send(
         self,
