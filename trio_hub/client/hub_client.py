@@ -89,7 +89,7 @@ class HubClient(HubOperations):
         handler_patience_seconds: float = 6 * 3600.0,
     ) -> None:
         super().__init__()
-        self._link = link
+        self.link = link
         self._request_timeout = request_timeout
         self._progress_interval_seconds = progress_interval_seconds
         self._handler_patience_seconds = handler_patience_seconds
@@ -113,7 +113,7 @@ class HubClient(HubOperations):
 
     def __repr__(self) -> str:
         names = ", ".join(sorted(one.name for one in self._roster)[:5])
-        return f"<HubClient {self.state} over {self._link!r}: {names or 'nobody'}>"
+        return f"<HubClient {self.state} over {self.link!r}: {names or 'nobody'}>"
 
     # Its life
 
