@@ -1,5 +1,5 @@
 """
-Hypothesis profiles, for every test below.
+Hypothesis profiles, for every test below; and how often the crash tests break things.
 
 `default` is quick; ``HYPOTHESIS_PROFILE=deep`` runs each property on 5,000 examples of 50 steps.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 import hypothesis
+import pytest
 
 # Machines share their cores with other work, so no example is failed for being slow.
 _COMMON = hypothesis.settings(
@@ -17,3 +18,13 @@ _COMMON = hypothesis.settings(
 hypothesis.settings.register_profile("default", _COMMON, max_examples=40, stateful_step_count=40)
 hypothesis.settings.register_profile("deep", _COMMON, max_examples=5_000, stateful_step_count=50)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what tests/crash understands; pytest asks for options here, before it goes there."""
+    group = parser.getgroup("crash")
+    group.addoption("--kills", type=int, default=6, help="how often tests/crash kills a hub")
+    group.addoption(
+        "--power-cuts", type=int, default=25, help="how often tests/crash cuts the power"
+    )
+    group.addoption("--crash-seed", type=int, default=None, help="make a crash test choose alike")

@@ -1,0 +1,1 @@
+"""Real processes, real kills, real files: what is left after the worst."""
