@@ -7,10 +7,11 @@ its log goes to stderr. The first SIGTERM or Ctrl-C drains it.
 
 from __future__ import annotations
 
+import ipaddress
 import ssl
 from argparse import ArgumentParser, Namespace
-from contextlib import AsyncExitStack
-from functools import partial
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -120,20 +121,18 @@ class ServeSettings:
     log_format: str
 
 
-async def serve(settings: ServeSettings) -> None:
+async def serve(settings: ServeSettings, auth: AuthRegistry, tls: ssl.SSLContext | None) -> None:
     """
     Serve a hub until a signal comes.
 
     Raises:
-        CommandError: A file cannot be read or is malformed, the data directory is in use, the
-            port is taken, ...
+        CommandError: The data directory is in use, the port is taken, ...
 
-    Cancellation: as a signal.
+    Cancellation: clients are not told, and nothing acknowledged is lost.
     """
-    auth = _make_auth(settings)
-    tls = _make_tls(settings)
     async with stopped_by_signals(second_ends_at_once=True) as stop:
         with stop.scope:
+            await _check_address(settings)
             async with AsyncExitStack() as stack:
                 hub = await _open_hub(settings, auth, stack)
                 server = await _open_server(settings, hub, tls, stack)
@@ -151,28 +150,55 @@ async def _open_hub(settings: ServeSettings, auth: AuthRegistry, stack: AsyncExi
         raise CommandError(str(error)) from error
 
 
+async def _check_address(settings: ServeSettings) -> None:
+    """
+    See whether the address can be served, before a store is opened that may take its time.
+
+    It can still be taken when it is served; then it is said later.
+    """
+    with _address_explained(settings):
+        listeners = await trio.open_tcp_listeners(settings.port, host=settings.host)
+    addresses = [listener.socket.getsockname()[0] for listener in listeners]
+    for listener in listeners:
+        await listener.aclose()
+    # A zone ("%eth0") is for link-local addresses only.
+    local = all(ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in addresses)
+    if settings.keys is None and not local and not settings.allow_unauthenticated:
+        raise _unauthenticated(settings)
+
+
 async def _open_server(
     settings: ServeSettings, hub: Hub, tls: ssl.SSLContext | None, stack: AsyncExitStack
 ) -> WsServer:
-    where = f"{settings.host} port {settings.port}"
+    server = serve_ws(
+        hub,
+        settings.host,
+        settings.port,
+        ssl_context=tls,
+        allow_unauthenticated=settings.allow_unauthenticated,
+    )
+    with _address_explained(settings):
+        return await stack.enter_async_context(server)
+
+
+@contextmanager
+def _address_explained(settings: ServeSettings) -> Iterator[None]:
     try:
-        return await stack.enter_async_context(
-            serve_ws(
-                hub,
-                settings.host,
-                settings.port,
-                ssl_context=tls,
-                allow_unauthenticated=settings.allow_unauthenticated,
-            )
-        )
+        yield
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise CommandError(f"cannot listen on {where}: {reason}") from error
-    except ValueError as error:
         raise CommandError(
-            f"without --keys, anybody who reaches {where} could act as any agent: give --keys "
-            "FILE, listen on 127.0.0.1, or insist with --allow-unauthenticated"
+            f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}"
         ) from error
+    except ValueError as error:
+        # Of a name that the server does not know for loopback.
+        raise _unauthenticated(settings) from error
+
+
+def _unauthenticated(settings: ServeSettings) -> CommandError:
+    return CommandError(
+        f"without --keys, anybody who reaches {settings.host} could act as any agent: give "
+        "--keys FILE, listen on 127.0.0.1, or insist with --allow-unauthenticated"
+    )
 
 
 async def _until_stopped(hub: Hub, server: WsServer, stop: Stop) -> None:
@@ -250,8 +276,10 @@ def _run(arguments: Namespace) -> int:
     if typed.get("memory") and "data" in typed:
         raise CommandError("--memory keeps nothing in the directory that --data names: give one")
     settings = ServeSettings(**o.merge(OPTIONS, typed, arguments.config))
+    auth = _make_auth(settings)
+    tls = _make_tls(settings)
     configure_logging(level=settings.log_level, format=settings.log_format)
-    trio.run(partial(serve, settings))
+    trio.run(serve, settings, auth, tls)
     return 0
 
 

@@ -59,9 +59,17 @@ class Actor:
         return self.process.pid
 
     async def tell(self, **command: Any) -> None:
-        """Give it a command."""
+        """
+        Give it a command.
+
+        Raises:
+            Unexpected: It has ended.
+        """
         assert self.process.stdin is not None
-        await self.process.stdin.send_all(json.dumps(command).encode() + b"\n")
+        try:
+            await self.process.stdin.send_all(json.dumps(command).encode() + b"\n")
+        except trio.BrokenResourceError:
+            raise Unexpected(f"{self.name} has ended: {self._last_words()}") from None
 
     async def hear(self, event: str, **fields: Any) -> dict[str, Any]:
         """

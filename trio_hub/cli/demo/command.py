@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 import trio
 
+from ...errors import NetworkError
 from ..command import Command
 from ..signals import stopped_by_signals
 from .cast import Cast, Unexpected
@@ -74,7 +75,7 @@ async def _perform(folder: Path, screen: Screen, patience: float) -> None:
         try:
             async with Cast.on_stage(folder, screen) as cast:
                 await tell_story(cast, screen)
-        except Unexpected as error:
+        except (Unexpected, NetworkError) as error:
             screen.check(str(error), False)
     if scope.cancelled_caught:
         screen.check(f"it ends within {patience:g} s", False)
