@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 import struct
@@ -57,7 +56,7 @@ async def upgraded(server: WsServer) -> trio.SocketStream:
 
 def frame(opcode: int, payload: bytes, *, final: bool = True) -> bytes:
     """A masked WebSocket frame (RFC 6455, 5.2)."""
-    mask = os.urandom(4)
+    mask = b"\x37\xfa\x21\x3d"
     head = bytes([opcode | (0x80 if final else 0)])
     if len(payload) < 126:
         head += bytes([0x80 | len(payload)])
@@ -236,6 +235,7 @@ async def test_frames_that_break_the_websocket_end_that_connection_only(message:
         (frame(1, b"\xff\xfe"), 1007, b"not valid UTF-8"),
         (frame(3, b"unknown opcode"), 1002, b"not valid as WebSocket frames"),
     ],
+    ids=["invalid-utf8", "opcode"],
 )
 async def test_a_peer_that_breaks_the_websocket_is_told_how(
     message: bytes, code: int, words: bytes
