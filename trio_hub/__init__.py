@@ -12,6 +12,20 @@ from .auth import (
     AuthRegistry as AuthRegistry,
     NoAuth as NoAuth,
 )
+from .client import (
+    Agent as Agent,
+    AgentClient as AgentClient,
+    Channel as Channel,
+    ClientState as ClientState,
+    FunctionAgent as FunctionAgent,
+    HubClient as HubClient,
+    HumanClient as HumanClient,
+    Reconnect as Reconnect,
+    ScriptedAgent as ScriptedAgent,
+    StateChange as StateChange,
+    Turn as Turn,
+    default_handler as default_handler,
+)
 from .errors import (
     AccessDeniedError as AccessDeniedError,
     AuthError as AuthError,

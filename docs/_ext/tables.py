@@ -1,0 +1,138 @@
+"""
+Tables of the reference that come from the code itself, so that they cannot drift.
+
+``{operations}``, ``{errors}``, ``{limits}`` (with a class) and ``{states}`` (with a table's name).
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import attrs
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from trio_hub.errors import ERRORS_BY_CODE
+from trio_hub.wire.operations import OPERATIONS
+
+
+class TableDirective(SphinxDirective):
+    """A directive that writes a list table."""
+
+    header: ClassVar[tuple[str, ...]] = ()
+
+    def rows(self) -> Iterable[tuple[str, ...]]:
+        """Return the rows, as Markdown."""
+        raise NotImplementedError
+
+    def run(self) -> list[nodes.Node]:
+        """Write the table as Markdown and have it parsed."""
+        lines = [_row(self.header), _row(tuple("---" for _ in self.header))]
+        lines += [_row(row) for row in self.rows()]
+        parent = nodes.container()
+        self.state.nested_parse(StringList(lines, source=self.name), 0, parent)
+        return parent.children
+
+
+class Operations(TableDirective):
+    """Every operation of the wire."""
+
+    header = ("operation", "parameters", "result", "who", "what it does")
+
+    def rows(self) -> Iterable[tuple[str, ...]]:
+        for it in OPERATIONS.values():
+            names = []
+            for field in attrs.fields(it.params):
+                optional = "" if field.default is attrs.NOTHING else "?"
+                names.append(f"`{field.name}{optional}`")
+            yield (f"`{it.name}`", ", ".join(names), it.result, f"{it.caller}", it.summary)
+
+
+class Errors(TableDirective):
+    """Every error code."""
+
+    header = ("code", "class", "try again?", "who acts", "meaning")
+
+    def rows(self) -> Iterable[tuple[str, ...]]:
+        for code, cls in ERRORS_BY_CODE.items():
+            retry = "yes" if cls.retryable else "no"
+            yield (f"`{code}`", f"`{cls.__name__}`", retry, cls.acts, _first_sentence(cls))
+
+
+class Limits(TableDirective):
+    """Every field of a class of limits, with the reason from its docstring."""
+
+    header = ("limit", "default", "reason")
+    required_arguments = 1
+
+    def rows(self) -> Iterable[tuple[str, ...]]:
+        cls = _load(self.arguments[0])
+        reasons = _attributes_in(inspect.getdoc(cls) or "")
+        defaults = cls()
+        for field in attrs.fields(cls):
+            value = getattr(defaults, field.name)
+            shown = f"{value:,}" if isinstance(value, int) else f"{value}"
+            yield (f"`{field.name}`", shown, reasons.get(field.name, ""))
+
+
+class States(TableDirective):
+    """A table of states: what may follow what."""
+
+    header = ("state", "event", "next state")
+    required_arguments = 1
+
+    def rows(self) -> Iterable[tuple[str, ...]]:
+        for state, events in _load(self.arguments[0]).items():
+            if not events:
+                yield (f"{_name(state)}", "", "(final)")
+            for event, following in events.items():
+                yield (_name(state), _name(event), _name(following))
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def _load(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def _name(value: object) -> str:
+    return str(getattr(value, "value", value)).lower().replace("_", " ")
+
+
+def _first_sentence(cls: type) -> str:
+    text = " ".join((inspect.getdoc(cls) or "").split())
+    return re.split(r"(?<=[.?!])\s", text, maxsplit=1)[0]
+
+
+def _attributes_in(doc: str) -> dict[str, str]:
+    _, _, block = doc.partition("Attributes:\n")
+    found: dict[str, str] = {}
+    name = ""
+    for line in block.splitlines():
+        match = re.match(r" {4}(\w+): (.*)", line)
+        if match:
+            name = match[1]
+            found[name] = match[2]
+        elif line.strip() and name:
+            found[name] += " " + line.strip()
+        elif not line.strip():
+            break
+    return found
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the directives."""
+    app.add_directive("operations", Operations)
+    app.add_directive("errors", Errors)
+    app.add_directive("limits", Limits)
+    app.add_directive("states", States)
+    return {"parallel_read_safe": True}
