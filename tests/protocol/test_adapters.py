@@ -61,7 +61,7 @@ def test_a_complete_consult_says_so() -> None:
     live.post(text(ALICE))
     live.post(text(BOB))
     open_again = attrs.evolve(live.machine.metadata, state=ChannelState.ACTIVE)
-    with pytest.raises(ProtocolError, match="is complete.*open another"):
+    with pytest.raises(ProtocolError, match=r"is complete.*open another"):
         ConsultingAdapter().validate_send(open_again, text(ALICE), live.machine.state)
 
 
@@ -142,7 +142,7 @@ def test_a_discussion_wants_company_and_an_order_that_exists() -> None:
     adapter = DiscussionAdapter()
     with pytest.raises(ProtocolError, match="two or more"):
         adapter.validate_create(metadata(adapter, ALICE))
-    with pytest.raises(ProtocolError, match="ordering='chaos'.*round_robin"):
+    with pytest.raises(ProtocolError, match=r"ordering='chaos'.*round_robin"):
         adapter.validate_create(metadata(adapter, ALICE, BOB, knobs={"ordering": "chaos"}))
     adapter.validate_create(metadata(adapter, ALICE, BOB, knobs={"ordering": "round_robin"}))
 
@@ -188,7 +188,7 @@ def test_the_registry_knows_what_ships_and_names_it_when_asked_for_more() -> Non
     for adapter in BUILTINS:
         assert registry.for_manifest(adapter.manifest).manifest == adapter.manifest
     assert {one.manifest.type for one in registry} >= {"consulting", "conversation", "discussion"}
-    with pytest.raises(NotFoundError, match="'auction' v1; this hub knows .*consulting v1"):
+    with pytest.raises(NotFoundError, match=r"'auction' v1; this hub knows .*consulting v1"):
         registry.get("auction", 1)
     with pytest.raises(NotFoundError, match="'consulting' v9"):
         registry.get("consulting", 9)
