@@ -676,3 +676,44 @@ def test_where_its_channel_owes_nothing_the_one_that_owes_most_gives_way() -> No
     logs.grow("b", "x")
     logs.grow("c", "xx")
     assert logs.inbox.oldest("a") == Victim("c", 0, None)
+
+
+def test_a_binding_that_wants_no_replay_hears_only_of_what_is_posted_from_now_on() -> None:
+    logs = Logs(attached=False)
+    logs.grow("A", "xx")
+    logs.grow("B", "x")
+    logs.inbox.attach(replays=False)
+    assert logs.sent() == []
+    logs.grow("A", "x")
+    assert logs.sent() == ["A2"]
+    assert logs.inbox.owed == 4
+    assert logs.inbox.owed_in("A") == 3
+
+
+def test_what_a_binding_did_not_want_to_hear_of_is_delivered_in_the_next() -> None:
+    logs = Logs(attached=False)
+    logs.grow("A", "x.x")
+    logs.inbox.attach(replays=False)
+    logs.grow("A", "xx")
+    assert logs.sent() == ["A3", "A4"]
+    logs.ack("A3")
+    assert logs.inbox.snapshot("A") == CursorSnapshot("A", 0, ((3, 4),))
+    logs.inbox.attach()
+    assert logs.inbox.owed == 3
+    assert logs.sent() == ["A0", "A2", "A4"]
+    logs.ack("A0", "A2", "A4")
+    assert logs.inbox.snapshot("A") == CursorSnapshot("A", 5, ())
+    assert logs.inbox.owed == 0
+
+
+def test_a_cursor_written_behind_never_passes_what_a_binding_did_not_hear_of() -> None:
+    logs = Logs(attached=False)
+    logs.grow("A", "x")
+    logs.inbox.attach(replays=False)
+    logs.inbox.dirty()
+    logs.grow("A", "x")
+    logs.sent()
+    logs.ack("A1")
+    assert logs.inbox.dirty() == [CursorSnapshot("A", 0, ((1, 2),))]
+    logs.inbox.forget("A")
+    assert logs.inbox.owed == 0

@@ -185,7 +185,7 @@ class Deliveries:
         mailbox = self._mailboxes[agent_id]
         before, mailbox.binding = mailbox.binding, binding
         mailbox.backlog.clear()
-        mailbox.inbox.attach()
+        mailbox.inbox.attach(replays=replays)
         self._changed(mailbox)
         for letter in self._letters.replaying(agent_id):
             self._replay_soon(letter)

@@ -220,8 +220,8 @@ class Registry:
             if self._by_id.pop(agent_id, None) is not None:
                 del self._id_by_name[registration.passport.name]
 
-        whats = (paths.passport, paths.resume, paths.rule, paths.skill)
-        await self._committer.submit([Delete(what(agent_id)) for what in whats], forget).wait()
+        documents = (paths.passport, paths.resume, paths.rule, paths.skill)
+        await self._committer.submit([Delete(path(agent_id)) for path in documents], forget).wait()
         log.info("agent unregistered", agent=registration.passport.name, agent_id=agent_id)
         return registration
 

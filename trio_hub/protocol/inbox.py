@@ -116,6 +116,16 @@ class Work(Generic[PayloadT_co]):
 _NOTHING: Work[Never] = Work()
 
 
+@attrs.frozen
+class _Parked:
+    """What a channel owed before a binding that does not want to hear of it."""
+
+    cursor: int
+    settled: tuple[Run, ...]
+    length: int
+    owed: int
+
+
 @attrs.define(eq=False, init=False)
 class Inbox(Generic[PayloadT]):
     """
@@ -153,6 +163,8 @@ class Inbox(Generic[PayloadT]):
     _dirty: dict[str, None]
     _dead: list[DeadLetter]
     _unburied: dict[str, set[int]]
+    # Channels whose backlog is left out of this binding; it is owed as before after it.
+    _parked: dict[str, _Parked]
 
     def __init__(self, policy: DeliveryPolicy, rng: random.Random) -> None:
         """
@@ -176,6 +188,7 @@ class Inbox(Generic[PayloadT]):
         self._dirty = {}
         self._dead = []
         self._unburied = {}
+        self._parked = {}
 
     # Channels come and go.
 
@@ -217,6 +230,9 @@ class Inbox(Generic[PayloadT]):
             return
         self.owed -= ledger.owed
         self.held -= ledger.held
+        parked = self._parked.pop(channel_id, None)
+        if parked is not None:
+            self.owed -= parked.owed
         page = self._reads.pop(channel_id, None)
         if page is not None:
             self._reserved -= page.stop - page.start
@@ -270,24 +286,34 @@ class Inbox(Generic[PayloadT]):
 
     # Bindings.
 
-    def attach(self) -> None:
+    def attach(self, *, replays: bool = True) -> None:
         """
         A connection is bound. Everything unsettled is delivered again, from the cursors.
 
         One that was bound before loses it, as after `detach`.
+
+        Args:
+            replays: False delivers only what is posted from now on. What is unsettled stays so,
+                and is delivered in a later binding.
         """
         if self.attached:
             self.detach()
         self.attached = True
-        for channel_id, ledger in self._ledgers.items():
-            if ledger.offered < ledger.length:
+        for channel_id, ledger in list(self._ledgers.items()):
+            if ledger.offered == ledger.length:
+                continue
+            if replays:
                 self._hungry[channel_id] = ledger
+            else:
+                self._park(channel_id, ledger)
 
     def detach(self) -> None:
         """The connection is gone. Only cursors and counts stay in memory."""
         self.attached = False
         for ledger in self._ledgers.values():
             ledger.detach()
+        for channel_id in list(self._parked):
+            self._unpark(channel_id)
         self.held = self._reserved = 0
         self._ready.clear()
         self._hungry.clear()
@@ -509,11 +535,17 @@ class Inbox(Generic[PayloadT]):
     def owed_in(self, channel_id: str) -> int:
         """Return how many envelopes one channel owes; 0 for an unknown one."""
         ledger = self._ledgers.get(channel_id)
-        return ledger.owed if ledger is not None else 0
+        parked = self._parked.get(channel_id)
+        return (ledger.owed if ledger is not None else 0) + (parked.owed if parked else 0)
 
     def snapshot(self, channel_id: str) -> CursorSnapshot:
         """Return where one channel stands. Raises `KeyError` for an unknown one."""
-        return CursorSnapshot(channel_id, *self._ledgers[channel_id].snapshot())
+        cursor, settled = self._ledgers[channel_id].snapshot()
+        parked = self._parked.get(channel_id)
+        if parked is None:
+            return CursorSnapshot(channel_id, cursor, settled)
+        since = ((parked.length, cursor),) if cursor > parked.length else ()
+        return CursorSnapshot(channel_id, parked.cursor, (*parked.settled, *since, *settled))
 
     def dirty(self) -> list[CursorSnapshot]:
         """
@@ -530,6 +562,27 @@ class Inbox(Generic[PayloadT]):
         return [self.snapshot(channel_id) for channel_id in clean]
 
     # Inside.
+
+    def _park(self, channel_id: str, ledger: Ledger[PayloadT]) -> None:
+        """Begin a channel at the end of its log, for this binding."""
+        cursor, settled = ledger.snapshot()
+        self._parked[channel_id] = _Parked(cursor, settled, ledger.length, ledger.owed)
+        self._ledgers[channel_id] = Ledger(
+            self.policy, self._rng, length=ledger.length, cursor=ledger.length
+        )
+
+    def _unpark(self, channel_id: str) -> None:
+        """Put what was settled in this binding together with what was owed before it."""
+        whole = self.snapshot(channel_id)
+        ledger = self._ledgers[channel_id]
+        self._ledgers[channel_id] = Ledger(
+            self.policy,
+            self._rng,
+            length=ledger.length,
+            cursor=whole.cursor,
+            settled=whole.settled,
+            owed=self._parked.pop(channel_id).owed + ledger.owed,
+        )
 
     def _account(self, channel_id: str, ledger: Ledger[PayloadT], held: int, owed: int) -> None:
         """Carry over what changed in a ledger that held and owed this much before."""
