@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from .._logging import get_logger
 from .._nursery import open_plain_nursery
 from ..auth import AuthRegistry
+from ..errors import StoreError
 from ..ids import IdMint, Now
 from ..links import LinkEndpoint
 from ..protocol.adapters import AdapterRegistry, ChannelAdapter
@@ -267,8 +268,14 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
         if new_id >= self._id_ceiling:
             self._id_ceiling = self._mint.ceiling(self._limits.id_lease_seconds)
             # Submitted before what carries the id, so it is on disk no later.
-            self._committer.submit([Put(paths.ID_FLOOR, self._id_ceiling.encode())])
+            self._committer.submit(
+                [Put(paths.ID_FLOOR, self._id_ceiling.encode())], on_failed=self._lose_id_lease
+            )
         return new_id
+
+    def _lose_id_lease(self, _error: StoreError) -> None:
+        """Whether the ceiling is on disk is unknown, so the next id brings a new one."""
+        self._id_ceiling = ""
 
     async def _read_log(self, channel: Channel, start: int, stop: int) -> list[LogRecord]:
         return await self.channels.read(channel, start, stop)
