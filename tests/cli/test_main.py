@@ -44,6 +44,9 @@ async def test_a_bad_flag_ends_the_process_with_one_line_and_status_2() -> None:
         (("--tls-key", "key.pem"), "--tls-cert"),
         (("sreve",), "sreve"),
         (("demo", "--patience", "much"), "--patience"),
+        (("demo", "--patience", "-1"), "--patience"),
+        (("--memory", "--port", "0", "--host", "no-such-host.invalid"), "no-such-host.invalid"),
+        (("--memory", "--port", "0", "--host", "a..b"), "a..b"),
     ],
     ids=" ".join,
 )

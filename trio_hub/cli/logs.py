@@ -44,6 +44,16 @@ class _StructuredFormatter(logging.Formatter):
         return str(line)
 
 
+def _printable(
+    _logger: Any, _method: str, line: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Keep what peers say about themselves from moving the cursor or making lines of its own."""
+    return {
+        name: repr(value) if isinstance(value, str) and not value.isprintable() else value
+        for name, value in line.items()
+    }
+
+
 def configure_logging(*, level: str, format: str) -> None:
     """
     Write the log to stderr from now on.
@@ -62,6 +72,7 @@ def configure_logging(*, level: str, format: str) -> None:
         ]
     else:
         processors = [
+            _printable,
             time_stamp,
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty(),

@@ -10,8 +10,7 @@ from __future__ import annotations
 import ipaddress
 import ssl
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import NoReturn
 
@@ -156,8 +155,10 @@ async def _check_address(settings: ServeSettings) -> None:
 
     It can still be taken when it is served; then it is said later.
     """
-    with _address_explained(settings):
+    try:
         listeners = await trio.open_tcp_listeners(settings.port, host=settings.host)
+    except (OSError, UnicodeError) as error:
+        raise _unusable(settings, error) from error
     addresses = [listener.socket.getsockname()[0] for listener in listeners]
     for listener in listeners:
         await listener.aclose()
@@ -177,21 +178,18 @@ async def _open_server(
         ssl_context=tls,
         allow_unauthenticated=settings.allow_unauthenticated,
     )
-    with _address_explained(settings):
-        return await stack.enter_async_context(server)
-
-
-@contextmanager
-def _address_explained(settings: ServeSettings) -> Iterator[None]:
     try:
-        yield
+        return await stack.enter_async_context(server)
     except OSError as error:
-        raise CommandError(
-            f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}"
-        ) from error
+        raise _unusable(settings, error) from error
     except ValueError as error:
-        # Of a name that the server does not know for loopback.
+        # A name of loopback that the server does not know for one.
         raise _unauthenticated(settings) from error
+
+
+def _unusable(settings: ServeSettings, error: OSError | UnicodeError) -> CommandError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return CommandError(f"cannot listen on {settings.host} port {settings.port}: {reason}")
 
 
 def _unauthenticated(settings: ServeSettings) -> CommandError:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import structlog
 import trio
 
+from .._logging import get_logger
 from ..ids import Now
 from ..records import (
     EV_TEXT,
@@ -27,7 +27,7 @@ from .registry import Registry
 
 __all__ = ["ChannelApi"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class ChannelApi:
@@ -96,6 +96,9 @@ class ChannelApi:
             await channel.settled_open.wait()
         if channel.metadata.state is ChannelState.PENDING:
             await self.close_channel(channel.channel_id, reason="invite_timeout")
+        elif not channel.settled_open.is_set():
+            # The last answer came in time; the disk has yet to say so.
+            await self._committer.caught_up()
         if channel.metadata.state is not ChannelState.ACTIVE:
             raise why_not_opened(channel.metadata)
         return channel.metadata
@@ -133,6 +136,9 @@ class ChannelApi:
         )
         if ticket is not None:
             await ticket.wait()
+        else:
+            # Ended before, but perhaps not yet on disk.
+            await self._committer.caught_up()
         return channel.metadata
 
     async def post_envelope(self, envelope: Envelope) -> str:
@@ -185,7 +191,7 @@ class ChannelApi:
             return None
         if position >= channel.length:
             # It is on its way to the disk, and whoever asks wants to know how that ends.
-            await self._committer.flushed()
+            await self._committer.caught_up()
         records = await self.channels.read(channel, position, position + 1)
         return records[0] if records else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from argparse import ArgumentParser, Namespace
 from functools import partial
@@ -42,11 +43,18 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--plain", action="store_true", help="plain lines, also in a terminal")
     parser.add_argument(
         "--patience",
-        type=float,
+        type=seconds,
         default=_PATIENCE_SECONDS_DEFAULT,
         metavar="SECONDS",
         help="give up after so long (default: %(default)g)",
     )
+
+
+def seconds(word: str) -> float:
+    value = float(word)
+    if not 0 < value < math.inf:
+        raise ValueError
+    return value
 
 
 def _run(arguments: Namespace) -> int:
