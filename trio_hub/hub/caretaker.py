@@ -118,4 +118,12 @@ class Caretaker:
             return
         self._known.add((date, channel_id))
         heapq.heappush(self._dates, (date, channel_id))
-        self._timers.call_in(max(0.0, date - self._clock()), self.look)
+        self._look_at(date)
+
+    def _look_at(self, date: float) -> None:
+        """Look when `date` has come by the wall clock, which may go slower than Trio's."""
+        remaining = date - self._clock()
+        if remaining > 0:
+            self._timers.call_in(remaining, lambda: self._look_at(date))
+        else:
+            self.look()

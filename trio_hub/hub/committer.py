@@ -137,6 +137,18 @@ class Committer:
         """Wait until nothing is waiting or under way."""
         await self._idle.wait()
 
+    async def caught_up(self) -> None:
+        """
+        Wait until what was submitted before this call is durable, whatever comes after it.
+
+        Raises:
+            StoreError: It could not be kept, as far as is known.
+
+        Cancellation: only the waiting ends.
+        """
+        if not self._idle.is_set():
+            await self.submit(()).wait()
+
     async def run(self) -> None:
         """
         Write until cancelled. A commit that has begun is carried through first, so that every
@@ -157,7 +169,8 @@ class Committer:
         batch, changes = self._take()
         began = time.perf_counter()
         try:
-            await self._store.commit(changes)
+            if changes:
+                await self._store.commit(changes)
         except StoreError as error:
             self.failures += 1
             log.exception("commit failed", tickets=len(batch))

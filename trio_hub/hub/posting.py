@@ -123,7 +123,7 @@ class Posting:
 
     async def _id_at(self, channel: Channel, position: int) -> str:
         """Return the id of what stands at a position, once it is durable."""
-        await self._committer.flushed()
+        await self._committer.caught_up()
         (record,) = await self._channels.read(channel, position, position + 1)
         if record.envelope is None:
             raise StoreError(f"record {position} of channel {channel.channel_id} is damaged")
