@@ -94,11 +94,11 @@ class ChannelApi:
         await ticket.wait()
         with trio.move_on_after(self._invite_ack_timeout):
             await channel.settled_open.wait()
+        if not channel.settled_open.is_set():
+            # The last answer may have come in time; then the disk has yet to say so.
+            await self._committer.caught_up()
         if channel.metadata.state is ChannelState.PENDING:
             await self.close_channel(channel.channel_id, reason="invite_timeout")
-        elif not channel.settled_open.is_set():
-            # The last answer came in time; the disk has yet to say so.
-            await self._committer.caught_up()
         if channel.metadata.state is not ChannelState.ACTIVE:
             raise why_not_opened(channel.metadata)
         return channel.metadata

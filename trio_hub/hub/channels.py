@@ -63,7 +63,8 @@ class Channel:
     One channel.
 
     Attributes:
-        metadata: As it stands in memory; ahead of the disk by what is being committed.
+        metadata: As it stands on disk. The machine's is ahead by what is being committed; who
+            was shown that would believe in an end that may yet fail to be kept.
         length: How many records of its log are durable.
         machine: None while it is cold.
         settled_open: Set once it is no longer pending, or is gone.
@@ -425,15 +426,15 @@ class ChannelBook:
     ) -> Ticket:
         path = paths.channel_log(channel.channel_id)
         changes: list[Change] = [Append(path, record.raw, record.position) for record in records]
-        changed = is_new or plan.metadata is not channel.metadata
+        changed = is_new or plan.metadata is not machine.metadata
         if changed:
             document = encode(plan.metadata)
             changes.append(Put(paths.channel_metadata(channel.channel_id), document))
         machine.apply(plan)
-        channel.metadata = plan.metadata
 
         def durable() -> None:
             channel.length += len(records)
+            channel.metadata = plan.metadata
             self._forget_in_flight(plan)
             self._listener.extended(channel, records)
             if changed:
