@@ -8,21 +8,17 @@ import msgspec
 import trio
 
 from trio_hub import (
-    AgentClient,
     AuthBlock,
-    Channel,
-    FunctionAgent,
-    HubClient,
     InboxBlock,
     LimitsBlock,
     NetworkError,
     Passport,
     Resume,
     Rule,
-    Turn,
     WsLink,
     records,
 )
+from trio_hub.client import AgentClient, Channel, FunctionAgent, HubClient, Turn
 
 from .parties import TEXT, Behaviour, Envelope, Party, Refused
 
