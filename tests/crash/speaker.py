@@ -108,6 +108,9 @@ class Speaker:
         self._socket: trio_websocket.WebSocketConnection | None = None
         self._bound = False
 
+    def __repr__(self) -> str:
+        return f"<Speaker {self.name}, {'bound' if self._bound else 'away'}>"
+
     def speak_in(self, channel_ids: Sequence[str]) -> None:
         """Post into these channels from now on, or into none."""
         self._channel_ids = channel_ids

@@ -68,6 +68,10 @@ class OurParty:
         self._rng = rng
         self._channel_ids: list[str] = []
         self._writing = 0
+        self._client: HubClient | None = None
+
+    def __repr__(self) -> str:
+        return f"<OurParty over {self._client!r}, {self._writing} writers>"
 
     @property
     def has_all_answers(self) -> bool:
@@ -77,6 +81,7 @@ class OurParty:
     async def run(self, partners: Sequence[str]) -> None:
         """Open channels with `partners`, write in them and bring guests, until `ends`."""
         async with HubClient(WsLink(self._hub.url), reconnect=_SOON) as client:
+            self._client = client
             me = await client.register(
                 self._ask,
                 Passport(name="ours"),
@@ -245,10 +250,13 @@ async def _finish(hub: HubProcess, speakers: Sequence[Speaker], ours: OurParty) 
     for speaker in speakers:
         speaker.speak_in(())
         speaker.reliable = True
-    with trio.fail_after(_CATCHES_UP_WITHIN_SECONDS):
+    with trio.move_on_after(_CATCHES_UP_WITHIN_SECONDS):
         for party in (ours, *speakers):
             while not party.has_all_answers:
                 await party.told.changes()
+    for party in (ours, *speakers):
+        waiting = set(party.posts) - party.told.answered.keys()
+        assert party.has_all_answers, f"{party!r} waits for answers to {waiting}"
 
 
 @attrs.frozen

@@ -8,7 +8,7 @@ import attrs
 import trio
 
 from .._logging import get_logger
-from ..errors import FrameError, NotFoundError, ProtocolError
+from ..errors import FrameError, NotFoundError, ProtocolError, StoreError
 from ..ids import ID_PATTERN, Now, iso_from_seconds
 from ..records import ObservedStat, Passport, Resume, Rule, TaskState, without_claim
 from ..stores import Change, Delete, Put
@@ -55,6 +55,9 @@ class Registry:
         self._id_by_name: dict[str, str] = {}
         # Names whose registration is on its way to the disk.
         self._reserved: set[str] = set()
+        # Names whose registration failed, and may be on disk all the same, with their ids: who
+        # tries again gets the same id, or there would be two of one name.
+        self._in_doubt: dict[str, str] = {}
         # A resume is read, changed and written: one at a time, or a count is lost.
         self._resume_lock = trio.Lock()
 
@@ -190,7 +193,7 @@ class Registry:
             )
         stamped = attrs.evolve(
             without_claim(passport),
-            agent_id=self._mint(),
+            agent_id=self._in_doubt.get(name) or self._mint(),
             created_at=iso_from_seconds(self._clock()),
         )
         registration = Registration(stamped, resume, rule, skill_md)
@@ -202,11 +205,18 @@ class Registry:
         ]
         if skill_md is not None:
             changes.append(Put(paths.skill(agent_id), skill_md.encode()))
+        elif name in self._in_doubt:
+            changes.append(Delete(paths.skill(agent_id)))
+
+        def doubt(_error: StoreError) -> None:
+            self._reserved.discard(name)
+            self._in_doubt[name] = agent_id
+
         self._reserved.add(name)
         ticket = self._committer.submit(
             changes,
             on_durable=lambda: self._keep(registration),
-            on_failed=lambda _: self._reserved.discard(name),
+            on_failed=doubt,
         )
         await ticket.wait()
         log.info("agent registered", agent=name, agent_id=agent_id)
@@ -283,6 +293,7 @@ class Registry:
     def _keep(self, registration: Registration) -> None:
         name = registration.passport.name
         self._reserved.discard(name)
+        self._in_doubt.pop(name, None)
         self._by_id[registration.agent_id] = registration
         self._id_by_name[name] = registration.agent_id
 
