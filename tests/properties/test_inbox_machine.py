@@ -67,6 +67,8 @@ class InboxMachine(RuleBasedStateMachine):
         self.logs: dict[str, list[Told]] = {}
         # When the oldest in flight of each channel counts as silent.
         self.deadlines: dict[str, float] = {}
+        # Where a binding that wants no replay begins in each channel.
+        self.since: dict[str, int] = {}
         # Dead letters that `poll` must hand out, and those it handed out that are not kept yet.
         self.dying: list[DeadLetter] = []
         self.unburied: list[DeadLetter] = []
@@ -158,7 +160,9 @@ class InboxMachine(RuleBasedStateMachine):
             assert told.addressed
             assert not told.settled, "sent what is settled"
             assert not told.in_flight, "sent twice to one binding without a failure"
-            earlier = [t for t in log[: send.position] if t.addressed and not t.settled]
+            since = self.since.get(send.channel_id, 0)
+            assert send.position >= since, "sent what is older than this binding wants"
+            earlier = [t for t in log[since : send.position] if t.addressed and not t.settled]
             assert all(t.in_flight for t in earlier), "sent past one that is still to be sent"
             assert not any(t.in_flight for t in log[send.position :]), "sent after a newer one"
             assert self.now >= told.due, "sent before its backoff was over"
@@ -208,7 +212,8 @@ class InboxMachine(RuleBasedStateMachine):
 
     def leaves(self, channel_id: str, position: int) -> None:
         log = self.logs[channel_id]
-        if not any(t.addressed and not t.settled for t in log[:position]):
+        since = self.since.get(channel_id, 0)
+        if not any(t.addressed and not t.settled for t in log[since:position]):
             self.deadlines[channel_id] = self.now + WAIT
         log[position].settled = True
         log[position].in_flight = False
@@ -262,10 +267,12 @@ class InboxMachine(RuleBasedStateMachine):
 
     # Bindings.
 
-    @rule()
-    def attach(self) -> None:
-        self.inbox.attach()
+    @rule(replays=st.sampled_from([True, True, False]))
+    def attach(self, replays: bool) -> None:
+        self.inbox.attach(replays=replays)
         self.cut()
+        if not replays:
+            self.since = {channel_id: len(log) for channel_id, log in self.logs.items()}
 
     @rule()
     def detach(self) -> None:
@@ -273,6 +280,7 @@ class InboxMachine(RuleBasedStateMachine):
         self.cut()
 
     def cut(self) -> None:
+        self.since = {}
         for _, _, told in self.told():
             told.in_flight = False
 
@@ -321,6 +329,7 @@ class InboxMachine(RuleBasedStateMachine):
         if len(self.logs) == len(CHANNELS):  # seldom enough for logs to grow
             self.inbox.forget(channel_id)
             del self.logs[channel_id]
+            self.since.pop(channel_id, None)
             self.written.pop(channel_id, None)
             self.unburied = [d for d in self.unburied if d.channel_id != channel_id]
             self.reading = [page for page in self.reading if page.channel_id != channel_id]
@@ -357,7 +366,7 @@ class InboxMachine(RuleBasedStateMachine):
     def hub_is_killed(self) -> None:
         """Only what was written is left: the rest is delivered again."""
         self.inbox = Inbox(self.policy, HighestDraw())
-        self.reading, self.dying, self.unburied = [], [], []
+        self.reading, self.dying, self.unburied, self.since = [], [], [], {}
         for channel_id, log in self.logs.items():
             cursor = self.written.get(channel_id, CursorSnapshot(channel_id, 0, ()))
             for position, told in enumerate(log):
@@ -403,7 +412,7 @@ class InboxMachine(RuleBasedStateMachine):
         """Liveness: with an ack for all that is sent, and every read answered, all settles."""
         if not hasattr(self, "inbox"):
             return
-        self.attach()
+        self.attach(replays=True)
         self.reading.clear()
         rounds = 0
         while self.inbox.owed or self.unburied or self.dying:

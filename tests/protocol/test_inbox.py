@@ -717,3 +717,68 @@ def test_a_cursor_written_behind_never_passes_what_a_binding_did_not_hear_of() -
     assert logs.inbox.dirty() == [CursorSnapshot("A", 0, ((1, 2),))]
     logs.inbox.forget("A")
     assert logs.inbox.owed == 0
+
+
+def parked() -> Logs:
+    """Three were sent to a binding that went; the next wants no replay and was sent one more."""
+    logs = Logs(max_attempts=2)
+    logs.grow("a", "xxx")
+    logs.work()
+    logs.inbox.nack("a", "a0", 0.0)
+    logs.work()
+    logs.inbox.attach(replays=False)
+    logs.grow("a", "x")
+    assert logs.sent() == ["a3"]
+    return logs
+
+
+def test_failures_still_count_after_a_binding_without_replay() -> None:
+    logs = parked()
+    logs.inbox.attach()
+    assert logs.sent() == ["a0", "a1", "a2", "a3"]
+    logs.inbox.nack("a", "a0", 0.0, "again")
+    assert logs.work().dead == [DeadLetter("a", 0, "a0", 3, "again")]
+
+
+def test_a_late_receipt_settles_what_a_binding_did_not_want_to_hear_of() -> None:
+    logs = parked()
+    assert logs.inbox.ack("a", "a1", 0.0)
+    assert not logs.inbox.ack("a", "a1", 0.0)
+    assert logs.inbox.owed == logs.inbox.owed_in("a") == 3
+    logs.ack("a0", "a2", "a3")
+    assert logs.inbox.dirty() == [CursorSnapshot("a", 4, ())]
+
+
+@pytest.mark.parametrize("position", range(4))
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_binding_without_replay_can_be_resumed_anywhere(position: int, counted: bool) -> None:
+    logs = parked()
+    owed = 3 - position
+    assert logs.inbox.resume("a", position, 0.0, owed=owed if counted else None)
+    assert not logs.inbox.resume("a", position, 0.0, owed=owed)
+    assert logs.inbox.owed == logs.inbox.owed_in("a") == owed
+    logs.inbox.attach()
+    assert logs.sent() == [f"a{later}" for later in range(position + 1, 4)]
+    assert logs.inbox.owed == owed
+
+
+def test_what_a_binding_did_not_want_to_hear_of_is_the_first_to_be_dropped() -> None:
+    logs = parked()
+    logs.grow("b", "")
+    for position in range(4):
+        victim = logs.inbox.oldest("b")
+        assert victim == Victim("a", position, "a3" if position == 3 else None)
+        assert logs.inbox.settle("a", position, 0.0)
+        assert not logs.inbox.settle("a", position, 0.0)
+        assert logs.inbox.owed == 3 - position
+    assert logs.inbox.oldest("b") is None
+
+
+def test_a_channel_that_is_restored_to_a_binding_without_replay_begins_at_its_end() -> None:
+    logs = Logs(attached=False)
+    logs.inbox.attach(replays=False)
+    logs.records["a"] = "xx"
+    logs.inbox.restore("a", length=2)
+    logs.grow("a", "x")
+    assert logs.sent() == ["a2"]
+    assert logs.inbox.owed == 3

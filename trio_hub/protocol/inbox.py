@@ -32,7 +32,7 @@ import attrs
 
 from .delivery_policy import DeliveryPolicy
 from .delivery_states import DeliveryState
-from .ledger import Entry, Ledger, Run
+from .ledger import Entry, Ledger, Run, joined
 
 __all__ = ["CursorSnapshot", "DeadLetter", "Delivery", "Inbox", "PageWanted", "Victim", "Work"]
 
@@ -116,16 +116,6 @@ class Work(Generic[PayloadT_co]):
 _NOTHING: Work[Never] = Work()
 
 
-@attrs.frozen
-class _Parked:
-    """What a channel owed before a binding that does not want to hear of it."""
-
-    cursor: int
-    settled: tuple[Run, ...]
-    length: int
-    owed: int
-
-
 @attrs.define(eq=False, init=False)
 class Inbox(Generic[PayloadT]):
     """
@@ -163,8 +153,11 @@ class Inbox(Generic[PayloadT]):
     _dirty: dict[str, None]
     _dead: list[DeadLetter]
     _unburied: dict[str, set[int]]
-    # Channels whose backlog is left out of this binding; it is owed as before after it.
-    _parked: dict[str, _Parked]
+    # Whether the binding wants to hear of what is older than itself. Where it does not, the
+    # ledger of a channel with a backlog stands here meanwhile, and one that begins at the end of
+    # the log in its place.
+    _replays: bool
+    _parked: dict[str, Ledger[PayloadT]]
 
     def __init__(self, policy: DeliveryPolicy, rng: random.Random) -> None:
         """
@@ -188,6 +181,7 @@ class Inbox(Generic[PayloadT]):
         self._dirty = {}
         self._dead = []
         self._unburied = {}
+        self._replays = True
         self._parked = {}
 
     # Channels come and go.
@@ -221,7 +215,10 @@ class Inbox(Generic[PayloadT]):
         self._ledgers[channel_id] = ledger
         self.owed += ledger.owed
         if self.attached and ledger.offered < ledger.length:
-            self._want(channel_id, ledger)
+            if self._replays:
+                self._want(channel_id, ledger)
+            else:
+                self._park(channel_id, ledger)
 
     def forget(self, channel_id: str) -> None:
         """Drop a channel and all that is owed in it; nothing happens where it is unknown."""
@@ -298,7 +295,7 @@ class Inbox(Generic[PayloadT]):
         """
         if self.attached:
             self.detach()
-        self.attached = True
+        self.attached, self._replays = True, replays
         for channel_id, ledger in list(self._ledgers.items()):
             if ledger.offered == ledger.length:
                 continue
@@ -312,8 +309,10 @@ class Inbox(Generic[PayloadT]):
         self.attached = False
         for ledger in self._ledgers.values():
             ledger.detach()
-        for channel_id in list(self._parked):
-            self._unpark(channel_id)
+        for channel_id, parked in self._parked.items():
+            parked.absorb(self._ledgers[channel_id])
+            self._ledgers[channel_id] = parked
+        self._parked.clear()
         self.held = self._reserved = 0
         self._ready.clear()
         self._hungry.clear()
@@ -342,7 +341,14 @@ class Inbox(Generic[PayloadT]):
         if ledger is None:
             return False
         held, before = ledger.held, ledger.owed
-        settled = ledger.settle_through(position, now, owed=owed)
+        settled, parked = False, self._parked.get(channel_id)
+        if parked is not None:
+            left = None if owed is None else max(0, owed - ledger.owed)
+            self.owed -= parked.owed
+            settled = parked.settle_through(min(position, parked.length - 1), now, owed=left)
+            self.owed += parked.owed
+        if parked is None or position >= parked.length:
+            settled |= ledger.settle_through(position, now, owed=owed)
         if settled:
             self._account(channel_id, ledger, held, before)
         return settled
@@ -451,7 +457,10 @@ class Inbox(Generic[PayloadT]):
             return False
         held, owed = ledger.held, ledger.owed
         if not ledger.ack(envelope_id, now):
-            return False
+            parked = self._parked.get(channel_id)
+            if parked is None or not parked.ack(envelope_id, now):
+                return False
+            self.owed -= 1
         self._account(channel_id, ledger, held, owed)
         return True
 
@@ -516,18 +525,25 @@ class Inbox(Generic[PayloadT]):
         it with `settle`; where its id is unknown read it first, and ask again if it was not
         addressed.
         """
-        ledger = self._ledgers[channel_id]
-        found = ledger.oldest()
-        if found is None and self.owed:
-            channel_id, ledger = max(self._ledgers.items(), key=lambda item: item[1].owed)
-            found = ledger.oldest()
+        if self.owed and not self.owed_in(channel_id):
+            channel_id = max(self._ledgers, key=self.owed_in)
+        parked = self._parked.get(channel_id)
+        found = parked.oldest() if parked is not None else None
+        if found is None:
+            found = self._ledgers[channel_id].oldest()
         return Victim(channel_id, *found) if found is not None else None
 
     def settle(self, channel_id: str, position: int, now: float, *, addressed: bool = True) -> bool:
         """Settle one record without a receipt: dropped, unreadable, or not `addressed` at all."""
         ledger = self._ledgers[channel_id]
         held, owed = ledger.held, ledger.owed
-        settled = ledger.settle(position, now, addressed=addressed)
+        parked = self._parked.get(channel_id)
+        if parked is not None and position < parked.length:
+            self.owed -= parked.owed
+            settled = parked.settle(position, now, addressed=addressed)
+            self.owed += parked.owed
+        else:
+            settled = ledger.settle(position, now, addressed=addressed)
         if settled:
             self._account(channel_id, ledger, held, owed)
         return settled
@@ -542,10 +558,11 @@ class Inbox(Generic[PayloadT]):
         """Return where one channel stands. Raises `KeyError` for an unknown one."""
         cursor, settled = self._ledgers[channel_id].snapshot()
         parked = self._parked.get(channel_id)
-        if parked is None:
-            return CursorSnapshot(channel_id, cursor, settled)
-        since = ((parked.length, cursor),) if cursor > parked.length else ()
-        return CursorSnapshot(channel_id, parked.cursor, (*parked.settled, *since, *settled))
+        if parked is not None and parked.cursor < parked.length:
+            older, runs = parked.snapshot()
+            settled = joined([*runs, (parked.length, cursor), *settled])
+            cursor = older
+        return CursorSnapshot(channel_id, cursor, settled)
 
     def dirty(self) -> list[CursorSnapshot]:
         """
@@ -565,23 +582,9 @@ class Inbox(Generic[PayloadT]):
 
     def _park(self, channel_id: str, ledger: Ledger[PayloadT]) -> None:
         """Begin a channel at the end of its log, for this binding."""
-        cursor, settled = ledger.snapshot()
-        self._parked[channel_id] = _Parked(cursor, settled, ledger.length, ledger.owed)
+        self._parked[channel_id] = ledger
         self._ledgers[channel_id] = Ledger(
             self.policy, self._rng, length=ledger.length, cursor=ledger.length
-        )
-
-    def _unpark(self, channel_id: str) -> None:
-        """Put what was settled in this binding together with what was owed before it."""
-        whole = self.snapshot(channel_id)
-        ledger = self._ledgers[channel_id]
-        self._ledgers[channel_id] = Ledger(
-            self.policy,
-            self._rng,
-            length=ledger.length,
-            cursor=whole.cursor,
-            settled=whole.settled,
-            owed=self._parked.pop(channel_id).owed + ledger.owed,
         )
 
     def _account(self, channel_id: str, ledger: Ledger[PayloadT], held: int, owed: int) -> None:

@@ -28,7 +28,6 @@ monotonic one), random waits come from the generator that is given.
 
 from __future__ import annotations
 
-import bisect
 import random
 from collections.abc import Iterable, Sequence
 from typing import Generic, TypeVar
@@ -38,7 +37,7 @@ import attrs
 from .delivery_policy import DeliveryPolicy
 from .delivery_states import DELIVERY, DeliveryEvent, DeliveryState, next_state
 
-__all__ = ["Entry", "Ledger", "Run"]
+__all__ = ["Entry", "Ledger", "Run", "joined"]
 
 PayloadT = TypeVar("PayloadT")
 
@@ -130,7 +129,7 @@ class Ledger(Generic[PayloadT]):
         Raises:
             ValueError: Cursor and runs do not fit a log of that length; they are another log's.
         """
-        runs = _merged(sorted(run for run in settled if run[0] < run[1] and run[1] > cursor))
+        runs = joined(run for run in settled if run[1] > cursor)
         if not 0 <= cursor <= length or (runs and (runs[0][0] < 0 or runs[-1][1] > length)):
             raise ValueError(
                 f"cursor {cursor} with settled runs {runs} does not fit a log of {length} records:"
@@ -143,7 +142,7 @@ class Ledger(Generic[PayloadT]):
         self._rng = rng
         self._deadline = 0.0
         self._window = self._pending = self._known = None
-        self._runs = runs or None
+        self._runs = list(runs) or None
         self._move_offered(cursor)
         self._limit_owed(length if owed is None else max(owed, 0))
 
@@ -341,6 +340,18 @@ class Ledger(Generic[PayloadT]):
         self.held = 0
         self.offered = self.cursor
 
+    def absorb(self, newer: Ledger[PayloadT]) -> None:
+        """Take over a ledger that began at the end of this one's log; both are detached."""
+        assert self._window is None
+        assert newer._window is None
+        cursor, settled = newer.snapshot()
+        runs = joined([*(self._runs or ()), (self.length, cursor), *settled])
+        self._runs = list(runs) or None
+        self._known = {**(self._known or {}), **(newer._known or {})} or None
+        self.length = newer.length
+        self.owed += newer.owed
+        self._move_offered(self.offered)
+
     def settle(self, position: int, now: float, *, addressed: bool = True) -> bool:
         """
         Settle the record at `position` without a receipt; `addressed` says whether it was owed.
@@ -452,11 +463,8 @@ class Ledger(Generic[PayloadT]):
         """Settle one unsettled position at or above `offered`."""
         if addressed and self.owed > self.held:
             self.owed -= 1
-        runs = self._runs = self._runs or []
-        bisect.insort(runs, (position, position + 1))
-        self._runs = _merged(runs)
-        if self._runs[0][0] == self.offered:
-            self._move_offered(self.offered)
+        self._runs = list(joined([*(self._runs or ()), (position, position + 1)]))
+        self._move_offered(self.offered)
 
     def _settled_runs(self) -> list[Run]:
         """What is settled above the cursor: between the entries of the window, and ahead."""
@@ -481,12 +489,12 @@ class Ledger(Generic[PayloadT]):
             self._known = kept or None
 
 
-def _merged(runs: Iterable[Run]) -> list[Run]:
-    """Join sorted runs that touch or overlap."""
+def joined(runs: Iterable[Run]) -> tuple[Run, ...]:
+    """Return runs in order, the empty ones left out, those that touch or overlap made one."""
     merged: list[Run] = []
-    for start, stop in runs:
+    for start, stop in sorted(run for run in runs if run[0] < run[1]):
         if merged and start <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
         else:
             merged.append((start, stop))
-    return merged
+    return tuple(merged)
