@@ -217,12 +217,16 @@ def test_who_was_not_asked_cannot_answer() -> None:
 def test_the_answer_of_an_invite_that_came_twice_is_one_answer() -> None:
     live = Live.create(ConsultingAdapter())
     invite_id = live.log[0].envelope_id
-    live.post(ack(BOB, causation_id=invite_id))
+    given = live.post(ack(BOB, causation_id=invite_id)).envelopes[0]
+    # What else was said because of the invite is no answer of it.
+    live.post(envelope(BOB, "app.note", causation_id=invite_id))
     length = live.machine.length
-    again = live.post(ack(BOB, causation_id=invite_id))
-    assert again.is_duplicate
-    assert live.machine.length == length
-    assert live.log[again.duplicate_at or 0].event_type == EV_CHANNEL_INVITE_ACK
+    for machine in (live.machine, live.replayed()):
+        again = machine.plan_post(ack(BOB, causation_id=invite_id), live.stamp())
+        assert again.duplicate_of == given.envelope_id
+        assert machine.length == length
+        with pytest.raises(ProtocolError, match="waits for no answer"):
+            machine.plan_post(reject(BOB, causation_id=invite_id), live.stamp())
     with pytest.raises(ProtocolError, match="waits for no answer"):
         live.post(ack(BOB))
 

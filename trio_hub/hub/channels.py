@@ -147,7 +147,8 @@ class ChannelBook:
         self._on_change = on_change
         self._channels: dict[str, Channel] = {}
         self._by_agent: dict[str, dict[str, Channel]] = {}
-        # Posts with a key whose commit is under way, so that a second one can join the first.
+        # Posts that can be repeated (by key; answers of invites, by cause) and whose commit is
+        # under way, so that a second one can join the first.
         self._in_flight: dict[str, Ticket] = {}
         # Cold since a commit failed: what their logs hold must be read before anything is said.
         self._doubtful: set[Channel] = set()
@@ -258,15 +259,9 @@ class ChannelBook:
         ticket = self._submit(channel, machine, plan, records, is_new=True)
         return channel, ticket
 
-    def post_nowait(
-        self, channel: Channel, machine: ChannelMachine, envelope: Envelope
-    ) -> Posted | int:
+    def post_nowait(self, channel: Channel, machine: ChannelMachine, envelope: Envelope) -> Posted:
         """
-        Plan and submit a post.
-
-        Returns:
-            What was accepted; or, for the answer of an invite that was given before, the
-            position at which it stands.
+        Plan and submit a post, or join the one that it repeats.
 
         Raises:
             ProtocolError: The channel, its protocol or the idempotency key forbids it.
@@ -274,14 +269,12 @@ class ChannelBook:
         """
         assert channel.machine is machine, f"channel {channel.channel_id} has gone cold meanwhile"
         plan = machine.plan_post(envelope, self.stamp())
-        if plan.duplicate_at is not None:
-            return plan.duplicate_at
         if plan.duplicate_of is not None:
             return Posted(plan.duplicate_of, self._in_flight.get(plan.duplicate_of))
         records = self._encode(machine, plan)
         ticket = self._submit(channel, machine, plan, records)
         envelope_id = plan.envelopes[0].envelope_id
-        if envelope.idempotency_key is not None:
+        if envelope.idempotency_key is not None or envelope.causation_id is not None:
             self._in_flight[envelope_id] = ticket
         return Posted(envelope_id, ticket)
 

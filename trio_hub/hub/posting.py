@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..errors import AccessDeniedError, InboxFull, ProtocolError, StoreError
+from ..errors import AccessDeniedError, InboxFull, ProtocolError
 from ..records import (
     EV_CHANNEL_INVITE_ACK,
     EV_CHANNEL_INVITE_REJECT,
@@ -92,11 +92,11 @@ class Posting:
         self._registry.get(envelope.sender_id)
         channel = self._channels.get(envelope.channel_id)
         self._check_audience(channel, envelope)
-        self._check_inboxes(channel, envelope)
         machine = channel.machine or await self._channels.warm(channel)
+        # A retry of what was posted takes no room.
+        if not machine.knows_key_of(envelope):
+            self._check_inboxes(channel, envelope)
         posted = self._channels.post_nowait(channel, machine, envelope)
-        if isinstance(posted, int):
-            return await self._id_at(channel, posted), None
         return posted.envelope_id, posted.ticket
 
     def _check_audience(self, channel: Channel, envelope: Envelope) -> None:
@@ -120,11 +120,3 @@ class Posting:
                     "many as its rule allows; nothing was posted, try again when it has caught up",
                     retry_after_seconds=COME_BACK_AFTER_SECONDS,
                 )
-
-    async def _id_at(self, channel: Channel, position: int) -> str:
-        """Return the id of what stands at a position, once it is durable."""
-        await self._committer.caught_up()
-        (record,) = await self._channels.read(channel, position, position + 1)
-        if record.envelope is None:
-            raise StoreError(f"record {position} of channel {channel.channel_id} is damaged")
-        return record.envelope.envelope_id

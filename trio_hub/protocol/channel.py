@@ -76,6 +76,8 @@ CHANNEL: Final[dict[ChannelState, dict[ChannelEvent, ChannelState]]] = {
     _EXPIRED: {},
 }
 
+_ANSWERS: Final = (EV_CHANNEL_INVITE_ACK, EV_CHANNEL_INVITE_REJECT)
+
 _EVENT_FOR: Final = {
     ChannelState.CLOSING: ChannelEvent.WOUND_DOWN,
     ChannelState.CLOSED: ChannelEvent.CLOSED,
@@ -111,19 +113,17 @@ class Plan:
         metadata: The channel's metadata afterwards.
         state: The adapter's folded state afterwards.
         duplicate_of: The post was made before, under this envelope id: nothing is to happen.
-        duplicate_at: The same, where only its position is at hand.
     """
 
     envelopes: tuple[Envelope, ...]
     metadata: ChannelMetadata
     state: Any
     duplicate_of: str | None = None
-    duplicate_at: int | None = None
 
     @property
     def is_duplicate(self) -> bool:
         """Whether nothing is to happen, because it has."""
-        return self.duplicate_of is not None or self.duplicate_at is not None
+        return self.duplicate_of is not None
 
 
 class ChannelMachine:
@@ -139,7 +139,7 @@ class ChannelMachine:
         damage: Why nothing can be posted any more though the channel is open, or "".
     """
 
-    __slots__ = ("_posted", "adapter", "damage", "length", "metadata", "state")
+    __slots__ = ("_answers", "_posted", "adapter", "damage", "length", "metadata", "state")
 
     def __init__(self, metadata: ChannelMetadata, adapter: ChannelAdapter) -> None:
         self.metadata = metadata
@@ -148,6 +148,8 @@ class ChannelMachine:
         self.length = 0
         self.damage = ""
         self._posted = PostedIndex()
+        # Who was invited and has answered: what.
+        self._answers: dict[str, Envelope] = {}
         try:
             self.state = self._guarded(lambda: adapter.initial_state(metadata), "begin")
         except ProtocolError as error:
@@ -160,7 +162,7 @@ class ChannelMachine:
         Take the next envelope of the log. One that cannot be folded damages the channel: it
         can still be read and delivers what it owes, but nothing more is posted to it.
         """
-        self._posted.add(self.length, envelope)
+        self._remember(envelope)
         # Past a hole, what is folded would be worth nothing.
         if not self.damage:
             try:
@@ -228,7 +230,7 @@ class ChannelMachine:
         first = self._posted.duplicate_of(envelope)
         if first is not None:
             return Plan((), metadata, self.state, duplicate_of=first)
-        if envelope.event_type in (EV_CHANNEL_INVITE_ACK, EV_CHANNEL_INVITE_REJECT):
+        if envelope.event_type in _ANSWERS:
             return self._plan_answer(envelope, stamp)
         self._check_open(envelope)
         taking = f"take a {envelope.event_type!r}"
@@ -260,7 +262,7 @@ class ChannelMachine:
         """Make a plan true in memory. It must have been made from the machine as it stands."""
         assert not plan.is_duplicate, "there is nothing to apply of a duplicate"
         for envelope in plan.envelopes:
-            self._posted.add(self.length, envelope)
+            self._remember(envelope)
             self.length += 1
         self.metadata = plan.metadata
         self.state = plan.state
@@ -303,7 +305,16 @@ class ChannelMachine:
         """Where the envelope stands that `sender_id` posted because of another one."""
         return self._posted.position_by_cause(sender_id, causation_id)
 
+    def knows_key_of(self, envelope: Envelope) -> bool:
+        """Whether something was posted under this one's key, so that it would be no new post."""
+        return self._posted.knows_key_of(envelope)
+
     # Inside
+
+    def _remember(self, envelope: Envelope) -> None:
+        self._posted.add(self.length, envelope)
+        if envelope.event_type in _ANSWERS:
+            self._answers[envelope.sender_id] = envelope
 
     def _check_open(self, envelope: Envelope) -> None:
         metadata = self.metadata
@@ -321,11 +332,10 @@ class ChannelMachine:
         """Plan what follows from an invitee's ack or reject."""
         metadata = self.metadata
         invitee = envelope.sender_id
-        if envelope.causation_id is not None and invitee not in metadata.pending_acks:
+        given = self._answers.get(invitee)
+        if given is not None and _is_same_answer(given, envelope):
             # The answer of an invite that came twice: it was given, and that is that.
-            position = self._posted.position_by_cause(invitee, envelope.causation_id)
-            if position is not None:
-                return Plan((), metadata, self.state, duplicate_at=position)
+            return Plan((), metadata, self.state, duplicate_of=given.envelope_id)
         if metadata.is_terminal or invitee not in metadata.pending_acks:
             raise ProtocolError(
                 f"channel {metadata.channel_id} ({metadata.state}) waits for no answer of {invitee}"
@@ -430,3 +440,11 @@ def _checked(result: object) -> AdapterResult:
     if result.next_state is not None and result.next_state not in _EVENT_FOR:
         raise ValueError(f"on_accepted asked for the state {result.next_state!r}")
     return result
+
+
+def _is_same_answer(given: Envelope, again: Envelope) -> bool:
+    return (
+        again.causation_id is not None
+        and again.causation_id == given.causation_id
+        and again.event_type == given.event_type
+    )

@@ -63,6 +63,13 @@ class PostedIndex:
             )
         return post.envelope_id
 
+    def knows_key_of(self, envelope: Envelope) -> bool:
+        """Whether something was posted under this one's key, whatever it was."""
+        return (
+            envelope.idempotency_key is not None
+            and (envelope.sender_id, envelope.idempotency_key) in self._by_key
+        )
+
     def position_by_cause(self, sender_id: str, causation_id: str) -> int | None:
         """Return where the first envelope that `sender_id` posted because of another stands."""
         return self._by_cause.get((sender_id, causation_id))
