@@ -1,0 +1,82 @@
+"""What was answered for survives a power cut; what was under way survives whole or not at all."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from trio_hub.errors import StoreError
+from trio_hub.stores import Append, Put
+from trio_hub.stores.base import Change
+from trio_hub.testing.simulated_disk import MachineStore, SimulatedDisk
+from trio_hub.testing.store_contract import StoreContract
+
+
+class TestStoreOfAMachineThatKeepsItsPower(StoreContract):
+    def make_store(self, tmp_path: Path) -> MachineStore:
+        return SimulatedDisk(random.Random(0), commit_seconds=(0.0, 0.001)).store()
+
+
+async def test_what_was_answered_for_survives(autojump_clock: trio.testing.MockClock) -> None:
+    disk = SimulatedDisk(random.Random(0))
+    async with disk.store() as store:
+        await store.append("/log", b"kept")
+        disk.cut_power()
+        with pytest.raises(StoreError, match="power"):
+            await store.append("/log", b"too late")
+    async with disk.store() as store:
+        assert await store.read_range("/log", 0) == [b"kept"]
+        assert await store.append("/log", b"next") == 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_commit_under_way_survives_whole_or_not_at_all(
+    autojump_clock: trio.testing.MockClock, seed: int
+) -> None:
+    durable: list[Sequence[Change]] = []
+    disk = SimulatedDisk(random.Random(seed), on_durable=durable.append)
+    store = disk.store()
+    failed: list[str] = []
+
+    async def commit(name: str) -> None:
+        try:
+            await store.commit([Append("/log", name.encode()), Put(f"/{name}", b"")])
+        except StoreError:
+            failed.append(name)
+
+    async with store, trio.open_nursery() as nursery:
+        nursery.start_soon(commit, "first")
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(commit, "second")
+        await trio.testing.wait_all_tasks_blocked()
+        disk.cut_power()
+    assert failed == ["first", "second"]
+    async with disk.store() as again:
+        kept = await again.read_range("/log", 0)
+        assert kept in ([], [b"first"])
+        assert await again.exists("/first") == bool(kept)
+        assert not await again.exists("/second")
+        assert len(durable) == len(kept)
+
+
+async def test_both_fates_happen(autojump_clock: trio.testing.MockClock) -> None:
+    fates = set()
+    for seed in range(20):
+        disk = SimulatedDisk(random.Random(seed))
+        async with disk.store() as store, trio.open_nursery() as nursery:
+
+            async def commit(store: MachineStore = store) -> None:
+                with pytest.raises(StoreError):
+                    await store.append("/log", b"x")
+
+            nursery.start_soon(commit)
+            await trio.testing.wait_all_tasks_blocked()
+            disk.cut_power()
+        async with disk.store() as store:
+            fates.add(await store.length("/log"))
+    assert fates == {0, 1}

@@ -1,0 +1,371 @@
+"""
+`SimulatedNetwork`: connections that take time, break, hang and lie, as a seed decides.
+
+It stands where sockets would: a hub is served on it, clients reach the hub by links of it, and
+both sides run their real code. Between them lies a wire of its own for each connection, on which
+messages travel for a while, in order, as over TCP. What can go wrong is what goes wrong there:
+
+- `cut`: the connection ends; a part of what was on its way still arrives, the rest never does;
+- ``cut(silently=True)``: the same, and neither side is told. Only heartbeats find out;
+- `part` and `join`: nothing flows and nobody can connect, until the cable is put back;
+- leaving `serving`: the hub is gone, with all its connections.
+
+::
+
+    network = SimulatedNetwork(random.Random(seed))
+    async with Hub.open(store) as hub, network.serving(hub):
+        async with HubClient(network.link("alice's machine")) as hub_client:
+            ...
+            network.cut("alice's machine")
+
+All chance comes from the generator it is given and all time from Trio's clock, so under a
+`trio.testing.MockClock` a seed replays. Use `FaultyLink` where a test wants one certain fault.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import trio
+
+from .._nursery import open_plain_nursery
+from ..errors import ConnectionLost
+from ..links import LinkEndpoint, LinkLimits, Side
+from ..links.base import EndpointServer
+from ..wire.frames import Dialect
+
+__all__ = ["NetworkLink", "SimulatedNetwork"]
+
+# Messages that may be under way in each direction of a wire, in place of a socket's buffers.
+_MESSAGES_MAX = 32
+
+
+class SimulatedNetwork:
+    """
+    A network with one hub on it and any number of machines.
+
+    Args:
+        rng: Decides how long a message takes, and what survives a cut.
+        latency_seconds: Shortest and longest time that a message is under way.
+        limits: Of both ends of every connection.
+        dialect: What is spoken.
+
+    Attributes:
+        failures: What `serve` of a hub has raised; it should never raise anything.
+    """
+
+    def __init__(
+        self,
+        rng: random.Random,
+        *,
+        latency_seconds: tuple[float, float] = (0.0002, 0.02),
+        limits: LinkLimits | None = None,
+        dialect: Dialect = Dialect.BATCHED,
+    ) -> None:
+        self.failures: list[Exception] = []
+        self._rng = rng
+        self._latency_seconds = latency_seconds
+        self._limits = limits if limits is not None else LinkLimits()
+        self._dialect = dialect
+        self._hub: tuple[EndpointServer, trio.Nursery] | None = None
+        # In the order of connecting, so that a run is the same each time.
+        self._wires: dict[_Wire, None] = {}
+        self._parted: set[str] = set()
+
+    def __repr__(self) -> str:
+        hub = "a hub" if self._hub is not None else "no hub"
+        return f"<SimulatedNetwork with {hub} and {len(self._wires)} connections>"
+
+    @asynccontextmanager
+    async def serving(self, hub: EndpointServer) -> AsyncIterator[None]:
+        """
+        Let machines connect to `hub` while the block lasts.
+
+        Leaving it breaks all connections, as when a process is killed; a hub that is to say
+        goodbye does so before (`Hub.drain`). The other ends are told; a machine that lost its
+        power would not tell them: `cut` silently first.
+        """
+        if self._hub is not None:
+            raise RuntimeError("there is a hub on this network already")
+        async with open_plain_nursery() as nursery:
+            self._hub = (hub, nursery)
+            try:
+                yield
+            finally:
+                self._hub = None
+                # First, so that nothing is said goodbye to by whoever is cancelled now.
+                for wire in list(self._wires):
+                    self._break(wire)
+                nursery.cancel_scope.cancel()
+
+    def link(self, machine: str) -> NetworkLink:
+        """Return the way from `machine` to the hub: give it to a `HubClient`."""
+        return NetworkLink(self, machine)
+
+    def connections_of(self, machine: str) -> int:
+        """Return how many connections of `machine` somebody believes in."""
+        return len(list(self._of(machine)))
+
+    def cut(self, machine: str, *, silently: bool = False) -> bool:
+        """
+        End the connections of `machine`; False where it has none.
+
+        Args:
+            silently: Tell neither side: what they send goes nowhere.
+        """
+        wires = list(self._of(machine))
+        for wire in wires:
+            if silently:
+                wire.swallow()
+            else:
+                self._break(wire)
+        return bool(wires)
+
+    def part(self, machine: str) -> None:
+        """Pull the cable of `machine`: nothing flows, nothing is lost, nobody can connect."""
+        self._parted.add(machine)
+        for wire in self._of(machine):
+            wire.hold()
+
+    def join(self, machine: str) -> None:
+        """Put the cable of `machine` back. What was held goes on its way."""
+        self._parted.discard(machine)
+        for wire in self._of(machine):
+            wire.release()
+
+    # For the link
+
+    @asynccontextmanager
+    async def connect(self, machine: str) -> AsyncIterator[LinkEndpoint]:
+        """Open a connection; see `Link.connect`."""
+        await trio.sleep(2 * self._latency())
+        if self._hub is None or machine in self._parted:
+            raise ConnectionLost(f"cannot reach the hub from {machine!r}")
+        hub, nursery = self._hub
+        wire = _Wire(machine, self._dialect, self._latency)
+        self._wires[wire] = None
+        nursery.start_soon(self._serve, hub, wire)
+        endpoint = LinkEndpoint(wire.client_end, side=Side.CLIENT, limits=self._limits)
+        try:
+            yield endpoint
+        finally:
+            await endpoint.aclose()
+            self._forget_if_over(wire)
+
+    async def _serve(self, hub: EndpointServer, wire: _Wire) -> None:
+        endpoint = LinkEndpoint(
+            wire.hub_end,
+            side=Side.HUB,
+            limits=self._limits,
+            endpoint_id=f"{self._rng.getrandbits(64):016x}",
+        )
+        try:
+            await hub.serve(endpoint)
+        except Exception as error:
+            self.failures.append(error)
+        finally:
+            await endpoint.aclose()
+            self._forget_if_over(wire)
+
+    # Inside
+
+    def _latency(self) -> float:
+        return self._rng.uniform(*self._latency_seconds)
+
+    def _of(self, machine: str) -> Iterator[_Wire]:
+        return (wire for wire in self._wires if wire.machine == machine)
+
+    def _break(self, wire: _Wire) -> None:
+        for pipe in (wire.up, wire.down):
+            pipe.end(ConnectionLost("the connection broke"), self._rng.randint(0, pipe.under_way))
+        self._wires.pop(wire, None)
+
+    def _forget_if_over(self, wire: _Wire) -> None:
+        if wire.client_end.closed and wire.hub_end.closed:
+            self._wires.pop(wire, None)
+
+
+class NetworkLink:
+    """How a machine reaches the hub; `SimulatedNetwork.link` makes them."""
+
+    def __init__(self, network: SimulatedNetwork, machine: str) -> None:
+        self._network = network
+        self._machine = machine
+
+    def __repr__(self) -> str:
+        return f"<NetworkLink from {self._machine!r}>"
+
+    def connect(self) -> AbstractAsyncContextManager[LinkEndpoint]:
+        """
+        Open a connection; see `Link.connect`.
+
+        Cancellation: this end is closed, and the other is told after a while.
+        """
+        return self._network.connect(self._machine)
+
+
+class _Pipe:
+    """One direction of a wire."""
+
+    def __init__(self, latency: Callable[[], float]) -> None:
+        self._latency = latency
+        self._messages: deque[tuple[float, bytes]] = deque()
+        self._last_due = 0.0
+        self._ended: ConnectionLost | None = None
+        # The end that reads has closed; it alone is to know where the wire swallows everything.
+        self._unread = False
+        self.is_held = False
+        self.swallows = False
+        self._changed = trio.Event()
+
+    @property
+    def under_way(self) -> int:
+        """How many messages were sent and not received."""
+        return len(self._messages)
+
+    def wake(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def end(self, reason: ConnectionLost, arriving: int | None = None) -> None:
+        """Nothing more goes in; of what is under way, the first `arriving` still come out."""
+        if self._ended is None:
+            self._ended = reason
+            while arriving is not None and len(self._messages) > arriving:
+                self._messages.pop()
+        self.wake()
+
+    def stop_reading(self) -> None:
+        """Nothing comes out any more."""
+        self._unread = True
+        self.end(ConnectionLost("closed by the peer"), 0)
+
+    async def send(self, message: bytes) -> None:
+        while len(self._messages) >= _MESSAGES_MAX and self._ended is None and not self.swallows:
+            await self._changed.wait()
+        if not self.swallows:
+            if self._ended is not None:
+                await trio.lowlevel.checkpoint()
+                raise ConnectionLost(self._ended.message)
+            self._last_due = max(self._last_due, trio.current_time() + self._latency())
+            self._messages.append((self._last_due, message))
+            self.wake()
+        await trio.lowlevel.checkpoint()
+
+    async def receive(self) -> bytes:
+        while True:
+            changed = self._changed
+            if self._unread:
+                await trio.lowlevel.checkpoint()
+                raise ConnectionLost("closed by this side")
+            if self.swallows or self.is_held:
+                await changed.wait()
+            elif self._messages:
+                due = self._messages[0][0]
+                if due <= trio.current_time():
+                    await trio.lowlevel.checkpoint_if_cancelled()
+                    _, message = self._messages.popleft()
+                    self.wake()
+                    return message
+                with trio.move_on_at(due):
+                    await changed.wait()
+            elif self._ended is not None:
+                await trio.lowlevel.checkpoint()
+                raise ConnectionLost(self._ended.message)
+            else:
+                await changed.wait()
+
+    async def crossed(self) -> None:
+        """Return when something that is sent now would have come out at the other end."""
+        due = max(self._last_due, trio.current_time() + self._latency())
+        while True:
+            changed = self._changed
+            if self.swallows or self.is_held:
+                await changed.wait()
+            elif self._ended is not None:
+                await trio.lowlevel.checkpoint()
+                raise ConnectionLost(self._ended.message)
+            elif due <= trio.current_time():
+                await trio.lowlevel.checkpoint()
+                return
+            else:
+                with trio.move_on_at(due):
+                    await changed.wait()
+
+
+class _End:
+    """A `MessageStream`: one end of a wire."""
+
+    def __init__(self, dialect: Dialect, peer: str, out: _Pipe, into: _Pipe, wire: _Wire) -> None:
+        self.closed = False
+        self._dialect = dialect
+        self._peer = peer
+        self._out = out
+        self._into = into
+        self._wire = wire
+
+    @property
+    def dialect(self) -> Dialect:
+        return self._dialect
+
+    @property
+    def peer(self) -> str:
+        return self._peer
+
+    async def send_messages(self, messages: Sequence[bytes]) -> None:
+        for message in messages:
+            self._check_open()
+            await self._out.send(message)
+
+    async def receive_message(self) -> str | bytes:
+        self._check_open()
+        return (await self._into.receive()).decode()
+
+    async def ping(self) -> None:
+        self._check_open()
+        await self._wire.round_trip()
+
+    async def aclose(self, code: int = 1000, reason: str = "") -> None:
+        if not self.closed:
+            self.closed = True
+            farewell = ConnectionLost(f"closed by the peer: {code} {reason}".rstrip())
+            # The other end still reads what is under way; here nobody reads any more.
+            self._out.end(farewell)
+            self._into.stop_reading()
+        await trio.lowlevel.checkpoint()
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ConnectionLost("closed by this side")
+
+
+class _Wire:
+    """Two pipes, and the ends of them."""
+
+    def __init__(self, machine: str, dialect: Dialect, latency: Callable[[], float]) -> None:
+        self.machine = machine
+        # Up is towards the hub.
+        self.up, self.down = _Pipe(latency), _Pipe(latency)
+        self.client_end = _End(dialect, "the hub", self.up, self.down, self)
+        self.hub_end = _End(dialect, machine, self.down, self.up, self)
+
+    def swallow(self) -> None:
+        for pipe in (self.up, self.down):
+            pipe.swallows = True
+            pipe.wake()
+
+    def hold(self) -> None:
+        self.up.is_held = self.down.is_held = True
+
+    def release(self) -> None:
+        for pipe in (self.up, self.down):
+            pipe.is_held = False
+            pipe.wake()
+
+    async def round_trip(self) -> None:
+        """Return once both directions have shown that they work."""
+        for pipe in (self.up, self.down):
+            await pipe.crossed()
