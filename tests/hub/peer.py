@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 import trio
@@ -66,6 +66,8 @@ class Peer:
         self._numbers = itertools.count(1)
         self._answers: dict[str, Frame] = {}
         self._news = trio.Event()
+        self._may_read = trio.Event()
+        self._may_read.set()
 
     # Frames
 
@@ -251,6 +253,15 @@ class Peer:
         await self.answer(self.answer_invite(notify))
         self.ack(notify)
 
+    @contextmanager
+    def stalls(self) -> Iterator[None]:
+        """Take nothing off the line inside the block."""
+        self._may_read = trio.Event()
+        try:
+            yield
+        finally:
+            self._may_read.set()
+
     def cut(self) -> None:
         """Leave without a word."""
         self.endpoint.cut("the test cuts it")
@@ -261,6 +272,7 @@ class Peer:
         try:
             while True:
                 try:
+                    await self._may_read.wait()
                     message = await self.endpoint.receive()
                 except TooLarge as error:
                     self._take({"kind": "too large", "message": error.message})
