@@ -193,7 +193,7 @@ async def test_a_restart_of_the_hub_costs_time_and_nothing_else(tmp_path: Path) 
     async def echo(turn: Turn) -> str:
         return turn.text
 
-    consults = 200
+    consults = 60
     store_path = tmp_path / "store"
     heard: list[str] = []
     restart = trio.Event()
