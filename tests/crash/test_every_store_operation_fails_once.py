@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TypeVar
@@ -20,6 +20,7 @@ from typing import TypeVar
 import attrs
 import pytest
 import trio
+import trio.testing
 
 from trio_hub import (
     ChannelState,
@@ -33,6 +34,7 @@ from trio_hub import (
 )
 from trio_hub.client import AgentClient, Channel, HubClient, Turn, accept_invite, default_handler
 from trio_hub.records import EV_CHANNEL_INVITE, is_addressed_to
+from trio_hub.stores import Change
 from trio_hub.testing import FaultyStore
 from trio_hub.testing.faulty_store import Operation
 
@@ -79,7 +81,7 @@ class Scenario:
 
     async def run(self) -> None:
         """Let it all happen."""
-        async with self._open_hub() as hub, HubClient(LocalLink(hub)) as client:
+        async with self.open_hub() as hub, HubClient(LocalLink(hub)) as client:
             alice = await self._register(client, "alice")
             await self._register(client, "bob")
             await self._consult(alice)
@@ -92,9 +94,9 @@ class Scenario:
                     nursery.start_soon(self._post, talk, number)
             await self._until_heard(hub)
         self._clock_runs_behind = _HOUR_SECONDS
-        async with self._open_hub() as hub, HubClient(LocalLink(hub)) as client:
-            alice = await self._attach(client, "alice")
-            await self._attach(client, "bob")
+        async with self.open_hub() as hub, HubClient(LocalLink(hub)) as client:
+            alice = await self.attach(client, "alice")
+            await self.attach(client, "bob")
             talk = await _insist(lambda: alice.channel(talk.channel_id))
             # What was answered once is answered alike.
             await self._post(talk, 7)
@@ -107,7 +109,7 @@ class Scenario:
 
     async def check(self) -> None:
         """Open a hub on what is there, without any fault, and see that all of it is true."""
-        async with self._open_hub() as hub:
+        async with self.open_hub() as hub:
             assert hub.health().problems == ()
             assert sorted(one.name for one in hub.list_agents()) == ["alice", "bob"]
             for name, agent_id in self.agent_ids.items():
@@ -136,7 +138,8 @@ class Scenario:
             assert list(self.told[name].heard.get(log[0].channel_id, {})) == owed
 
     @asynccontextmanager
-    async def _open_hub(self) -> AsyncIterator[Hub]:
+    async def open_hub(self) -> AsyncIterator[Hub]:
+        """Open a hub, again if it cannot be opened at first."""
         async with AsyncExitStack() as stack:
             yield await _insist(
                 lambda: stack.enter_async_context(
@@ -155,12 +158,13 @@ class Scenario:
                 continue
             except ProtocolError:
                 # It was registered, though its first attempt was told that nobody knows.
-                return await self._attach(client, name)
+                return await self.attach(client, name)
             self.agent_ids[name] = agent.agent_id
             return agent
         raise AssertionError(f"{name} could not be registered")
 
-    async def _attach(self, client: HubClient, name: str) -> AgentClient:
+    async def attach(self, client: HubClient, name: str) -> AgentClient:
+        """Attach one of the two; the id must be that of before."""
         agent = await _insist(lambda: client.attach(self._answer, name, handler=self._hear))
         assert self.agent_ids.setdefault(name, agent.agent_id) == agent.agent_id
         return agent
@@ -209,8 +213,26 @@ class Scenario:
                         await told.changes()
 
 
-async def _run_with(arm: Callable[[FaultyStore], None]) -> FaultyStore:
-    store = FaultyStore(MemoryKnowledgeStore())
+class _FailingTwice(FaultyStore):
+    """A store whose failed commit is followed by a failed operation of the kind `then`."""
+
+    then: Operation | None = None
+
+    async def commit(self, changes: Sequence[Change]) -> tuple[int, ...]:
+        """As the inner store's, unless it is made to fail."""
+        try:
+            return await super().commit(changes)
+        except StoreError:
+            if self.then is not None:
+                self.fail(self.then)
+                self.then = None
+            raise
+
+
+async def _run_with(
+    arm: Callable[[FaultyStore], None], store: FaultyStore | None = None
+) -> FaultyStore:
+    store = store or FaultyStore(MemoryKnowledgeStore())
     arm(store)
     scenario = Scenario(store)
     await scenario.run()
@@ -249,3 +271,45 @@ async def test_nothing_acknowledged_is_lost_whichever_operation_fails(
         with trio.fail_after(10 * _HEARD_WITHIN_SECONDS):
             store = await _run_with(partial(_arm, operation, number, after))
     print(f"{operation}: each of {number} made to fail {'after' if after else 'before'}")  # noqa: T201
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("then", ["read", "length", "read_range", "commit"])
+async def test_nothing_acknowledged_is_lost_when_reading_back_fails_too(
+    then: Operation, autojump_clock: trio.testing.MockClock
+) -> None:
+    store = await _run_with(lambda _: None)
+    number = 0
+    while store.operations["commit"] > number:
+        number += 1
+        failing = _FailingTwice(MemoryKnowledgeStore())
+        failing.then = then
+        with trio.fail_after(10 * _HEARD_WITHIN_SECONDS):
+            store = await _run_with(partial(_arm, "commit", number, True), failing)
+
+
+async def test_what_was_settled_stays_so_when_its_log_cannot_be_read_at_first(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = FaultyStore(MemoryKnowledgeStore())
+    scenario = Scenario(store)
+    await scenario.run()
+    bob = scenario.told["bob"]
+    async with scenario.open_hub() as hub, HubClient(LocalLink(hub)) as client:
+        alice = await scenario.attach(client, "alice")
+        async with HubClient(LocalLink(hub)) as client_of_bob:
+            await scenario.attach(client_of_bob, "bob")
+            talk = await alice.open(type="conversation", target="bob")
+            await talk.send("one")
+            while len(bob.heard.get(talk.channel_id, {})) < 3:
+                await bob.changes()
+            # Until the receipt has arrived as well.
+            await trio.testing.wait_all_tasks_blocked()
+        await talk.send("two")
+    async with scenario.open_hub() as hub, HubClient(LocalLink(hub)) as client:
+        before = bob.deliveries
+        store.fail("read_range")
+        await scenario.attach(client, "bob")
+        while len(bob.heard[talk.channel_id]) < 4:
+            await bob.changes()
+        assert bob.deliveries == before + 1

@@ -297,11 +297,7 @@ class ChannelBook:
             StoreError: The store cannot be read at all.
         """
         end = channel.length if stop is None else min(stop, channel.length)
-        records: list[LogRecord] = []
-        while len(records) < end - start:
-            first = start + len(records)
-            records += await self._read_run(channel.channel_id, first, end)
-        return records
+        return await self._read(channel, start, end)
 
     async def position_of(self, channel: Channel, envelope_id: str) -> int | None:
         """
@@ -324,6 +320,13 @@ class ChannelBook:
         return None
 
     # Inside
+
+    async def _read(self, channel: Channel, start: int, stop: int) -> list[LogRecord]:
+        records: list[LogRecord] = []
+        while len(records) < stop - start:
+            first = start + len(records)
+            records += await self._read_run(channel.channel_id, first, stop)
+        return records
 
     async def _position_by_scan(self, channel: Channel, envelope_id: str) -> int | None:
         """Find an envelope in a log with a hole in it."""
@@ -358,12 +361,11 @@ class ChannelBook:
         known = channel.length
         length = await self._store.length(paths.channel_log(channel.channel_id))
         machine = ChannelMachine(metadata, self.adapters.for_manifest(metadata.manifest))
-        channel.length = max(known, length)
         counter = self._listener.counter(channel) if channel.failure is None else None
         unseen: list[LogRecord] = []
         page = self._limits.page_records_max
         for start in range(0, length, page):
-            for record in await self.read(channel, start, min(start + page, length)):
+            for record in await self._read(channel, start, min(start + page, length)):
                 if record.envelope is None:
                     machine.replay_unreadable("cannot be read")
                 else:
@@ -376,6 +378,8 @@ class ChannelBook:
             machine.damage = "its log cannot be read"
         if machine.damage:
             log.error("channel damaged", channel_id=channel.channel_id, damage=machine.damage)
+        # Only now: had the reading failed, what lies behind `known` would count as handed on.
+        channel.length = max(known, length)
         channel.metadata = metadata
         channel.machine = machine
         channel.failure = None

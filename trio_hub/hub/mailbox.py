@@ -83,7 +83,7 @@ class OwingCounter:
     def __init__(self, channel: Channel, mailboxes: list[Mailbox]) -> None:
         self._channel = channel
         self._rows = [
-            (mailbox, mailbox.saved.pop(channel.channel_id, SavedCursor())) for mailbox in mailboxes
+            (mailbox, mailbox.saved.get(channel.channel_id, SavedCursor())) for mailbox in mailboxes
         ]
         self._owed = [0] * len(self._rows)
         self._lowest = min((saved.cursor for _, saved in self._rows), default=0)
@@ -105,6 +105,8 @@ class OwingCounter:
         """Hand the counts over."""
         channel_id, length = self._channel.channel_id, self._channel.length
         for (mailbox, saved), owed in zip(self._rows, self._owed, strict=True):
+            # Only now: a reading that fails begins again, and from these cursors.
+            mailbox.saved.pop(channel_id, None)
             try:
                 mailbox.inbox.restore(
                     channel_id, length=length, cursor=saved.cursor, settled=saved.settled, owed=owed
