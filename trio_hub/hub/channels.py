@@ -152,6 +152,8 @@ class ChannelBook:
         self._in_flight: dict[str, Ticket] = {}
         # Cold since a commit failed: what their logs hold must be read before anything is said.
         self._doubtful: set[Channel] = set()
+        #: Channels that were found damaged since the hub opened, and why.
+        self.damages: dict[str, str] = {}
         # The time of the last stamp, as text: the same moment need not be written twice.
         self._stamped_at = (0.0, "")
 
@@ -378,6 +380,7 @@ class ChannelBook:
             machine.damage = "its log cannot be read"
         if machine.damage:
             log.error("channel damaged", channel_id=channel.channel_id, damage=machine.damage)
+            self.damages[channel.channel_id] = machine.damage
         # Only now: had the reading failed, what lies behind `known` would count as handed on.
         channel.length = max(known, length)
         channel.metadata = metadata

@@ -8,10 +8,11 @@ whatever is being committed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from ..errors import FrameError
-from ..stores import Change, Put
+from ..errors import FrameError, StoreError
+from ..protocol.inbox import CursorSnapshot
+from ..stores import Put
 from ..wire.validation import decode_strictly, encode
 from . import paths
 from .committer import Committer
@@ -56,14 +57,27 @@ class CursorWriter:
         """Submit what has changed."""
         self._is_due = False
         dirty, self._dirty = self._dirty, {}
-        changes: list[Change] = []
-        for mailbox in dirty.values():
-            for snapshot in mailbox.inbox.dirty():
-                path = paths.cursor(mailbox.agent_id, snapshot.channel_id)
-                saved = SavedCursor(snapshot.cursor, snapshot.settled)
-                changes.append(Put(path, encode(saved)))
-        for start in range(0, len(changes), _PER_TICKET):
-            self._committer.submit(changes[start : start + _PER_TICKET])
+        cursors: list[tuple[Mailbox, CursorSnapshot]] = [
+            (mailbox, snapshot) for mailbox in dirty.values() for snapshot in mailbox.inbox.dirty()
+        ]
+        for start in range(0, len(cursors), _PER_TICKET):
+            self._write(cursors[start : start + _PER_TICKET])
+
+    def _write(self, cursors: Sequence[tuple[Mailbox, CursorSnapshot]]) -> None:
+        def failed(_error: StoreError) -> None:
+            # Nobody waits for a cursor, so it is up to us to try again.
+            for mailbox, snapshot in cursors:
+                mailbox.inbox.not_written(snapshot.channel_id)
+                self.mark(mailbox)
+
+        changes = [
+            Put(
+                paths.cursor(mailbox.agent_id, snapshot.channel_id),
+                encode(SavedCursor(snapshot.cursor, snapshot.settled)),
+            )
+            for mailbox, snapshot in cursors
+        ]
+        self._committer.submit(changes, on_failed=failed)
 
 
 def load_cursors(documents: Mapping[str, bytes], mailboxes: Mapping[str, Mailbox]) -> list[str]:

@@ -139,7 +139,8 @@ class Deliveries:
         if mailbox is None or channel.machine is not None:
             return False
         saved = mailbox.saved.get(channel.channel_id, SavedCursor())
-        return saved.cursor < channel.length
+        # One beyond the end is of another log, and so says nothing about this one.
+        return saved.cursor != channel.length
 
     # The logs (see `LogListener`)
 

@@ -15,7 +15,8 @@ class HubHealth:
     What an operator should know at a glance.
 
     Attributes:
-        problems: What was set aside when the hub opened, one sentence each.
+        problems: What was set aside when the hub opened, and the channels that were found
+            damaged since, one sentence each.
         commits: Batches written; divide the posts by it for the size of a batch.
         delivered: Envelopes sent to recipients since the hub opened.
     """

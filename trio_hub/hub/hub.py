@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from .._logging import get_logger
 from .._nursery import open_plain_nursery
 from ..auth import AuthRegistry
-from ..errors import StoreError
+from ..errors import DamagedRecord, StoreError
 from ..ids import IdMint, Now
 from ..links import LinkEndpoint
 from ..protocol.adapters import AdapterRegistry, ChannelAdapter
@@ -225,7 +225,10 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
         return HubHealth(
             closing=self._gate.closed,
             store=self._store.health(),
-            problems=tuple(self._problems),
+            problems=(
+                *self._problems,
+                *(f"channel {it} is damaged: {why}" for it, why in self.channels.damages.items()),
+            ),
             agents=len(self._registry),
             channels=len(self.channels),
             tasks=len(self.tasks),
@@ -243,10 +246,8 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
     async def _load(self) -> None:
         """Read what the store holds. What cannot be read becomes a problem, not an exception."""
         store = self._store
-        floor = await store.read(paths.ID_FLOOR)
-        if floor is not None:
-            self._mint.raise_floor(floor.decode())
-        problems = self._registry.load(await store.read_under(paths.AGENTS))
+        problems = await self._load_id_floor()
+        problems += self._registry.load(await store.read_under(paths.AGENTS))
         for registration in self._registry:
             self._deliveries.add_agent(registration.agent_id, registration.rule.limits.inbox)
         problems += self._letters.load(await store.read_under(paths.DEAD_LETTERS))
@@ -261,6 +262,15 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
         for channel in self.channels:
             self._caretaker.look_after(channel)
         log.info("hub opened", agents=len(self._registry), channels=len(self.channels))
+
+    async def _load_id_floor(self) -> list[str]:
+        try:
+            floor = await self._store.read(paths.ID_FLOOR)
+            if floor is not None:
+                self._mint.raise_floor(floor.decode())
+        except (DamagedRecord, ValueError) as error:
+            return [f"the id floor cannot be read, so new ids are above the clock's alone: {error}"]
+        return []
 
     def _next_id(self) -> str:
         """Mint an id, and see to it that no later hub on this store can mint one below it."""

@@ -578,6 +578,11 @@ class Inbox(Generic[PayloadT]):
             del self._dirty[channel_id]
         return [self.snapshot(channel_id) for channel_id in clean]
 
+    def not_written(self, channel_id: str) -> None:
+        """Take note that a cursor which `dirty` returned was not kept: it is returned again."""
+        if channel_id in self._ledgers:
+            self._dirty[channel_id] = None
+
     # Inside.
 
     def _park(self, channel_id: str, ledger: Ledger[PayloadT]) -> None:
