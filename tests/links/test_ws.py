@@ -17,8 +17,8 @@ import trustme
 
 from trio_hub.errors import AuthError, ConnectionLost
 from trio_hub.links import LinkEndpoint, LinkLimits, Side, WsLink, WsServer, serve_ws
+from trio_hub.links._trio_websocket import WsStream
 from trio_hub.links._ws_transport import Wire, run_websocket
-from trio_hub.links.ws import WsStream
 from trio_hub.wire.frames import BATCHED_SUBPROTOCOL, Dialect
 
 from .echo import CallbackHub, EchoHub, receive_until_lost, running

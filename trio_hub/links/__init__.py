@@ -10,4 +10,5 @@ from .limits import LinkLimits as LinkLimits
 from .local import LocalLink as LocalLink, local_stream_pair as local_stream_pair
 from .outbox import Outbox as Outbox
 from .server import WsServer as WsServer, serve_ws as serve_ws
+from .transport import TransportName as TransportName, choose_transport as choose_transport
 from .ws import WsLink as WsLink, WsLinkEndpoint as WsLinkEndpoint

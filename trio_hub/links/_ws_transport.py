@@ -17,7 +17,7 @@ import trio_websocket
 
 from ..errors import AuthError, ConnectionLost, NetworkError
 
-__all__ = ["Wire", "describe_close", "first_leaf", "run_websocket"]
+__all__ = ["Wire", "describe_close", "run_websocket"]
 
 T = TypeVar("T")
 
@@ -151,7 +151,7 @@ async def run_websocket(
             started = True
             task_status.started(result)
     except* Exception as group:
-        failure = first_leaf(group)
+        failure = _first_leaf(group)
     if failure is None:
         return
     if not started:
@@ -171,8 +171,7 @@ def describe_close(error: trio_websocket.ConnectionClosed) -> str:
     return f"{text}: {close.reason}" if close.reason else text
 
 
-def first_leaf(group: BaseException) -> BaseException:
-    """Return the first exception in a group (of groups) that is none itself."""
+def _first_leaf(group: BaseException) -> BaseException:
     while isinstance(group, BaseExceptionGroup):
         group = group.exceptions[0]
     return group

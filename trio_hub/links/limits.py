@@ -10,10 +10,13 @@ from __future__ import annotations
 import attrs
 from attrs.validators import gt
 
-__all__ = ["LinkLimits"]
+__all__ = ["RECEIVE_BUFFER_BYTES", "LinkLimits", "library_bytes_max"]
 
 _KIB = 1024
 _MIB = 1024 * 1024
+
+#: Bytes read from a socket at once: measured; 4 KiB makes a system call of each.
+RECEIVE_BUFFER_BYTES = 64 * _KIB
 
 
 @attrs.frozen(kw_only=True)
@@ -79,3 +82,12 @@ class LinkLimits:
     def hub_message_bytes_max(self) -> int:
         """The largest message of a hub, and so what a client must be ready to take."""
         return self.message_bytes_max + self.overhead_bytes_max
+
+
+def library_bytes_max(receive_bytes_max: int) -> int:
+    """
+    Return the limit at which a WebSocket library closes the connection by itself.
+
+    Far enough above ours that a message somewhat too large is answered and the connection lives.
+    """
+    return 2 * receive_bytes_max + 64 * _KIB

@@ -11,21 +11,17 @@ import ipaddress
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 
 import trio
-import trio_websocket
 
 from .._logging import get_logger
 from .._nursery import open_plain_nursery
 from ..errors import ConnectionLost, NetworkError
-from ..wire.frames import BATCHED_SUBPROTOCOL, Dialect
-from ._last_words import last_words
-from ._ws_transport import Wire, first_leaf, run_websocket
 from .base import EndpointServer
 from .endpoint import Side
 from .limits import LinkLimits
-from .ws import RECEIVE_BUFFER_BYTES, WsLinkEndpoint, WsStream, library_bytes_max
+from .transport import Transport, TransportName, choose_transport
+from .ws import WsLinkEndpoint
 
 __all__ = ["WsServer", "serve_ws"]
 
@@ -44,6 +40,7 @@ async def serve_ws(
     limits: LinkLimits | None = None,
     allow_unauthenticated: bool = False,
     max_connections: int = 10_000,
+    transport: TransportName = "auto",
 ) -> AsyncIterator[WsServer]:
     """
     Serve `hub` to WebSocket clients for as long as the block lasts.
@@ -61,9 +58,11 @@ async def serve_ws(
         allow_unauthenticated: Serve a hub that accepts the scheme "none" beyond loopback, where
             anybody who reaches the port can be anybody.
         max_connections: Connections above it are closed at once. Each costs about 80 kB.
+        transport: Which library speaks WebSocket; "auto" takes the fastest one installed.
 
     Raises:
         ValueError: The hub accepts "none" and `host` is not loopback.
+        ImportError: The transport's library is not installed.
         OSError: The port cannot be bound.
 
     Cancellation: connections end without the goodbye.
@@ -76,6 +75,7 @@ async def serve_ws(
                 "address, or pass allow_unauthenticated=True"
             )
         _log.warning("serving without authentication beyond loopback", host=host)
+    chosen = choose_transport(transport)
     listeners = await trio.open_tcp_listeners(port, host=host)
     server = WsServer(
         hub,
@@ -84,6 +84,7 @@ async def serve_ws(
         ssl_context=ssl_context,
         limits=limits if limits is not None else LinkLimits(),
         max_connections=max_connections,
+        transport=chosen,
     )
     async with open_plain_nursery() as connections:
         await connections.start(server.accept, connections)
@@ -108,6 +109,7 @@ class WsServer:
         ssl_context: ssl.SSLContext | None,
         limits: LinkLimits,
         max_connections: int,
+        transport: Transport,
     ) -> None:
         self._hub = hub
         self._listeners = listeners
@@ -115,6 +117,7 @@ class WsServer:
         self._ssl_context = ssl_context
         self._limits = limits
         self._max_connections = max_connections
+        self._transport = transport
         self._endpoints: set[WsLinkEndpoint] = set()
         self._opening: set[trio.CancelScope] = set()
         self._accepting = trio.CancelScope()
@@ -148,6 +151,11 @@ class WsServer:
         return (
             f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
         )
+
+    @property
+    def transport(self) -> str:
+        """The name of the transport that was chosen."""
+        return self._transport.name
 
     @property
     def connection_count(self) -> int:
@@ -202,7 +210,7 @@ class WsServer:
                     await self._serve(endpoint)
                 nursery.cancel_scope.cancel()
         except* NetworkError as group:
-            _log.debug("connection ended", peer=peer, reason=str(first_leaf(group)))
+            _log.debug("connection ended", peer=peer, reason=str(_first_leaf(group)))
         except* Exception:
             _log.exception("a connection failed; it alone is closed", peer=peer)
         finally:
@@ -218,31 +226,11 @@ class WsServer:
         with trio.move_on_after(self._limits.open_timeout_seconds) as scope:
             self._opening.add(scope)
             try:
-                wire = Wire(await self._secure(tcp))
-                request = await nursery.start(
-                    partial(
-                        run_websocket,
-                        wire,
-                        partial(
-                            trio_websocket.wrap_server_stream,
-                            stream=wire,
-                            max_message_size=library_bytes_max(self._limits.message_bytes_max),
-                            receive_buffer_size=RECEIVE_BUFFER_BYTES,
-                        ),
-                    )
+                stream = await self._transport.accept(
+                    await self._secure(tcp), nursery, peer=peer, limits=self._limits
                 )
-                batched = BATCHED_SUBPROTOCOL in request.proposed_subprotocols
-                try:
-                    websocket = await request.accept(
-                        subprotocol=BATCHED_SUBPROTOCOL if batched else None
-                    )
-                except trio_websocket.ConnectionClosed:
-                    raise ConnectionLost("the peer hung up during the handshake") from None
             finally:
                 self._opening.discard(scope)
-            dialect = Dialect.BATCHED if batched else Dialect.PLAIN
-            wire.last_words = partial(last_words, websocket, dialect)
-            stream = WsStream(websocket, wire, nursery, dialect=dialect, peer=peer)
             return WsLinkEndpoint(stream, side=Side.HUB, limits=self._limits)
         _log.debug("handshake not finished in time", peer=peer)
         return None
@@ -286,3 +274,9 @@ def _peer_of(tcp: trio.SocketStream) -> str:
     except OSError:  # It has left already.
         return "unknown"
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _first_leaf(group: BaseException) -> BaseException:
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    return group
