@@ -191,3 +191,18 @@ async def test_peer_that_does_not_read_makes_the_sender_wait(
         with trio.move_on_after(60) as scope:
             await endpoint.stream.send_messages([b"x"] * 1000)
         assert scope.cancelled_caught
+
+
+async def test_nobody_hears_of_an_end_through_a_pulled_cable(
+    network: SimulatedNetwork, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with network.serving(Echo()), network.link("m").connect() as endpoint:
+        network.part("m")
+        network.cut("m")
+        await endpoint.stream.send_messages([b"into the dark"])
+        with trio.move_on_after(60) as scope:
+            await endpoint.stream.receive_message()
+        assert scope.cancelled_caught
+        network.join("m")
+        _, why = await read_to_the_end(endpoint)
+        assert "broke" in why

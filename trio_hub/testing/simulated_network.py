@@ -107,7 +107,7 @@ class SimulatedNetwork:
 
     def connections_of(self, machine: str) -> int:
         """Return how many connections of `machine` somebody believes in."""
-        return len(list(self._of(machine)))
+        return sum(1 for _ in self._of(machine))
 
     def cut(self, machine: str, *, silently: bool = False) -> bool:
         """
@@ -116,7 +116,7 @@ class SimulatedNetwork:
         Args:
             silently: Tell neither side: what they send goes nowhere.
         """
-        wires = list(self._of(machine))
+        wires = [wire for wire in self._of(machine) if not wire.broken]
         for wire in wires:
             if silently:
                 wire.swallow()
@@ -181,7 +181,7 @@ class SimulatedNetwork:
     def _break(self, wire: _Wire) -> None:
         for pipe in (wire.up, wire.down):
             pipe.end(ConnectionLost("the connection broke"), self._rng.randint(0, pipe.under_way))
-        self._wires.pop(wire, None)
+        wire.broken = True
 
     def _forget_if_over(self, wire: _Wire) -> None:
         if wire.client_end.closed and wire.hub_end.closed:
@@ -244,12 +244,16 @@ class _Pipe:
         self.end(ConnectionLost("closed by the peer"), 0)
 
     async def send(self, message: bytes) -> None:
-        while len(self._messages) >= _MESSAGES_MAX and self._ended is None and not self.swallows:
+        while (
+            len(self._messages) >= _MESSAGES_MAX
+            and not self.swallows
+            and (self._ended is None or self.is_held)
+        ):
             await self._changed.wait()
-        if not self.swallows:
-            if self._ended is not None:
-                await trio.lowlevel.checkpoint()
-                raise ConnectionLost(self._ended.message)
+        if self._ended is not None and not (self.swallows or self.is_held):
+            await trio.lowlevel.checkpoint()
+            raise ConnectionLost(self._ended.message)
+        if self._ended is None and not self.swallows:
             self._last_due = max(self._last_due, trio.current_time() + self._latency())
             self._messages.append((self._last_due, message))
             self.wake()
@@ -347,6 +351,7 @@ class _Wire:
 
     def __init__(self, machine: str, dialect: Dialect, latency: Callable[[], float]) -> None:
         self.machine = machine
+        self.broken = False
         # Up is towards the hub.
         self.up, self.down = _Pipe(latency), _Pipe(latency)
         self.client_end = _End(dialect, "the hub", self.up, self.down, self)

@@ -1,0 +1,1 @@
+"""Whole-hub runs with seeded faults."""
