@@ -19,7 +19,7 @@ from trio_hub.records import (
     Envelope,
     Passport,
 )
-from trio_hub.wire.frames import NotifyFrame, ReceiptFrame
+from trio_hub.wire.frames import Dialect, NotifyFrame, ReceiptFrame
 
 from .conftest import Connect
 from .scripted_hub import PeerConnection, ScriptedHub, text_for
@@ -40,6 +40,7 @@ class ChannelOnHub:
             "find_envelope_by_causation": self._find,
             "post_envelope": self._post,
             "read_wal": self._read,
+            "read_tail": self._read_tail,
         }
 
     def _metadata(self, params: dict[str, str]) -> object:
@@ -65,6 +66,12 @@ class ChannelOnHub:
     def _read(self, params: dict[str, int]) -> object:
         self.reads.append((params["since"], params["until"]))
         return self.log[params["since"] : params["until"]]
+
+    def _read_tail(self, params: dict[str, int]) -> object:
+        stop = len(self.log) if params["before"] is None else params["before"]
+        start = max(0, stop - params["limit"])
+        self.reads.append((start, stop))
+        return {"start": start, "envelopes": self.log[start:stop]}
 
 
 @pytest.fixture
@@ -204,25 +211,37 @@ async def test_a_reply_that_is_refused_is_a_nack(
             assert (await peer.next(ReceiptFrame)).status == "nack"
 
 
-async def test_history_is_what_was_said_before_and_reads_no_more_pages_than_there_are(
-    connect: Connect, channel: ChannelOnHub, autojump_clock: MockClock
+@pytest.mark.parametrize(
+    ("dialect", "reads"),
+    [
+        (Dialect.BATCHED, [(298, 301), (295, 298)]),
+        # AG2's hubs can only be asked for everything.
+        (Dialect.PLAIN, [(0, None)]),
+    ],
+)
+async def test_history_is_what_was_said_before_and_reads_no_more_than_it_shows(
+    connect: Connect,
+    channel: ChannelOnHub,
+    autojump_clock: MockClock,
+    dialect: Dialect,
+    reads: list[tuple[int, int | None]],
 ) -> None:
     shown: list[list[str]] = []
 
     async def answer(turn: Turn) -> None:
         shown.append([envelope.text for envelope in await turn.history(limit=3)])
 
-    async with connect() as (client, peer):
+    async with connect(dialect) as (client, peer):
         bob = await client.register(FunctionAgent("bob", answer))
         said = [text_for(bob.agent_id, str(number)) for number in range(300)]
         bookkeeping = [text_for(bob.agent_id, event_type=EV_CHANNEL_CLOSED)]
         channel.log = [
             msgspec.to_builtins(frame.envelope)
-            for frame in [*said[:290], *bookkeeping, *said[290:]]
+            for frame in [*said[:298], *bookkeeping, *said[298:]]
         ]
-        await ack(peer, said[291])
-    assert shown == [["288", "289", "290"]]
-    assert channel.reads == [(0, 256), (256, 512)]
+        await ack(peer, said[299])
+    assert shown == [["296", "297", "298"]]
+    assert channel.reads == reads
 
 
 async def test_a_script_that_is_over_says_so(

@@ -97,10 +97,34 @@ async def test_requests_made_while_away_are_sent_in_order_on_return(
         assert "".join(names) == "abcd"
 
 
-async def test_opening_a_channel_is_not_repeated_and_says_so(
+async def test_opening_a_channel_is_asked_for_again_under_the_same_key(
     connect: Connect, hub: ScriptedHub, autojump_clock: MockClock
 ) -> None:
     async with connect() as (client, peer), trio.open_nursery() as nursery:
+        refusals: list[NotFoundError] = []
+
+        async def create() -> None:
+            with pytest.raises(NotFoundError, match="no b") as caught:
+                await client.create_channel(
+                    creator_id="a", manifest_type="consulting", participants=["b"]
+                )
+            refusals.append(caught.value)
+
+        nursery.start_soon(create)
+        first = await peer.next_request("create_channel")
+        peer.cut()
+        peer = await hub.accepted()
+        second = await peer.next_request("create_channel")
+        assert first.params == second.params
+        assert msgspec.json.decode(first.params)["idempotency_key"]
+        peer.refuse(second, NotFoundError("no b"))
+    assert len(refusals) == 1
+
+
+async def test_opening_a_channel_at_a_hub_that_knows_no_keys_is_not_repeated_and_says_so(
+    connect: Connect, hub: ScriptedHub, autojump_clock: MockClock
+) -> None:
+    async with connect(Dialect.PLAIN) as (client, peer), trio.open_nursery() as nursery:
 
         async def cut() -> None:
             await peer.next_request("create_channel")

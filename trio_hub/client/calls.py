@@ -5,6 +5,7 @@ A call is made once, and sent as often as it takes: when the connection goes bef
 came, it stands here in its place and is sent again over the next one. That is right only for
 operations that do nothing twice. Posts carry an idempotency key, most others read or set; the
 few that would add something each time are named in `NOT_REPEATABLE` and fail with what is known.
+Opening a channel carries a key too, which hubs of the batched dialect know of and AG2's do not.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from ..wire.frames import ResponseFrame
 __all__ = ["NOT_REPEATABLE", "WAITS_FOR_OTHERS", "Call", "Calls"]
 
 #: Operations whose repetition would do their work twice.
-NOT_REPEATABLE: Final = frozenset({"create_channel", "record_observation", "fire_task_event"})
+NOT_REPEATABLE: Final = frozenset({"record_observation", "fire_task_event"})
+
+#: Operations whose repetition is harmless where the hub looks at their idempotency key.
+_REPEATABLE_BY_KEY: Final = frozenset({"create_channel"})
 
 #: Operations that are answered only after other agents have acted (perhaps some of this very
 #: client, which need a place in the outbox for that).
@@ -45,6 +49,7 @@ class Call:
             arrives right behind it finds what the answer brought.
         sent_count: Over how many connections it was sent.
         sent_over: The last of them.
+        sent_to_plain_hub: One of them spoke the plain dialect, so its hub may be AG2's.
     """
 
     request_id: str
@@ -54,6 +59,7 @@ class Call:
     on_result: Callable[[msgspec.Raw], None] | None = None
     sent_count: int = 0
     sent_over: object | None = attrs.field(default=None, repr=False)
+    sent_to_plain_hub: bool = False
     answered: trio.Event = attrs.field(factory=trio.Event, repr=False)
     result: msgspec.Raw = attrs.field(default=msgspec.Raw(b"null"), repr=False)
     error: NetworkError | None = None
@@ -61,7 +67,11 @@ class Call:
     @property
     def may_send(self) -> bool:
         """Whether sending it (again) does nothing twice."""
-        return self.sent_count == 0 or self.op not in NOT_REPEATABLE
+        if self.sent_count == 0:
+            return True
+        if self.op in _REPEATABLE_BY_KEY:
+            return not self.sent_to_plain_hub
+        return self.op not in NOT_REPEATABLE
 
     def fail(self, error: NetworkError) -> None:
         """Answer with an error."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Channel"]
 
-# Envelopes read at once while looking for the last ones.
+# Envelopes read at once while looking back.
 _PAGE: Final = 256
 
 
@@ -114,28 +113,32 @@ class Channel:
 
         Cancellation: nothing happens.
         """
-        last: deque[Envelope] = deque(maxlen=limit)
-        async with aclosing(self._read()) as log:
+        said: list[Envelope] = []
+        async with aclosing(self._newest_first(limit)) as log:
             async for envelope in log:
-                if envelope.envelope_id == before:
+                if len(said) == limit:
                     break
+                # Ids increase along a log.
+                if before is not None and envelope.envelope_id >= before:
+                    continue
                 if not is_bookkeeping(envelope.event_type):
-                    last.append(envelope)
-        return list(last)
+                    said.append(envelope)
+        return said[::-1]
 
     async def find(self, envelope_id: str) -> Envelope | None:
         """Return the envelope of that id, or None where the channel has none that one may see."""
-        async with aclosing(self._read()) as log:
+        async with aclosing(self._newest_first(_PAGE)) as log:
             async for envelope in log:
-                if envelope.envelope_id == envelope_id:
-                    return envelope
+                if envelope.envelope_id <= envelope_id:
+                    return envelope if envelope.envelope_id == envelope_id else None
         return None
 
-    async def _read(self) -> AsyncGenerator[Envelope, None]:
-        position = 0
-        while page := await self._client.hub_client.read_wal(
-            self.channel_id, since=position, until=position + _PAGE
-        ):
-            for envelope in page:
+    async def _newest_first(self, page: int) -> AsyncGenerator[Envelope, None]:
+        position: int | None = None
+        while position is None or position > 0:
+            tail = await self._client.hub_client.read_tail(
+                self.channel_id, before=position, limit=min(max(page, 1), _PAGE)
+            )
+            for envelope in reversed(tail.envelopes):
                 yield envelope
-            position += _PAGE
+            position = tail.start

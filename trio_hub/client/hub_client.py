@@ -22,6 +22,7 @@ from .._logging import get_logger
 from ..errors import ConnectionLost, NetworkError, NotFoundError, ProtocolError
 from ..records import AuthBlock, Envelope, Passport, Resume, Rule, without_claim
 from ..wire import params as p
+from ..wire.frames import Dialect
 from ..wire.validation import decode_strictly
 from .agent_client import AgentClient
 from .agents import Agent, AgentFunction, as_agent
@@ -205,6 +206,12 @@ class HubClient(HubOperations):
     def waiting_requests(self) -> int:
         """How many requests have no answer yet."""
         return len(self._requester.calls)
+
+    @property
+    def speaks_plain(self) -> bool:
+        """Whether the connection is of the plain dialect, so that the hub may be AG2's."""
+        connection = self._requester.connection
+        return connection is not None and connection.dialect is Dialect.PLAIN
 
     async def wait_state(self, *states: ClientState) -> ClientState:
         """

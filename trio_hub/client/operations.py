@@ -7,9 +7,12 @@ returns. Names and ids are remembered (bounded), since they belong together for 
 
 from __future__ import annotations
 
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
+
+import attrs
 
 from ..ids import ID_PATTERN
 from ..records import (
@@ -27,7 +30,15 @@ from ..records import (
 from ..wire import params as p
 from .name_cache import NameCache
 
-__all__ = ["HubOperations"]
+__all__ = ["HubOperations", "Tail"]
+
+
+@attrs.frozen(kw_only=True)
+class Tail:
+    """The end of a channel's log: what one may see of it from position `start` on."""
+
+    start: int
+    envelopes: tuple[Envelope, ...]
 
 
 class HubOperations(ABC):
@@ -46,6 +57,11 @@ class HubOperations(ABC):
     @abstractmethod
     async def request(self, op: str, params: object, result: Any) -> Any:
         """Ask the hub to do `op` and decode the answer as a `result`."""
+
+    @property
+    @abstractmethod
+    def speaks_plain(self) -> bool:
+        """Whether the hub may be AG2's, which knows none of the operations that we added."""
 
     # Identities
 
@@ -164,8 +180,9 @@ class HubOperations(ABC):
         """
         Open a channel: invite everybody (agent ids), wait for their acks.
 
-        Not repeated when the connection is lost before the answer came: `ConnectionLost` then
-        says so, and `list_channels` shows whether it is there.
+        It is asked for again, under the same key, when the connection was lost before the
+        answer came. AG2's hubs know no such keys: with them that is a `ConnectionLost`, and
+        `list_channels` shows whether the channel is there.
         """
         metadata: ChannelMetadata = await self.request(
             "create_channel",
@@ -179,6 +196,7 @@ class HubOperations(ABC):
                 knobs=None if knobs is None else dict(knobs),
                 intent=intent,
                 labels=None if labels is None else dict(labels),
+                idempotency_key=uuid.uuid4().hex,
             ),
             ChannelMetadata,
         )
@@ -221,6 +239,27 @@ class HubOperations(ABC):
             "read_wal", p.ReadWal(channel_id=channel_id, since=since, until=until), list[Envelope]
         )
         return envelopes
+
+    async def read_tail(
+        self, channel_id: str, *, before: int | None = None, limit: int = p.LIST_LIMIT_DEFAULT
+    ) -> Tail:
+        """
+        Read the last envelopes of a channel's log that one may see.
+
+        Go on with ``before=tail.start`` until that is 0. From AG2's hubs it is the whole log at
+        once, which is all they offer.
+
+        Args:
+            before: Only what stands below this position; None is the end of the log.
+            limit: At most so many.
+        """
+        if self.speaks_plain:
+            whole = await self.read_wal(channel_id, until=before)
+            return Tail(start=0, envelopes=tuple(whole))
+        tail: Tail = await self.request(
+            "read_tail", p.ReadTail(channel_id=channel_id, before=before, limit=limit), Tail
+        )
+        return tail
 
     async def find_envelope_by_causation(
         self, channel_id: str, *, sender_id: str, causation_id: str

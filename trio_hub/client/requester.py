@@ -131,4 +131,5 @@ class Requester:
             return
         call.sent_count += 1
         call.sent_over = connection
+        call.sent_to_plain_hub |= connection.dialect is Dialect.PLAIN
         connection.send_encoded(call.frame)

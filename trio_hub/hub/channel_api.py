@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import trio
 
 from .._logging import get_logger
+from ..errors import NotFoundError
 from ..ids import Now
 from ..records import (
     EV_TEXT,
@@ -17,9 +18,9 @@ from ..records import (
     Envelope,
     PendingTurn,
 )
-from .channels import ChannelBook, LogRecord
+from .channels import Channel, ChannelBook, LogRecord
 from .committer import Committer
-from .drafting import ChannelWish, draft_channel, why_not_opened
+from .drafting import ChannelWish, channel_id_for, draft_channel, why_not_opened
 from .gate import Gate
 from .limits import HubLimits
 from .posting import Posting
@@ -54,6 +55,7 @@ class ChannelApi:
         knobs: Mapping[str, Any] | None = None,
         intent: str | None = None,
         labels: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
     ) -> ChannelMetadata:
         """
         Open a channel: invite everybody, and return once they have accepted.
@@ -62,6 +64,8 @@ class ChannelApi:
             participants: Agent ids; the creator is added in front where it is missing.
             required_acks: How many must accept; None is all.
             ttl: How long it may live; None is what the creator's rule says, 0 for ever.
+            idempotency_key: Asking again under the same key gives the channel that was opened
+                first, also after a restart.
 
         Raises:
             NotFoundError: The type, the creator or a participant is unknown.
@@ -72,6 +76,12 @@ class ChannelApi:
         Cancellation: the channel may stay pending; it closes itself when the time is over.
         """
         self._gate.check()
+        channel_id = self.channels.mint()
+        if idempotency_key is not None:
+            channel_id = channel_id_for(creator_id, idempotency_key)
+            opened = await self._opened_before(channel_id)
+            if opened is not None:
+                return opened
         creator = self._registry.get(creator_id)
         for agent_id in participants:
             self._registry.get(agent_id)
@@ -86,12 +96,28 @@ class ChannelApi:
         )
         metadata = draft_channel(
             wish,
-            self.channels.mint(),
+            channel_id,
             self._clock(),
             participants_max=self._limits.participants_max,
         )
         channel, ticket = self.channels.create_nowait(metadata)
         await ticket.wait()
+        return await self._when_opened(channel)
+
+    async def _opened_before(self, channel_id: str) -> ChannelMetadata | None:
+        """Return the channel that the same request opened before, or None where it did not."""
+        channel = self.channels.find(channel_id)
+        if channel is None:
+            return None
+        try:
+            await self.channels.warm(channel)
+        except NotFoundError:
+            # It was never kept: the commit that should have failed.
+            return None
+        return await self._when_opened(channel)
+
+    async def _when_opened(self, channel: Channel) -> ChannelMetadata:
+        """Wait for the invitees; raise `ProtocolError` where they do not let it open."""
         with trio.move_on_after(self._invite_ack_timeout):
             await channel.settled_open.wait()
         if not channel.settled_open.is_set():
@@ -99,7 +125,7 @@ class ChannelApi:
             await self._committer.caught_up()
         if channel.metadata.state is ChannelState.PENDING:
             await self.close_channel(channel.channel_id, reason="invite_timeout")
-        if channel.metadata.state is not ChannelState.ACTIVE:
+        if channel.metadata.is_terminal and channel.metadata.close_reason.startswith("invite_"):
             raise why_not_opened(channel.metadata)
         return channel.metadata
 
@@ -170,6 +196,37 @@ class ChannelApi:
     async def read_records(self, channel_id: str, since: int, until: int | None) -> list[LogRecord]:
         """Return a slice of a channel's log as it stands there."""
         return await self.channels.read(self.channels.get(channel_id), since, until)
+
+    async def read_tail_records(
+        self,
+        channel_id: str,
+        limit: int,
+        *,
+        before: int | None = None,
+        wanted: Callable[[LogRecord], bool] = lambda record: record.envelope is not None,
+    ) -> tuple[int, list[LogRecord]]:
+        """
+        Return the last records of a channel's log that are wanted, in log order.
+
+        Args:
+            limit: At most so many.
+            before: Below this position; None is the end of the log.
+            wanted: Which ones count.
+
+        Returns:
+            Where the reading stopped (go on below it; 0: there is no more), and the records.
+        """
+        channel = self.channels.get(channel_id)
+        start = channel.length if before is None else min(before, channel.length)
+        found: list[LogRecord] = []
+        while start > 0 and len(found) < limit:
+            stop, start = start, max(0, start - min(2 * limit, self._limits.page_records_max))
+            records = await self.channels.read(channel, start, stop)
+            found[:0] = [record for record in records if wanted(record)]
+        if len(found) > limit:
+            found = found[-limit:]
+            start = found[0].position
+        return start, found
 
     async def find_envelope_by_causation(
         self, channel_id: str, *, sender_id: str, causation_id: str

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 import trio
 
 from .._logging import get_logger
+from ..errors import StoreError
 from ..protocol.delivery_policy import DeliveryPolicy
 from ..protocol.inbox import DeadLetter, Delivery, Inbox
 from ..records import InboxBlock, is_addressed_to
@@ -37,6 +38,9 @@ from .timers import Timers
 __all__ = ["Deliveries"]
 
 log = get_logger(__name__)
+
+# The store fails; soon enough that an operator does not miss a letter, and no burden.
+_RETRY_LETTER_SECONDS = 1.0
 
 
 class Deliveries:
@@ -200,6 +204,8 @@ class Deliveries:
         mailbox.binding = None
         mailbox.backlog.clear()
         mailbox.inbox.detach()
+        for letter in mailbox.inbox.poll(trio.current_time()).dead:
+            self._bury(mailbox, letter)
 
     def resume(self, agent_id: str, channel: Channel, position: int) -> None:
         """Believe an agent that it has processed a channel up to and including `position`."""
@@ -297,12 +303,20 @@ class Deliveries:
             envelope_id=letter.envelope_id,
             attempts=letter.attempts,
         )
+        self._keep_letter(mailbox, letter)
 
-        def buried() -> None:
+    def _keep_letter(self, mailbox: Mailbox, letter: DeadLetter) -> None:
+        """Have a dead letter written, until it is: no cursor passes it before."""
+
+        def kept() -> None:
             mailbox.inbox.buried(letter.channel_id, letter.position)
             self._cursors.mark(mailbox)
 
-        self._committer.submit([self._letters.bury(mailbox.agent_id, letter)], buried)
+        def failed(_error: StoreError) -> None:
+            self._timers.call_in(_RETRY_LETTER_SECONDS, lambda: self._keep_letter(mailbox, letter))
+
+        change = self._letters.bury(mailbox.agent_id, letter)
+        self._committer.submit([change], kept, failed)
 
     # The dispatcher
 

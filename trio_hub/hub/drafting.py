@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from ..records import (
     duration_seconds,
 )
 
-__all__ = ["ChannelWish", "draft_channel", "why_not_opened"]
+__all__ = ["ChannelWish", "channel_id_for", "draft_channel", "why_not_opened"]
 
 
 @attrs.frozen(kw_only=True)
@@ -39,6 +40,15 @@ class ChannelWish:
     ttl: Duration
     knobs: Mapping[str, Any]
     labels: Mapping[str, str]
+
+
+def channel_id_for(creator_id: str, idempotency_key: str) -> str:
+    """
+    Return the id of the channel that a creator opens under a key: the same each time, so that
+    nothing has to be remembered for it but the channel itself.
+    """
+    name = f"{creator_id}\0{idempotency_key}".encode()
+    return hashlib.blake2b(name, digest_size=16).hexdigest()
 
 
 def draft_channel(

@@ -108,6 +108,7 @@ class OperationHandlers:
             knobs=it.knobs,
             intent=it.intent,
             labels=it.labels,
+            idempotency_key=it.idempotency_key,
         )
 
     def get_channel(self, caller: Connection, it: p.OfChannel) -> ChannelMetadata:
@@ -128,6 +129,14 @@ class OperationHandlers:
         records = await self._hub.read_records(it.channel_id, it.since or 0, it.until)
         shown = [record.raw for record in records if _sees(caller, record)]
         return RawJson(b"[%b]" % b",".join(shown))
+
+    async def read_tail(self, caller: Connection, it: p.ReadTail) -> RawJson:
+        start, shown = await self._hub.read_tail_records(
+            it.channel_id, it.limit, before=it.before, wanted=lambda record: _sees(caller, record)
+        )
+        return RawJson(
+            b'{"start":%d,"envelopes":[%b]}' % (start, b",".join(record.raw for record in shown))
+        )
 
     async def find_envelope_by_causation(
         self, caller: Connection, it: p.FindEnvelopeByCausation

@@ -130,6 +130,12 @@ _ROWS = (
     ),
     _member("read_wal", p.ReadWal, "[envelope]", "Read a slice of a channel's log by position."),
     _member(
+        "read_tail",
+        p.ReadTail,
+        "{start, envelopes}",
+        "Read the last envelopes of a channel's log that the caller may see; go on below start.",
+    ),
+    _member(
         "find_envelope_by_causation",
         p.FindEnvelopeByCausation,
         "envelope or null",

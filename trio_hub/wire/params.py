@@ -104,7 +104,12 @@ class SetRule:
 
 @attrs.frozen(kw_only=True)
 class CreateChannel:
-    """A new channel."""
+    """
+    A new channel.
+
+    With an `idempotency_key`, asking again for the same creator and key gives the channel that
+    was opened first.
+    """
 
     creator_id: str
     manifest_type: str
@@ -115,6 +120,7 @@ class CreateChannel:
     knobs: dict[str, Any] | None = None
     intent: str | None = None
     labels: dict[str, str] | None = None
+    idempotency_key: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -154,6 +160,15 @@ class ReadWal:
     channel_id: str
     since: int | None = attrs.field(default=0, validator=_optional_not_negative)
     until: int | None = attrs.field(default=None, validator=_optional_not_negative)
+
+
+@attrs.frozen(kw_only=True)
+class ReadTail:
+    """The last `limit` envelopes that the caller may see, below position `before` (null: all)."""
+
+    channel_id: str
+    before: int | None = attrs.field(default=None, validator=_optional_not_negative)
+    limit: int = attrs.field(default=LIST_LIMIT_DEFAULT, validator=attrs.validators.ge(1))
 
 
 @attrs.frozen(kw_only=True)
