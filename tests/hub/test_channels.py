@@ -369,6 +369,23 @@ async def test_a_ttl_goes_on_while_the_hub_is_down(autojump_clock: MockClock) ->
         assert (await back.request("get_channel", channel_id=channel_id))["state"] == "expired"
 
 
+async def test_an_expiry_that_could_not_be_written_is_written_once_the_disk_is_well(
+    autojump_clock: MockClock,
+) -> None:
+    store = FaultyStore(MemoryKnowledgeStore())
+    async with open_house(store, clock=clock) as house:
+        alice, bob = await house.join("alice"), await house.join("bob")
+        await alice.open("conversation", bob, ttl=60)
+        await trio.sleep(30)
+        store.fail_commits()
+        await trio.sleep(100)
+        assert EV_CHANNEL_EXPIRED not in str(bob.history)
+        store.heal()
+        await bob.hears(event_type=EV_CHANNEL_EXPIRED)
+        await trio.sleep(100)
+        assert str(bob.history).count(EV_CHANNEL_EXPIRED) == 1
+
+
 async def test_any_member_closes_a_channel_and_only_once() -> None:
     async with open_house() as house:
         alice, bob = await house.join("alice"), await house.join("bob")

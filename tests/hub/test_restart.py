@@ -13,7 +13,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from trio_hub import DiskKnowledgeStore, KnowledgeStore, MemoryKnowledgeStore, Passport
+from trio_hub import DiskKnowledgeStore, HubLimits, KnowledgeStore, MemoryKnowledgeStore, Passport
 from trio_hub.errors import (
     AccessDeniedError,
     ConnectionLost,
@@ -393,6 +393,24 @@ async def test_one_damaged_thing_never_stops_a_hub_and_costs_at_most_its_own(
         if spoil is _unknown_adapter:
             with pytest.raises(NotFoundError, match="auction"):
                 await alice.say(channel_id, "more")
+
+
+async def test_a_since_id_is_found_in_a_log_with_a_hole() -> None:
+    store = MemoryKnowledgeStore()
+    async with open_house(store, limits=HubLimits(page_records_max=3)) as house:
+        alice, bob, channel_id = await _talk(house)
+        posted = [await alice.say(channel_id, word) for word in "abcdef"]
+        bob_id = bob.id
+    async with store:
+        await _spoil_envelope(store, channel_id, bob_id)
+        await store.delete(paths.cursor(bob_id, channel_id))
+    async with open_house(store, limits=HubLimits(page_records_max=3)) as house:
+        bob = await house.back("bob", since=posted[4], acks=False)
+        await bob.quiet()
+        assert bob.heard() == ["f"]
+        again = await house.back("bob", since="f" * 32)
+        await again.quiet()
+        assert again.heard() == ["f"]
 
 
 @pytest.mark.parametrize("what", ["log", "metadata", "passport"])

@@ -1,0 +1,295 @@
+"""
+Who may call what: every operation, asked by everybody.
+
+Alice is the one that an operation is about: it created the channel and owns the task. Bob is a
+member of the channel, Mallory is registered and nothing else, and Nobody has not said who it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import pytest
+
+from trio_hub.errors import AccessDeniedError, NetworkError, NotFoundError
+from trio_hub.records import EV_TEXT
+from trio_hub.wire.operations import OPERATIONS, Caller
+
+from .peer import Peer, open_house
+
+ALICE, BOB, MALLORY, NOBODY = "alice", "bob", "mallory", "nobody"
+EVERYBODY = (ALICE, BOB, MALLORY, NOBODY)
+
+#: Who may call, by the last column of wire.md's table.
+ALLOWED = {
+    Caller.ANY: {ALICE, BOB, MALLORY, NOBODY},
+    Caller.BOUND: {ALICE, BOB, MALLORY},
+    Caller.MEMBER: {ALICE, BOB},
+    Caller.SELF: {ALICE},
+    Caller.OWNER: {ALICE},
+}
+
+
+@attrs.frozen
+class World:
+    """One of each."""
+
+    peers: dict[str, Peer]
+    channel_id: str
+    alice_id: str
+    bob_id: str
+
+
+@asynccontextmanager
+async def world() -> AsyncIterator[World]:
+    async with open_house() as house:
+        alice, bob = await house.join(ALICE), await house.join(BOB)
+        peers = {
+            ALICE: alice,
+            BOB: bob,
+            MALLORY: await house.join(MALLORY),
+            NOBODY: await house.peer(),
+        }
+        channel_id = await alice.open("conversation", bob)
+        await alice.request("observe_task", metadata=_task(alice.id, channel_id))
+        await alice.request("checkpoint_task", task_id="kept", state={"step": 1})
+        yield World(peers, channel_id, alice.id, bob.id)
+
+
+def _task(owner_id: str, channel_id: str | None, task_id: str = "errand") -> dict[str, Any]:
+    return {
+        "task_id": task_id,
+        "owner_id": owner_id,
+        "spec": {"title": "x"},
+        "state": "running",
+        "channel_id": channel_id,
+    }
+
+
+Params = Callable[[World], dict[str, Any]]
+
+#: What is asked, of Alice, her channel or her task. Every operation has a row.
+ROWS: dict[str, Params] = {
+    "register": lambda w: {"passport": {"name": "newcomer"}},
+    "unregister": lambda w: {"agent_id": w.alice_id},
+    "get_agent": lambda w: {"name_or_id": ALICE},
+    "find_agent_id": lambda w: {"name": ALICE},
+    "names_for": lambda w: {"agent_ids": [w.alice_id]},
+    "list_agents": lambda w: {},
+    "get_resume": lambda w: {"agent_id": w.alice_id},
+    "get_skill": lambda w: {"agent_id": w.alice_id},
+    "get_rule": lambda w: {"agent_id": w.alice_id},
+    "set_resume": lambda w: {"agent_id": w.alice_id, "resume": {}},
+    "set_skill": lambda w: {"agent_id": w.alice_id, "skill_md": "x"},
+    "set_rule": lambda w: {"agent_id": w.alice_id, "rule": {}},
+    "create_channel": lambda w: {
+        "creator_id": w.alice_id,
+        "manifest_type": "conversation",
+        "participants": [w.bob_id],
+    },
+    "get_channel": lambda w: {"channel_id": w.channel_id},
+    "close_channel": lambda w: {"channel_id": w.channel_id},
+    "list_channels": lambda w: {},
+    "post_envelope": lambda w: {
+        "envelope": {
+            "channel_id": w.channel_id,
+            "sender_id": w.alice_id,
+            "event_type": EV_TEXT,
+            "event_data": {"text": "hi"},
+        }
+    },
+    "read_tail": lambda w: {"channel_id": w.channel_id},
+    "read_wal": lambda w: {"channel_id": w.channel_id},
+    "find_envelope_by_causation": lambda w: {
+        "channel_id": w.channel_id,
+        "sender_id": w.alice_id,
+        "causation_id": "x",
+    },
+    "can_send": lambda w: {"channel_id": w.channel_id, "sender_id": w.alice_id},
+    "pending_turns_for": lambda w: {"agent_id": w.alice_id},
+    "report_turn_failure": lambda w: {
+        "channel_id": w.channel_id,
+        "agent_id": w.alice_id,
+        "envelope_id": "x",
+        "error": "e",
+    },
+    "observe_task": lambda w: {"metadata": _task(w.alice_id, w.channel_id, "another")},
+    "update_task": lambda w: {"task_id": "errand", "progress": {"half": True}},
+    "get_task": lambda w: {"task_id": "errand"},
+    "list_tasks": lambda w: {},
+    "record_observation": lambda w: {
+        "owner_id": w.alice_id,
+        "capability": "c",
+        "outcome": "completed",
+        "task_id": "errand",
+    },
+    "fire_task_event": lambda w: {"task_id": "errand", "kind": "mirror_failed", "payload": {}},
+    "checkpoint_task": lambda w: {"task_id": "errand", "state": {"step": 2}},
+    "read_task_checkpoint": lambda w: {"task_id": "errand"},
+}
+
+
+def test_every_operation_has_a_row() -> None:
+    assert sorted(ROWS) == sorted(OPERATIONS)
+
+
+@pytest.mark.parametrize("who", EVERYBODY)
+@pytest.mark.parametrize("op", sorted(OPERATIONS))
+async def test_who_may_may_and_who_may_not_is_refused(op: str, who: str) -> None:
+    async with world() as w:
+        asking = w.peers[who].ask(op, **ROWS[op](w))
+        error: NetworkError | None = None
+        try:
+            await w.peers[who].answer(asking)
+        except NetworkError as raised:
+            error = raised
+        if who in ALLOWED[OPERATIONS[op].caller]:
+            # A task that one may not see is not there.
+            hidden = op == "get_task" and who == MALLORY
+            assert type(error) is (NotFoundError if hidden else type(None)), error
+        else:
+            assert type(error) is AccessDeniedError
+        # A refusal ends nothing.
+        assert await w.peers[who].request("find_agent_id", name="x") is None
+
+
+# What the table cannot say
+
+
+@pytest.mark.parametrize("who", [BOB, MALLORY])
+async def test_ones_channels_are_ones_own_to_list(who: str) -> None:
+    async with world() as w:
+        with pytest.raises(AccessDeniedError):
+            await w.peers[who].request("list_channels", agent_id=w.alice_id)
+        listed = await w.peers[who].request("list_channels")
+        assert [it["channel_id"] for it in listed] == ([w.channel_id] if who == BOB else [])
+
+
+@pytest.mark.parametrize(("who", "sees"), [(ALICE, True), (BOB, True), (MALLORY, False)])
+async def test_tasks_are_seen_by_their_owner_and_its_channel(who: str, sees: bool) -> None:
+    async with world() as w:
+        listed = await w.peers[who].request("list_tasks")
+        assert [it["task_id"] for it in listed] == (["errand"] if sees else [])
+
+
+async def test_a_task_without_a_channel_is_its_owners_alone() -> None:
+    async with world() as w:
+        alice, bob = w.peers[ALICE], w.peers[BOB]
+        await alice.request("observe_task", metadata=_task(w.alice_id, None, "private"))
+        assert (await alice.request("get_task", task_id="private"))["owner_id"] == w.alice_id
+        with pytest.raises(NotFoundError):
+            await bob.request("get_task", task_id="private")
+
+
+async def test_a_task_is_observed_only_in_a_channel_of_its_owner() -> None:
+    async with world() as w:
+        mallory = w.peers[MALLORY]
+        for channel_id in (w.channel_id, "nowhere"):
+            with pytest.raises(AccessDeniedError):
+                await mallory.request(
+                    "observe_task", metadata=_task(mallory.id, channel_id, "mine")
+                )
+
+
+async def test_nobody_takes_a_task_over_by_observing_it() -> None:
+    async with world() as w:
+        mallory = w.peers[MALLORY]
+        for task_id in ("errand", "kept"):
+            with pytest.raises(AccessDeniedError):
+                await mallory.request("observe_task", metadata=_task(mallory.id, None, task_id))
+        assert (await w.peers[BOB].request("get_task", task_id="errand"))["owner_id"] == w.alice_id
+
+
+async def test_a_checkpoint_is_for_its_first_writer_and_then_for_the_owner() -> None:
+    async with world() as w:
+        alice, mallory = w.peers[ALICE], w.peers[MALLORY]
+        assert await alice.request("read_task_checkpoint", task_id="kept") == {"step": 1}
+        for op, params in (
+            ("read_task_checkpoint", {"task_id": "kept"}),
+            ("checkpoint_task", {"task_id": "kept", "state": {}}),
+        ):
+            with pytest.raises(AccessDeniedError):
+                await mallory.request(op, **params)
+        await alice.request("checkpoint_task", task_id="kept", state={"step": 2})
+        assert await alice.request("read_task_checkpoint", task_id="kept") == {"step": 2}
+
+
+async def test_an_observation_is_not_made_of_somebody_elses_task() -> None:
+    async with world() as w:
+        mallory = w.peers[MALLORY]
+        with pytest.raises(AccessDeniedError):
+            await mallory.request(
+                "record_observation",
+                owner_id=mallory.id,
+                capability="c",
+                outcome="completed",
+                task_id="errand",
+            )
+
+
+async def test_a_failure_is_reported_only_by_a_member() -> None:
+    async with world() as w:
+        mallory = w.peers[MALLORY]
+        with pytest.raises(AccessDeniedError):
+            await mallory.request(
+                "report_turn_failure",
+                channel_id=w.channel_id,
+                agent_id=mallory.id,
+                envelope_id="x",
+            )
+
+
+@pytest.mark.parametrize(
+    "op", ["get_channel", "close_channel", "read_wal", "read_tail", "get_task"]
+)
+async def test_an_outsider_cannot_tell_what_exists_from_what_does_not(op: str) -> None:
+    async with world() as w:
+        mallory = w.peers[MALLORY]
+        field = "task_id" if op == "get_task" else "channel_id"
+        there = "errand" if op == "get_task" else w.channel_id
+        told = []
+        for thing in (there, "f" * 32):
+            with pytest.raises(NetworkError) as caught:
+                await mallory.request(op, **{field: thing})
+            told.append((caught.value.code, caught.value.message.replace(thing, "IT")))
+        assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("task_id", ["", "a/b", "..", "with space", "x" * 500, "é"])
+async def test_what_could_be_a_path_is_no_task_id(task_id: str) -> None:
+    async with world() as w:
+        alice = w.peers[ALICE]
+        for op, params in (
+            ("observe_task", {"metadata": _task(w.alice_id, None, task_id)}),
+            ("checkpoint_task", {"task_id": task_id, "state": {}}),
+            ("read_task_checkpoint", {"task_id": task_id}),
+        ):
+            with pytest.raises(NetworkError, match="task id"):
+                await alice.request(op, **params)
+
+
+async def test_a_task_goes_from_start_to_end_and_no_further() -> None:
+    async with world() as w:
+        alice = w.peers[ALICE]
+        await alice.request("update_task", task_id="errand", progress={"half": True})
+        await alice.request("update_task", task_id="errand", state="completed", result=[42])
+        task = await alice.request("get_task", task_id="errand")
+        assert (task["state"], task["result"], task["progress"]) == (
+            "completed",
+            [42],
+            {"half": True},
+        )
+        assert task["completed_at"]
+        assert task["last_progress_at"]
+        for op, params in (
+            ("update_task", {"task_id": "errand", "state": "running"}),
+            ("observe_task", {"metadata": _task(w.alice_id, w.channel_id)}),
+        ):
+            with pytest.raises(NetworkError, match="has ended"):
+                await alice.request(op, **params)
+        assert await alice.request("list_tasks", state="running") == []
+        assert len(await alice.request("list_tasks", channel_id=w.channel_id)) == 1
+        assert await alice.request("list_tasks", agent_id=w.bob_id) == []
