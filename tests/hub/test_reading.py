@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 from trio_hub import EV_TEXT, Envelope, Hub, MemoryKnowledgeStore, Passport, ProtocolError
 from trio_hub.records import EV_CHANNEL_INVITE_ACK
-
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 
 async def two_in_a_conversation(hub: Hub, key: str) -> tuple[str, str, str]:
@@ -42,7 +41,9 @@ async def two_in_a_conversation(hub: Hub, key: str) -> tuple[str, str, str]:
     return alice, bob, metadata.channel_id
 
 
-async def test_the_tail_of_a_log_is_read_page_by_page_from_its_end() -> None:
+async def test_the_tail_of_a_log_is_read_page_by_page_from_its_end(
+    autojump_clock: MockClock,
+) -> None:
     async with Hub.open(MemoryKnowledgeStore()) as hub:
         alice, _, channel_id = await two_in_a_conversation(hub, "k")
         for number in range(10):
@@ -63,7 +64,7 @@ async def test_the_tail_of_a_log_is_read_page_by_page_from_its_end() -> None:
         assert pages == [["6", "7", "8", "9"], ["2", "3", "4", "5"], ["", "", "0", "1"], [""]]
 
 
-async def test_only_what_is_wanted_counts_towards_a_tail() -> None:
+async def test_only_what_is_wanted_counts_towards_a_tail(autojump_clock: MockClock) -> None:
     async with Hub.open(MemoryKnowledgeStore()) as hub:
         alice, bob, channel_id = await two_in_a_conversation(hub, "k")
         for number in range(20):
@@ -90,7 +91,9 @@ async def test_only_what_is_wanted_counts_towards_a_tail() -> None:
         assert records[0].envelope.text == "3"
 
 
-async def test_opening_again_under_the_same_key_gives_the_channel_that_is_there() -> None:
+async def test_opening_again_under_the_same_key_gives_the_channel_that_is_there(
+    autojump_clock: MockClock,
+) -> None:
     store = MemoryKnowledgeStore()
     async with Hub.open(store) as hub:
         alice, bob, channel_id = await two_in_a_conversation(hub, "k")
@@ -106,7 +109,9 @@ async def test_opening_again_under_the_same_key_gives_the_channel_that_is_there(
         assert len(hub.list_channels(agent_id=alice)) == 1
 
 
-async def test_a_key_whose_channel_was_not_opened_fails_the_same_way_again() -> None:
+async def test_a_key_whose_channel_was_not_opened_fails_the_same_way_again(
+    autojump_clock: MockClock,
+) -> None:
     async with Hub.open(MemoryKnowledgeStore()) as hub:
         alice = (await hub.register(Passport(name="alice"))).agent_id
         bob = (await hub.register(Passport(name="bob"))).agent_id
