@@ -110,6 +110,9 @@ class LogListener(Protocol):
     def extended(self, channel: Channel, records: list[LogRecord]) -> None:
         """A log grew by `records`, and they are durable."""
 
+    def dropped(self, channel: Channel) -> None:
+        """A channel that was announced never came to be; another may come under its id."""
+
 
 class ChannelBook:
     """
@@ -470,6 +473,7 @@ class ChannelBook:
         self._channels.pop(channel.channel_id, None)
         for agent_id in channel.metadata.participant_ids:
             self._by_agent.get(agent_id, {}).pop(channel.channel_id, None)
+        self._listener.dropped(channel)
         channel.settled_open.set()
 
 

@@ -153,6 +153,13 @@ class Deliveries:
         ids = channel.metadata.participant_ids
         return OwingCounter(channel, [self._mailboxes[it] for it in ids if it in self._mailboxes])
 
+    def dropped(self, channel: Channel) -> None:
+        """Forget a channel that never came to be."""
+        for agent_id in channel.metadata.participant_ids:
+            mailbox = self._mailboxes.get(agent_id)
+            if mailbox is not None:
+                mailbox.inbox.forget(channel.channel_id)
+
     def extended(self, channel: Channel, records: list[LogRecord]) -> None:
         """Hand durable records to everybody who takes part."""
         channel_id = channel.channel_id
