@@ -30,10 +30,20 @@ def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     return server, client
 
 
-@pytest.fixture(params=["local", "ws", "wss"])
+@pytest.fixture(
+    params=[
+        "local",
+        "ws trio-websocket",
+        "wss trio-websocket",
+        "ws websockets",
+        "wss websockets",
+    ]
+)
 def make_link(
     request: pytest.FixtureRequest, tls_contexts: tuple[ssl.SSLContext, ssl.SSLContext]
 ) -> MakeLink:
+    scheme, _, transport = request.param.partition(" ")
+
     @asynccontextmanager
     async def make(
         hub: EndpointServer,
@@ -41,12 +51,20 @@ def make_link(
         dialect: Dialect = Dialect.BATCHED,
         limits: LinkLimits | None = None,
     ) -> AsyncIterator[Link]:
-        if request.param == "local":
+        if scheme == "local":
             yield LocalLink(hub, dialect=dialect, limits=limits)
             return
-        server_tls, client_tls = tls_contexts if request.param == "wss" else (None, None)
-        async with serve_ws(hub, "127.0.0.1", 0, ssl_context=server_tls, limits=limits) as server:
-            yield WsLink(server.url, ssl_context=client_tls, limits=limits, dialects=[dialect])
+        server_tls, client_tls = tls_contexts if scheme == "wss" else (None, None)
+        async with serve_ws(
+            hub, "127.0.0.1", 0, ssl_context=server_tls, limits=limits, transport=transport
+        ) as server:
+            yield WsLink(
+                server.url,
+                ssl_context=client_tls,
+                limits=limits,
+                dialects=[dialect],
+                transport=transport,
+            )
 
     return make
 

@@ -7,7 +7,6 @@ import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 
 import pytest
 import trio
@@ -16,9 +15,16 @@ import trio_websocket
 import trustme
 
 from trio_hub.errors import AuthError, ConnectionLost
-from trio_hub.links import LinkEndpoint, LinkLimits, Side, WsLink, WsServer, serve_ws
-from trio_hub.links._trio_websocket import WsStream
-from trio_hub.links._ws_transport import Wire, run_websocket
+from trio_hub.links import (
+    LinkEndpoint,
+    LinkLimits,
+    Side,
+    WsLink,
+    WsServer,
+    choose_transport,
+    serve_ws,
+    transport as transports,
+)
 from trio_hub.wire.frames import BATCHED_SUBPROTOCOL, Dialect
 
 from .echo import CallbackHub, EchoHub, receive_until_lost, running
@@ -30,6 +36,15 @@ QUICK = LinkLimits(
     send_bytes_per_second_min=1e9,
     close_timeout_seconds=0.2,
 )
+
+
+@pytest.fixture(params=["trio-websocket", "websockets"], autouse=True)
+def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What speaks WebSocket on our side, in every test below."""
+    name: str = request.param
+    monkeypatch.setattr(transports, "AUTO_ORDER", (name,))
+    return name
+
 
 UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: hub\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -323,18 +338,15 @@ async def test_a_client_notices_a_hub_that_went_silent() -> None:
 
 
 async def test_a_peer_in_the_middle_of_a_long_message_counts_as_alive(
+    transport: str,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     # Its pong stands in line behind the message, and that takes ten minutes.
     hub_end, peer = trio.testing.memory_stream_pair()
-    wire = Wire(hub_end)
     async with trio.open_nursery() as nursery:
         await peer.send_all(UPGRADE)
-        request = await nursery.start(
-            partial(run_websocket, wire, partial(trio_websocket.wrap_server_stream, stream=wire))
-        )
-        stream = WsStream(
-            await request.accept(), wire, nursery, dialect=Dialect.PLAIN, peer="memory"
+        stream = await choose_transport(transport).accept(
+            hub_end, nursery, peer="memory", limits=LinkLimits()
         )
         endpoint = LinkEndpoint(stream, side=Side.HUB)
 
@@ -429,7 +441,7 @@ async def test_a_ping_that_crosses_our_close_frame_harms_nobody() -> None:
         await peer.receive_some()
         hub.endpoints[0].close_soon(1000, "bye")
         assert (await peer.receive_some())[0] == 0x88
-        await peer.send_all(frame(9, b"are you there?") * 3)
+        await peer.send_all(frame(9, b"are you there?") * 3 + frame(8, struct.pack("!H", 1000)))
         await read_to_end(peer)
         await peer.aclose()
         with trio.fail_after(3):  # Not only when the time for closing is over.

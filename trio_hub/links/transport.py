@@ -36,7 +36,7 @@ TransportName = Literal["auto", "trio-websocket", "websockets"]
 TRANSPORTS: tuple[TransportName, ...] = ("auto", "trio-websocket", "websockets")
 
 #: What "auto" tries, the fastest first. The last one is a dependency and always there.
-AUTO_ORDER: Sequence[TransportName] = ("trio-websocket",)
+AUTO_ORDER: Sequence[TransportName] = ("websockets", "trio-websocket")
 
 # Module, and what the library must be: distribution, first major version that has what we use.
 _MODULES = {

@@ -1,0 +1,163 @@
+"""
+WebSockets by `websockets`' sans-I/O protocol: the faster transport, of the extra ``trio_hub[fast]``.
+
+This module and `_sansio_stream` are all that knows of `websockets`: here the handshakes, there
+what follows. No compression: it costs more than it saves on small frames.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from http import HTTPStatus
+
+import trio
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidMessage, InvalidStatus
+from websockets.frames import Frame
+from websockets.http11 import Request, Response
+from websockets.protocol import SEND_EOF, Protocol, State
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+from websockets.uri import WebSocketURI
+
+from ..errors import AuthError, ConnectionLost, NetworkError
+from ..wire.frames import BATCHED_SUBPROTOCOL, Dialect
+from ._sansio_stream import SansIoStream
+from .limits import RECEIVE_BUFFER_BYTES, LinkLimits, library_bytes_max
+from .transport import Target
+
+__all__ = ["TRANSPORT", "WebsocketsTransport"]
+
+# The library would tell of every connection, and at the level DEBUG of every frame, which may
+# hold a credential. What is worth telling is told by us.
+_log = logging.getLogger("trio_hub.links.websockets")
+_log.setLevel(logging.ERROR)
+
+_NO_WEBSOCKET = "the peer does not speak WebSocket (or one side speaks TLS and the other does not)"
+_HTTP_FORBIDDEN = {401, 403}
+_BODY_CHARACTERS_MAX = 200
+
+
+class WebsocketsTransport:
+    """A `Transport`."""
+
+    name = "websockets"
+
+    async def accept(
+        self, raw: trio.abc.Stream, nursery: trio.Nursery, *, peer: str, limits: LinkLimits
+    ) -> SansIoStream:
+        """See `Transport.accept`."""
+        protocol = ServerProtocol(
+            select_subprotocol=_select_subprotocol,
+            max_size=library_bytes_max(limits.message_bytes_max),
+            logger=_log,
+        )
+        request, events = await _receive_first(protocol, raw, b"GET ")
+        if not isinstance(request, Request):
+            raise ConnectionLost(f"{_NO_WEBSOCKET}: {protocol.handshake_exc}")
+        # Answers to frames that came too early have to wait for the answer to the handshake.
+        early = protocol.data_to_send()
+        protocol.send_response(_response(protocol, request))
+        await _send(raw, [*protocol.data_to_send(), *early])
+        if protocol.state is not State.OPEN or SEND_EOF in early:
+            raise ConnectionLost(f"no WebSocket was opened: {protocol.handshake_exc}")
+        return _stream(protocol, raw, nursery, peer, events)
+
+    async def connect(
+        self, raw: trio.abc.Stream, nursery: trio.Nursery, *, target: Target, limits: LinkLimits
+    ) -> SansIoStream:
+        """See `Transport.connect`."""
+        resource, _, query = target.resource.partition("?")
+        protocol = ClientProtocol(
+            WebSocketURI(target.secure, target.host, target.port, resource, query, None, None),
+            subprotocols=[Subprotocol(name) for name in target.subprotocols] or None,
+            max_size=library_bytes_max(limits.hub_message_bytes_max),
+            logger=_log,
+        )
+        request = protocol.connect()
+        for name, value in target.headers:
+            request.headers[name] = value
+        protocol.send_request(request)
+        await _send(raw, protocol.data_to_send())
+        _, events = await _receive_first(protocol, raw, b"HTTP/")
+        if protocol.handshake_exc is not None:
+            raise _refusal(protocol.handshake_exc)
+        return _stream(protocol, raw, nursery, target.peer, events)
+
+
+TRANSPORT = WebsocketsTransport()
+
+
+def _select_subprotocol(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    return Subprotocol(BATCHED_SUBPROTOCOL) if BATCHED_SUBPROTOCOL in offered else None
+
+
+def _response(protocol: ServerProtocol, request: Request) -> Response:
+    hosts = request.headers.get_all("Host")
+    if len(hosts) != 1 or not hosts[0].isascii():
+        return protocol.reject(HTTPStatus.BAD_REQUEST, "This request does not say to which host.\n")
+    return protocol.accept(request)
+
+
+async def _receive_first(
+    protocol: Protocol, raw: trio.abc.Stream, prefix: bytes
+) -> tuple[Request | Response | None, list[Frame]]:
+    """
+    Return the peer's half of the handshake (None where it is none), and what came with it.
+
+    The library waits for the end of a line, which what is no HTTP may never have; so what does
+    not begin with the prefix is not waited for.
+    """
+    begun = b""
+    while True:
+        try:
+            data = await raw.receive_some(RECEIVE_BUFFER_BYTES)
+        except trio.BrokenResourceError:
+            data = b""
+        if data:
+            begun = begun or bytes(data[: len(prefix)])
+            if not prefix.startswith(begun):
+                raise ConnectionLost(f"{_NO_WEBSOCKET}: it began with {begun!r}")
+            protocol.receive_data(data)
+        else:
+            # The end of the stream may be the end of an answer without a length.
+            protocol.receive_eof()
+        events = protocol.events_received()
+        first = events.pop(0) if events else None
+        if isinstance(first, Request | Response):
+            return first, [event for event in events if isinstance(event, Frame)]
+        if not begun:
+            raise ConnectionLost("the peer hung up during the WebSocket handshake")
+        if protocol.handshake_exc is not None:
+            return None, []
+
+
+async def _send(raw: trio.abc.Stream, pieces: Sequence[bytes]) -> None:
+    try:
+        await raw.send_all(b"".join(pieces))
+    except trio.BrokenResourceError:
+        raise ConnectionLost("the peer hung up during the WebSocket handshake") from None
+
+
+def _stream(
+    protocol: Protocol,
+    raw: trio.abc.Stream,
+    nursery: trio.Nursery,
+    peer: str,
+    events: list[Frame],
+) -> SansIoStream:
+    batched = protocol.subprotocol == BATCHED_SUBPROTOCOL
+    dialect = Dialect.BATCHED if batched else Dialect.PLAIN
+    return SansIoStream(protocol, raw, nursery, dialect=dialect, peer=peer, events=events)
+
+
+def _refusal(error: Exception) -> NetworkError:
+    if isinstance(error, InvalidStatus):
+        status = error.response.status_code
+        body = bytes(error.response.body or b"").decode(errors="replace")
+        body = body[:_BODY_CHARACTERS_MAX].strip()
+        text = f"the peer refused the connection: HTTP {status} {body}".rstrip()
+        return AuthError(text) if status in _HTTP_FORBIDDEN else ConnectionLost(text)
+    why = error.__cause__ if isinstance(error, InvalidMessage) and error.__cause__ else error
+    return ConnectionLost(f"{_NO_WEBSOCKET}: {why}")
