@@ -27,6 +27,7 @@ class HubProcess:
     Attributes:
         port, url: Where it is reached; the same all the time.
         life: How many times it has begun to listen. Clients wait for the next one.
+        is_well: Whether it listens and nobody has killed it; no connection may end then.
     """
 
     def __init__(self, directory: Path, rng: random.Random) -> None:
@@ -35,6 +36,7 @@ class HubProcess:
         self.port = _port_for_good(rng)
         self.url = f"ws://127.0.0.1:{self.port}"
         self.life = 0
+        self.is_well = False
         self._listens = trio.Event()
         self._process: trio.Process | None = None
 
@@ -69,6 +71,7 @@ class HubProcess:
                 line += more
         assert line.split()[-1].decode() == self.url
         self.life += 1
+        self.is_well = True
         self._listens.set()
         self._listens = trio.Event()
 
@@ -76,6 +79,7 @@ class HubProcess:
         """End it with SIGKILL. It must have lived until then."""
         assert self._process is not None
         process, self._process = self._process, None
+        self.is_well = False
         process.kill()
         status = await process.wait()
         if process.stdout is not None:

@@ -138,9 +138,9 @@ class Speaker:
                 trio_websocket.ConnectionClosed,
                 trio_websocket.HandshakeError,
                 OSError,
-            ):
-                # It was killed.
-                pass
+            ) as lost:
+                if self._hub.is_well and self._hub.life == life:
+                    raise AssertionError(f"{self.name} was cut off by a hub that lives") from lost
             finally:
                 self._bound = False
 

@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 from .._logging import get_logger
 from .._nursery import open_plain_nursery
 from ..auth import AuthRegistry
-from ..errors import DamagedRecord, StoreError
+from ..errors import DamagedRecord, FrameError, StoreError
 from ..ids import IdMint, Now
 from ..links import LinkEndpoint
 from ..protocol.adapters import AdapterRegistry, ChannelAdapter
 from ..protocol.delivery_policy import DeliveryPolicy
+from ..records import Envelope
 from ..stores import KnowledgeStore, Put
+from ..wire.validation import decode_strictly
 from . import paths
 from .caretaker import Caretaker
 from .channel_api import ChannelApi
@@ -246,15 +248,14 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
     async def _load(self) -> None:
         """Read what the store holds. What cannot be read becomes a problem, not an exception."""
         store = self._store
-        problems = await self._load_id_floor()
+        lengths = await store.lengths_under(paths.CHANNELS)
+        problems = await self._load_id_floor(lengths)
         problems += self._registry.load(await store.read_under(paths.AGENTS))
         for registration in self._registry:
             self._deliveries.add_agent(registration.agent_id, registration.rule.limits.inbox)
         problems += self._letters.load(await store.read_under(paths.DEAD_LETTERS))
         problems += self._deliveries.load(await store.read_under(paths.CURSORS))
-        problems += self.channels.load(
-            await store.read_under(paths.CHANNELS), await store.lengths_under(paths.CHANNELS)
-        )
+        problems += self.channels.load(await store.read_under(paths.CHANNELS), lengths)
         problems += self.tasks.load(await store.read_under(paths.TASKS))
         self._problems = problems
         for problem in problems:
@@ -263,14 +264,24 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
             self._caretaker.look_after(channel)
         log.info("hub opened", agents=len(self._registry), channels=len(self.channels))
 
-    async def _load_id_floor(self) -> list[str]:
+    async def _load_id_floor(self, lengths: Mapping[str, int]) -> list[str]:
         try:
             floor = await self._store.read(paths.ID_FLOOR)
             if floor is not None:
                 self._mint.raise_floor(floor.decode())
+            if floor is not None or not lengths:
+                return []
+            why = "it is missing"
         except (DamagedRecord, ValueError) as error:
-            return [f"the id floor cannot be read, so new ids are above the clock's alone: {error}"]
-        return []
+            why = str(error)
+        for path, length in lengths.items():
+            try:
+                (record,) = await self._store.read_range(path, length - 1, length)
+                last = decode_strictly(record, Envelope, "envelope")
+                self._mint.raise_floor(last.envelope_id)
+            except (DamagedRecord, FrameError, ValueError) as error:
+                log.warning("the end of a log has no id", path=path, error=str(error))
+        return [f"the id floor cannot be read, so ids go on from the ends of the logs: {why}"]
 
     def _next_id(self) -> str:
         """Mint an id, and see to it that no later hub on this store can mint one below it."""

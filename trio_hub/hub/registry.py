@@ -10,13 +10,30 @@ import trio
 from .._logging import get_logger
 from ..errors import FrameError, NotFoundError, ProtocolError, StoreError
 from ..ids import ID_PATTERN, Now, iso_from_seconds
-from ..records import ObservedStat, Passport, Resume, Rule, TaskState, without_claim
+from ..records import (
+    AccessBlock,
+    ChannelTypeAccess,
+    ObservedStat,
+    Passport,
+    Resume,
+    Rule,
+    TaskState,
+    without_claim,
+)
 from ..stores import Change, Delete, Put
 from ..wire.validation import decode_strictly, encode
 from . import paths
 from .committer import Committer
 
 __all__ = ["Registration", "Registry"]
+
+# A rule is kept with its agent from the beginning, so one that is not there was damaged. What it
+# forbade is not known, so nothing is permitted; the agent itself can set another one.
+_SHUT = Rule(
+    access=AccessBlock(
+        inbound_from=(), outbound_to=(), channel_types=ChannelTypeAccess(initiate=(), accept=())
+    )
+)
 
 log = get_logger(__name__)
 
@@ -79,12 +96,20 @@ class Registry:
                 registration = Registration(
                     passport,
                     decode_strictly(parts.get("resume", b"{}"), Resume, "resume"),
-                    decode_strictly(parts.get("rule", b"{}"), Rule, "rule"),
+                    decode_strictly(parts["rule"], Rule, "rule") if "rule" in parts else _SHUT,
                     parts["skill"].decode() if "skill" in parts else None,
                 )
-            except (KeyError, FrameError, UnicodeError) as error:
+            except KeyError:
+                problems.append(f"agent {agent_id} is set aside: its passport cannot be read")
+                continue
+            except (FrameError, UnicodeError) as error:
                 problems.append(f"agent {agent_id} is set aside: {error}")
                 continue
+            if registration.rule is _SHUT:
+                problems.append(
+                    f"the rule of agent {agent_id} cannot be read: until it is set again, the "
+                    "agent may speak with nobody"
+                )
             self._keep(registration)
         return problems
 
