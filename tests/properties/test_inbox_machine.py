@@ -189,7 +189,7 @@ class InboxMachine(RuleBasedStateMachine):
             if first is not None:
                 assert first.due > self.now, "what could be sent was not"
                 times.append(first.due)
-        times += self.inbox._paused.values()
+        times += self.inbox._pages._paused.values()
         if times:
             assert wake_at is not None
             assert self.now < wake_at <= min(times)

@@ -420,21 +420,6 @@ def test_when_all_is_settled_there_is_nothing_to_wake_for() -> None:
     assert logs.inbox.wake_at() is None
 
 
-def test_alarms_that_are_overtaken_do_not_pile_up() -> None:
-    logs = Logs()
-    for number in range(200):
-        logs.grow("a", "x")
-        for _ in range(2):
-            logs.work()
-            logs.inbox.nack("a", f"a{number}", logs.now)
-        logs.work()  # an alarm for the backoff, nearer than the one for a silence
-        logs.now += 1.0
-        logs.work()  # it rings; another alarm for a silence
-        logs.ack(f"a{number}")
-    assert len(logs.inbox._heap) <= 70
-    assert logs.inbox.wake_at() is None
-
-
 def test_an_alarm_that_was_overtaken_rings_for_nothing() -> None:
     logs = Logs()
     logs.grow("a", "x")

@@ -11,10 +11,7 @@ How the window is shared:
 
 - A channel may hold so many times what is free, and the last slots are for those that hold
   nothing, so one that hangs leaves room for the others (`DeliveryPolicy.allowance`).
-- A channel that is behind and holds nothing is *hungry*. The hungry are served in turn, before
-  any live channel may take a slot.
-- A channel that is behind and still holds something is read further once the window has some
-  room, so that one receipt at a time does not become one read at a time.
+- Those that are behind take turns to be read (`PageTurns`).
 
 Nothing here looks at all channels but `attach`, `detach` and an overflow: a poll with nothing
 due is one comparison, and a channel with nothing due is one small ledger.
@@ -22,95 +19,22 @@ due is one comparison, and a channel with nothing due is one small ledger.
 
 from __future__ import annotations
 
-import heapq
 import random
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Generic, Never, TypeVar
 
 import attrs
 
+from .alarms import Alarms
 from .delivery_policy import DeliveryPolicy
 from .delivery_states import DeliveryState
+from .inbox_work import CursorSnapshot, DeadLetter, Delivery, PageWanted, Victim, Work
 from .ledger import Entry, Ledger, Run, joined
+from .page_turns import PageTurns
 
 __all__ = ["CursorSnapshot", "DeadLetter", "Delivery", "Inbox", "PageWanted", "Victim", "Work"]
 
 PayloadT = TypeVar("PayloadT")
-PayloadT_co = TypeVar("PayloadT_co", covariant=True)
-
-_NEVER = float("inf")
-
-
-@attrs.frozen
-class Delivery(Generic[PayloadT_co]):
-    """Send this now. `attempt` counts from 1 and is shown to the handler."""
-
-    channel_id: str
-    position: int
-    envelope_id: str
-    attempt: int
-    payload: PayloadT_co = attrs.field(repr=False)
-
-
-@attrs.frozen
-class PageWanted:
-    """Read these positions of a channel's log; answer with `Inbox.loaded` or `read_failed`."""
-
-    channel_id: str
-    start: int
-    stop: int
-
-
-@attrs.frozen
-class DeadLetter:
-    """
-    An envelope that failed `max_attempts` times and is out of the way.
-
-    Keep it on disk, then say `Inbox.buried`; until then no cursor that passes it is given out.
-    `attempts` is how often it was sent, deliveries that a lost connection cut short included.
-    """
-
-    channel_id: str
-    position: int
-    envelope_id: str
-    attempts: int
-    reason: str
-
-
-@attrs.frozen
-class CursorSnapshot:
-    """What to write down for one channel, and to give to `Inbox.restore` one day."""
-
-    channel_id: str
-    cursor: int
-    settled: tuple[Run, ...]
-
-
-@attrs.frozen
-class Victim:
-    """
-    Who goes when a full inbox drops its oldest.
-
-    `envelope_id` is None where the record is not in memory: it must be read, and may turn out
-    not to be addressed to the recipient.
-    """
-
-    channel_id: str
-    position: int
-    envelope_id: str | None
-
-
-@attrs.frozen
-class Work(Generic[PayloadT_co]):
-    """What `Inbox.poll` found to do. False where there is nothing."""
-
-    sends: Sequence[Delivery[PayloadT_co]] = ()
-    reads: Sequence[PageWanted] = ()
-    dead: Sequence[DeadLetter] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.sends or self.reads or self.dead)
 
 
 _NOTHING: Work[Never] = Work()
@@ -138,18 +62,10 @@ class Inbox(Generic[PayloadT]):
     _ledgers: dict[str, Ledger[PayloadT]]
     # With something to send, in the order in which it came up.
     _ready: dict[str, Ledger[PayloadT]]
-    # Behind, not being read, holding nothing (first) or something (second).
-    _hungry: OrderedDict[str, Ledger[PayloadT]]
-    _behind: OrderedDict[str, Ledger[PayloadT]]
-    _reads: dict[str, PageWanted]
-    # Slots kept free for the answers to `_reads`.
-    _reserved: int
-    # After a failed read: when to ask again, and how often it failed in a row.
-    _paused: dict[str, float]
-    _read_failures: dict[str, int]
-    # The earliest time to look at a channel again; heap items that say otherwise are stale.
-    _alarms: dict[str, float]
-    _heap: list[tuple[float, str]]
+    # Those that are behind, and what is being read for them.
+    _pages: PageTurns[PayloadT]
+    # When to look at a channel again.
+    _alarms: Alarms
     _dirty: dict[str, None]
     _dead: list[DeadLetter]
     _unburied: dict[str, set[int]]
@@ -167,17 +83,12 @@ class Inbox(Generic[PayloadT]):
         """
         self.policy = policy
         self.attached = False
-        self.held = self.owed = self._reserved = 0
+        self.held = self.owed = 0
         self._rng = rng
         self._ledgers = {}
         self._ready = {}
-        self._hungry = OrderedDict()
-        self._behind = OrderedDict()
-        self._reads = {}
-        self._paused = {}
-        self._read_failures = {}
-        self._alarms = {}
-        self._heap = []
+        self._pages = PageTurns(policy, rng)
+        self._alarms = Alarms()
         self._dirty = {}
         self._dead = []
         self._unburied = {}
@@ -216,7 +127,7 @@ class Inbox(Generic[PayloadT]):
         self.owed += ledger.owed
         if self.attached and ledger.offered < ledger.length:
             if self._replays:
-                self._want(channel_id, ledger)
+                self._pages.want(channel_id, ledger)
             else:
                 self._park(channel_id, ledger)
 
@@ -230,20 +141,10 @@ class Inbox(Generic[PayloadT]):
         parked = self._parked.pop(channel_id, None)
         if parked is not None:
             self.owed -= parked.owed
-        page = self._reads.pop(channel_id, None)
-        if page is not None:
-            self._reserved -= page.stop - page.start
-        for container in (
-            self._ready,
-            self._hungry,
-            self._behind,
-            self._paused,
-            self._read_failures,
-            self._alarms,
-            self._dirty,
-            self._unburied,
-        ):
+        self._pages.forget(channel_id)
+        for container in (self._ready, self._dirty, self._unburied):
             container.pop(channel_id, None)
+        self._alarms.forget(channel_id)
 
     def extended(
         self, channel_id: str, position: int, envelope_id: str, payload: PayloadT, addressed: bool
@@ -270,16 +171,16 @@ class Inbox(Generic[PayloadT]):
         self.owed += 1
         if not self.attached:
             return
-        free = self.policy.max_in_flight - self.held - self._reserved
+        free = self.policy.max_in_flight - self.held - self._pages.reserved
         # The first half saves the usual case a call.
-        if (live and not self._hungry) and (
+        if (live and not self._pages.hungry) and (
             free > 0 if not ledger.held else self.policy.allowance(ledger.held, free)
         ):
             ledger.offer(position, envelope_id, payload)
             self.held += 1
             self._ready[channel_id] = ledger
         else:
-            self._want(channel_id, ledger)
+            self._pages.want(channel_id, ledger)
 
     # Bindings.
 
@@ -300,7 +201,7 @@ class Inbox(Generic[PayloadT]):
             if ledger.offered == ledger.length:
                 continue
             if replays:
-                self._hungry[channel_id] = ledger
+                self._pages.hungry[channel_id] = ledger
             else:
                 self._park(channel_id, ledger)
 
@@ -313,15 +214,10 @@ class Inbox(Generic[PayloadT]):
             parked.absorb(self._ledgers[channel_id])
             self._ledgers[channel_id] = parked
         self._parked.clear()
-        self.held = self._reserved = 0
+        self.held = 0
         self._ready.clear()
-        self._hungry.clear()
-        self._behind.clear()
-        self._reads.clear()
-        self._paused.clear()
-        self._read_failures.clear()
+        self._pages.clear()
         self._alarms.clear()
-        self._heap.clear()
 
     def resume(
         self, channel_id: str, position: int, now: float, *, owed: int | None = None
@@ -357,7 +253,7 @@ class Inbox(Generic[PayloadT]):
 
     def poll(self, now: float) -> Work[PayloadT]:
         """Return what to do now. Everything in it is on its way from here on."""
-        if self._heap and self._heap[0][0] <= now:
+        if self._alarms.any_due(now):
             self._ring(now)
         sends: list[Delivery[PayloadT]] = []
         if self._ready:
@@ -374,7 +270,8 @@ class Inbox(Generic[PayloadT]):
                         )
                     )
                 self._set_alarm(channel_id, ledger)
-        reads = self._pages() if self._hungry or self._behind else ()
+        pages = self._pages
+        reads = pages.take(self.held) if pages.hungry or pages.behind else ()
         if not (sends or reads or self._dead):
             return _NOTHING
         dead, self._dead = self._dead, []
@@ -386,15 +283,7 @@ class Inbox(Generic[PayloadT]):
 
         It may be too early by a receipt or two; such a poll finds nothing to do.
         """
-        heap = self._heap
-        while heap:
-            due, channel_id = heap[0]
-            if self._alarms.get(channel_id) == due:
-                if channel_id in self._paused or self._ledgers[channel_id].wake_at() is not None:
-                    return due
-                del self._alarms[channel_id]
-            heapq.heappop(heap)
-        return None
+        return self._alarms.earliest(self._may_be_due)
 
     def loaded(
         self,
@@ -414,14 +303,13 @@ class Inbox(Generic[PayloadT]):
 
         Returns False where nobody waits for it any more (the binding changed): it is dropped.
         """
-        page = self._reads.get(channel_id)
-        if page is None or page.start != start:
+        page = self._pages.answered(channel_id, start)
+        if page is None:
             return False
         assert 0 < len(records) <= page.stop - page.start, (
             f"{len(records)} records of channel {channel_id} for {page.start} to {page.stop}"
         )
-        self._read_done(page)
-        self._read_failures.pop(channel_id, None)
+        self._pages.succeeded(channel_id)
         ledger = self._ledgers[channel_id]
         held, owed = ledger.held, ledger.owed
         for position, (envelope_id, payload) in enumerate(records, start):
@@ -433,18 +321,14 @@ class Inbox(Generic[PayloadT]):
                     ledger.offer(position, envelope_id, payload)
         self._account(channel_id, ledger, held, owed)
         if ledger.offered < ledger.length:
-            self._want(channel_id, ledger)
+            self._pages.want(channel_id, ledger)
         return True
 
     def read_failed(self, channel_id: str, start: int, now: float) -> bool:
         """Say that a read failed; it is asked for again after a backoff. Returns as `loaded`."""
-        page = self._reads.get(channel_id)
-        if page is None or page.start != start:
+        if self._pages.answered(channel_id, start) is None:
             return False
-        self._read_done(page)
-        failures = self._read_failures.get(channel_id, 0)
-        self._read_failures[channel_id] = failures + 1
-        self._paused[channel_id] = now + self.policy.backoff.delay(failures, self._rng)
+        self._pages.failed(channel_id, now)
         self._set_alarm(channel_id, self._ledgers[channel_id])
         return True
 
@@ -599,12 +483,8 @@ class Inbox(Generic[PayloadT]):
         self._dirty[channel_id] = None
         if ledger.has_pending:
             self._ready[channel_id] = ledger
-        if self._behind or self._hungry:
-            if ledger.offered == ledger.length:
-                self._behind.pop(channel_id, None)
-                self._hungry.pop(channel_id, None)
-            elif not ledger.held and self._behind.pop(channel_id, None) is not None:
-                self._hungry[channel_id] = ledger
+        if self._pages.behind or self._pages.hungry:
+            self._pages.settled(channel_id, ledger)
 
     def _bury(self, channel_id: str, entry: Entry[PayloadT], reason: str) -> None:
         """Hand out a dead letter, and keep the cursor back until it is buried."""
@@ -613,63 +493,22 @@ class Inbox(Generic[PayloadT]):
         )
         self._unburied.setdefault(channel_id, set()).add(entry.position)
 
-    def _want(self, channel_id: str, ledger: Ledger[PayloadT]) -> None:
-        """Have the next page of a channel that is behind read, when it is its turn."""
-        if channel_id not in self._reads and channel_id not in self._paused:
-            queue = self._behind if ledger.held else self._hungry
-            queue[channel_id] = ledger
-
-    def _pages(self) -> list[PageWanted]:
-        """Ask for pages as far as the window has room, in turn."""
-        policy, pages = self.policy, []
-        for queue, room in ((self._hungry, 1), (self._behind, policy.low_water)):
-            # A channel goes to the back unserved only if it holds several times what is free, so
-            # this stops after a few, however many there are.
-            for _ in range(len(queue)):
-                free = policy.max_in_flight - self.held - self._reserved
-                if free < room:
-                    break
-                channel_id, ledger = queue.popitem(last=False)
-                size = min(policy.page_records, policy.allowance(ledger.held, free))
-                if not size:
-                    queue[channel_id] = ledger
-                    continue
-                start = ledger.offered
-                page = PageWanted(channel_id, start, min(start + size, ledger.readable_to))
-                self._reads[channel_id] = page
-                self._reserved += page.stop - page.start
-                pages.append(page)
-        return pages
-
-    def _read_done(self, page: PageWanted) -> None:
-        del self._reads[page.channel_id]
-        self._reserved -= page.stop - page.start
-
     def _set_alarm(self, channel_id: str, ledger: Ledger[PayloadT]) -> None:
-        due = ledger.wake_at()
-        if self._paused:
-            due = min(_NEVER if due is None else due, self._paused.get(channel_id, _NEVER))
-        if due is None or due >= self._alarms.get(channel_id, _NEVER):
-            return
-        self._alarms[channel_id] = due
-        heapq.heappush(self._heap, (due, channel_id))
-        if len(self._heap) > 2 * len(self._alarms) + 64:
-            self._heap[:] = [(at, key) for key, at in self._alarms.items()]
-            heapq.heapify(self._heap)
+        for due in (ledger.wake_at(), self._pages.paused_until(channel_id)):
+            if due is not None:
+                self._alarms.set(channel_id, due)
+
+    def _may_be_due(self, channel_id: str) -> bool:
+        if self._pages.paused_until(channel_id) is not None:
+            return True
+        return self._ledgers[channel_id].wake_at() is not None
 
     def _ring(self, now: float) -> None:
         """Look at the channels whose time has come."""
-        heap = self._heap
-        while heap and heap[0][0] <= now:
-            due, channel_id = heapq.heappop(heap)
-            if self._alarms.get(channel_id) != due:
-                continue
-            del self._alarms[channel_id]
+        for channel_id in self._alarms.due(now):
             ledger = self._ledgers[channel_id]
-            if self._paused.get(channel_id, _NEVER) <= now:
-                del self._paused[channel_id]
-                if ledger.offered < ledger.length:
-                    self._want(channel_id, ledger)
+            if self._pages.wake(channel_id, now) and ledger.offered < ledger.length:
+                self._pages.want(channel_id, ledger)
             held, owed = ledger.held, ledger.owed
             entry = ledger.expire(now)
             if entry is not None:
