@@ -392,21 +392,30 @@ class InboxMachine(RuleBasedStateMachine):
     def the_window_is_never_exceeded(self) -> None:
         inbox = self.inbox
         assert inbox.held == sum(ledger.held for ledger in inbox._ledgers.values())
-        assert inbox._reserved == sum(page.stop - page.start for page in inbox._reads.values())
-        assert inbox.held + inbox._reserved <= self.policy.max_in_flight
+        assert inbox._pages.reserved == sum(
+            page.stop - page.start for page in inbox._pages._reads.values()
+        )
+        assert inbox.held + inbox._pages.reserved <= self.policy.max_in_flight
 
     @invariant()
     def whoever_is_behind_has_one_place_in_one_queue(self) -> None:
         inbox = self.inbox
         for channel_id, ledger in inbox._ledgers.items():
-            queues = (inbox._hungry, inbox._behind, inbox._reads, inbox._paused)
+            queues = (
+                inbox._pages.hungry,
+                inbox._pages.behind,
+                inbox._pages._reads,
+                inbox._pages._paused,
+            )
             places = sum(channel_id in queue for queue in queues)
             if inbox.attached and ledger.offered < ledger.length:
                 assert places == 1
             else:
-                assert places == (channel_id in inbox._reads or channel_id in inbox._paused)
-            assert channel_id not in inbox._hungry or not ledger.held
-            assert channel_id not in inbox._behind or ledger.held
+                assert places == (
+                    channel_id in inbox._pages._reads or channel_id in inbox._pages._paused
+                )
+            assert channel_id not in inbox._pages.hungry or not ledger.held
+            assert channel_id not in inbox._pages.behind or ledger.held
 
     def teardown(self) -> None:
         """Liveness: with an ack for all that is sent, and every read answered, all settles."""
