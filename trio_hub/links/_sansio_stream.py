@@ -26,6 +26,7 @@ from websockets.protocol import SEND_EOF, Protocol, Side, State
 from ..errors import ConnectionLost
 from ..wire.frames import Dialect
 from ._last_words import broken_how, last_words
+from ._tcp import TcpStream
 from .limits import RECEIVE_BUFFER_BYTES
 
 __all__ = ["SansIoStream"]
@@ -67,6 +68,8 @@ class SansIoStream:
     ) -> None:
         self._protocol = protocol
         self._raw = raw
+        # Bytes that TLS has still to encrypt cannot be sent without a task.
+        self._tcp = raw if isinstance(raw, TcpStream) else None
         self._nursery = nursery
         self._dialect = dialect
         self._peer = peer
@@ -106,17 +109,27 @@ class SansIoStream:
 
     async def send_messages(self, messages: Sequence[bytes]) -> None:
         """See `MessageStream.send_messages`."""
-        send_text = self._protocol.send_text
-        try:
-            for message in messages:
-                send_text(message)
-        except InvalidState:
-            raise self._lost() from None
-        self._outgoing += self._protocol.data_to_send()
+        self._feed(messages)
         try:
             await self._flush()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise self._lost() from None
+
+    def send_nowait(self, messages: Sequence[bytes]) -> bool:
+        """See `EagerStream.send_nowait`."""
+        self._feed(messages)
+        if self._tcp is None or self._sending or self._torn:
+            return False
+        data = b"".join(self._outgoing)
+        self._outgoing.clear()
+        try:
+            sent = self._tcp.send_nowait(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise self._lost() from None
+        if sent == len(data):
+            return True
+        self._outgoing.append(data[sent:])
+        return False
 
     async def receive_message(self) -> str | bytes:
         """See `MessageStream.receive_message`."""
@@ -282,6 +295,15 @@ class SansIoStream:
         )
 
     # Out
+
+    def _feed(self, messages: Sequence[bytes]) -> None:
+        send_text = self._protocol.send_text
+        try:
+            for message in messages:
+                send_text(message)
+        except InvalidState:
+            raise self._lost() from None
+        self._outgoing += self._protocol.data_to_send()
 
     async def _flush(self) -> None:
         """

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ..wire.frames import Dialect
 
 if TYPE_CHECKING:
     from .endpoint import LinkEndpoint
 
-__all__ = ["EndpointServer", "Link", "MessageStream"]
+__all__ = ["EagerStream", "EndpointServer", "Link", "MessageStream"]
 
 
 class MessageStream(Protocol):
@@ -66,6 +66,22 @@ class MessageStream(Protocol):
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """Close, telling the peer why (a WebSocket close code and a short text). Idempotent."""
+        ...
+
+
+@runtime_checkable
+class EagerStream(Protocol):
+    """A `MessageStream` that can also take messages without a wait; most of the time that does."""
+
+    def send_nowait(self, messages: Sequence[bytes]) -> bool:
+        """
+        Take messages, and send what can be sent at once.
+
+        Returns whether that was all. If not, call ``send_messages(())`` to have the rest sent.
+
+        Raises:
+            ConnectionLost: The peer is gone.
+        """
         ...
 
 

@@ -28,7 +28,7 @@ import trio
 from ..errors import ConnectionLost, TooLarge
 from ..wire.codec import join_frames
 from ..wire.frames import Dialect
-from .base import MessageStream
+from .base import EagerStream, MessageStream
 from .limits import LinkLimits
 from .outbox import Outbox
 
@@ -70,6 +70,7 @@ class LinkEndpoint:
         self.limits = limits if limits is not None else LinkLimits()
         self.side = side
         self.stream = stream
+        self._eager = stream if isinstance(stream, EagerStream) else None
         self.endpoint_id = endpoint_id or uuid.uuid4().hex
         self.outbox = Outbox(
             low_bytes=self.limits.outbox_low_bytes,
@@ -265,6 +266,11 @@ class LinkEndpoint:
             messages = join_frames(
                 frames, self.dialect, min(limits.batch_bytes_max, self.frame_bytes_max)
             )
+            if self._eager is not None:
+                if self._eager.send_nowait(messages):
+                    self.outbox.written(size)
+                    continue
+                messages = []
             allowed = limits.send_timeout_seconds + size / limits.send_bytes_per_second_min
             if self._closed:
                 allowed = min(allowed, limits.close_timeout_seconds)

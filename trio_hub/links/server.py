@@ -17,6 +17,7 @@ import trio
 from .._logging import get_logger
 from .._nursery import open_plain_nursery
 from ..errors import ConnectionLost, NetworkError
+from ._tcp import TcpStream
 from .base import EndpointServer
 from .endpoint import Side
 from .limits import LinkLimits
@@ -195,13 +196,14 @@ class WsServer:
             while self._connection_count:
                 await self._all_gone.wait()
 
-    async def _own_connection(self, tcp: trio.SocketStream) -> None:
+    async def _own_connection(self, accepted: trio.SocketStream) -> None:
         if self._connection_count >= self._max_connections or self._closing:
             self._refused_count += 1
             _log.warning("connection refused: too many", limit=self._max_connections)
-            await trio.aclose_forcefully(tcp)
+            await trio.aclose_forcefully(accepted)
             return
-        peer = _peer_of(tcp)
+        peer = _peer_of(accepted)
+        tcp = TcpStream(accepted)
         self._connection_count += 1
         try:
             async with trio.open_nursery() as nursery:
@@ -221,7 +223,7 @@ class WsServer:
             await trio.aclose_forcefully(tcp)
 
     async def _open(
-        self, tcp: trio.SocketStream, peer: str, nursery: trio.Nursery
+        self, tcp: TcpStream, peer: str, nursery: trio.Nursery
     ) -> WsLinkEndpoint | None:
         with trio.move_on_after(self._limits.open_timeout_seconds) as scope:
             self._opening.add(scope)
@@ -235,7 +237,7 @@ class WsServer:
         _log.debug("handshake not finished in time", peer=peer)
         return None
 
-    async def _secure(self, tcp: trio.SocketStream) -> trio.abc.Stream:
+    async def _secure(self, tcp: TcpStream) -> trio.abc.Stream:
         if self._ssl_context is None:
             return tcp
         tls = trio.SSLStream(tcp, self._ssl_context, server_side=True, https_compatible=True)

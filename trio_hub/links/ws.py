@@ -16,6 +16,7 @@ import trio
 from .._nursery import open_plain_nursery
 from ..errors import ConnectionLost
 from ..wire.frames import BATCHED_SUBPROTOCOL, Dialect
+from ._tcp import TcpStream
 from .base import MessageStream
 from .endpoint import LinkEndpoint, Side
 from .limits import LinkLimits
@@ -132,7 +133,7 @@ class WsLink:
 
     async def _open_bytes(self) -> trio.abc.Stream:
         try:
-            tcp = await trio.open_tcp_stream(self._target.host, self._target.port)
+            tcp = TcpStream(await trio.open_tcp_stream(self._target.host, self._target.port))
         except OSError as error:
             raise ConnectionLost(f"cannot reach {self.url}: {error}") from error
         if self._ssl_context is None:
