@@ -1,0 +1,34 @@
+"""Globs over names: what they match, and that none of them takes for ever."""
+
+from __future__ import annotations
+
+import fnmatch
+
+import pytest
+from hypothesis import given, strategies as st
+
+from trio_hub.protocol.globs import EVERYTHING, compile_globs
+
+NAMES = st.text(alphabet="ab.-*?[]é", max_size=8)
+
+
+@given(st.lists(NAMES, max_size=4), NAMES)
+def test_a_name_matches_where_one_of_the_patterns_does(patterns: list[str], name: str) -> None:
+    expected = any(fnmatch.fnmatchcase(name, it) for it in patterns)
+    assert bool(compile_globs(tuple(patterns))(name)) == expected
+
+
+def test_everything_matches_everything_and_nothing_nothing() -> None:
+    assert compile_globs(EVERYTHING)("anybody")
+    assert not compile_globs(())("anybody")
+
+
+def test_upper_and_lower_case_are_different_names() -> None:
+    assert not compile_globs(("alice",))("Alice")
+    assert not compile_globs(("al*",))("Alice")
+
+
+@pytest.mark.parametrize("pattern", ["*a" * 200 + "b", "?*" * 200 + "b", "*" * 500 + "b"])
+def test_a_pattern_that_would_make_others_backtrack_for_ever_is_answered(pattern: str) -> None:
+    # With backtracking this would not end before the sun does.
+    assert not compile_globs((pattern,))("a" * 500)
