@@ -1,52 +1,40 @@
 """
 Dead letters: what could not be delivered, kept until somebody decides what to do with it.
 
-A letter is an envelope that failed as often as it may, or that its recipient cannot take at all.
-It is out of its channel's way, and stays in the store with its reason. Replaying it delivers it
-once more, beside the channel's order; an ack then ends it, anything else brings it back.
+A letter is an envelope that failed as often as it may, that its recipient cannot take at all, or
+that was dropped because too much waited. It is out of its channel's way, and stays in the store
+with its reason. Replaying it delivers it once more, beside the channel's order (`LetterReplay`);
+an ack then ends it, a nack brings it back.
+
+What happens to a letter by itself (it dies, it is acked, it fails again) is true at once and
+written until the store has kept it: nobody waits whom an error could be told. What somebody asks
+for (replay it, discard it) is true once it is durable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import heapq
+from collections.abc import Callable, Iterator, Mapping
 
 import attrs
 
 from .._logging import get_logger
-from ..errors import FrameError, NotFoundError
+from ..errors import FrameError, NotFoundError, StoreError
 from ..ids import Now, iso_from_seconds
 from ..protocol.inbox import DeadLetter
+from ..records import DeadLetterPage, KeptLetter
 from ..stores import Change, Delete, Put
 from ..wire.validation import decode_strictly, encode
 from . import paths
 from .committer import Committer
+from .timers import Timers
 
-__all__ = ["DeadLetterBox", "KeptLetter"]
+__all__ = ["DeadLetterBox"]
 
 log = get_logger(__name__)
 
-
-@attrs.frozen(kw_only=True)
-class KeptLetter:
-    """
-    A dead letter as it is kept.
-
-    Attributes:
-        agent_id: Whom it was for.
-        position: Where the envelope stands in its channel's log.
-        attempts: How often it was sent.
-        died_at: ISO 8601.
-        replaying: Somebody asked for it to be delivered again, and it was not settled yet.
-    """
-
-    agent_id: str
-    channel_id: str
-    position: int
-    envelope_id: str
-    attempts: int
-    reason: str
-    died_at: str
-    replaying: bool = False
+# The store fails; soon enough that an operator does not miss a letter, and no burden.
+_RETRY_SECONDS = 1.0
 
 
 class DeadLetterBox:
@@ -55,11 +43,13 @@ class DeadLetterBox:
 
     Args:
         committer: Writes them.
+        timers: Say when to try again what the store did not keep.
         clock: Seconds since 1970.
     """
 
-    def __init__(self, committer: Committer, clock: Now) -> None:
+    def __init__(self, committer: Committer, timers: Timers, clock: Now) -> None:
         self._committer = committer
+        self._timers = timers
         self._clock = clock
         self._by_agent: dict[str, dict[str, KeptLetter]] = {}
 
@@ -72,17 +62,33 @@ class DeadLetterBox:
             except FrameError as error:
                 problems.append(f"dead letter {path} is set aside: {error}")
                 continue
-            self._by_agent.setdefault(letter.agent_id, {})[letter.envelope_id] = letter
+            self._keep(letter)
         return problems
 
     def __len__(self) -> int:
         return sum(map(len, self._by_agent.values()))
 
-    def all_of(self, agent_id: str | None = None) -> list[KeptLetter]:
-        """Return the letters of an agent (None: of everybody), oldest envelope first."""
-        if agent_id is not None:
-            return sorted(self._by_agent.get(agent_id, {}).values(), key=_by_envelope)
-        return sorted(self._all(), key=_by_envelope)
+    def __iter__(self) -> Iterator[KeptLetter]:
+        for letters in self._by_agent.values():
+            yield from letters.values()
+
+    # Looking
+
+    def page(self, agent_id: str | None, limit: int, after: str | None) -> DeadLetterPage:
+        """
+        Return the oldest letters of an agent (None: of everybody), by envelope.
+
+        Args:
+            limit: At most so many.
+            after: Only those behind this place, which an earlier page named.
+        """
+        letters = iter(self) if agent_id is None else self._by_agent.get(agent_id, {}).values()
+        rest = (it for it in letters if after is None or it.key > after)
+        found = heapq.nsmallest(limit + 1, rest, key=_place)
+        more = len(found) > limit
+        return DeadLetterPage(
+            letters=tuple(found[:limit]), after=found[limit - 1].key if more else None
+        )
 
     def get(self, agent_id: str, envelope_id: str) -> KeptLetter:
         """Return a letter, or raise `NotFoundError`."""
@@ -96,57 +102,123 @@ class DeadLetterBox:
         return self._by_agent.get(agent_id, {}).get(envelope_id)
 
     def replaying(self, agent_id: str) -> list[KeptLetter]:
-        """Return the letters that are to be delivered to an agent once more."""
-        return [letter for letter in self.all_of(agent_id) if letter.replaying]
+        """Return the letters that are to be delivered to an agent once more, oldest first."""
+        letters = self._by_agent.get(agent_id, {}).values()
+        return sorted((it for it in letters if it.replaying), key=_place)
 
-    def bury(self, agent_id: str, letter: DeadLetter) -> Change:
-        """Take a letter; it is kept once the change that is returned is durable."""
-        kept = KeptLetter(
-            agent_id=agent_id,
-            channel_id=letter.channel_id,
-            position=letter.position,
-            envelope_id=letter.envelope_id,
-            attempts=letter.attempts,
-            reason=letter.reason,
-            died_at=iso_from_seconds(self._clock()),
+    # What happens to letters
+
+    def bury(self, agent_id: str, letter: DeadLetter, on_kept: Callable[[], None]) -> None:
+        """Take a letter, and call `on_kept` once it is durable."""
+        self._keep(
+            KeptLetter(
+                agent_id=agent_id,
+                channel_id=letter.channel_id,
+                position=letter.position,
+                envelope_id=letter.envelope_id,
+                attempts=letter.attempts,
+                reason=letter.reason,
+                died_at=iso_from_seconds(self._clock()),
+            )
         )
-        return self._put(kept)
-
-    async def mark(self, letter: KeptLetter, *, replaying: bool) -> KeptLetter:
-        """Note that a letter is to be delivered again, or not. Durable when it returns."""
-        marked = attrs.evolve(letter, replaying=replaying)
-        await self._committer.commit([self._put(marked)])
-        return marked
+        self._write(agent_id, letter.envelope_id, on_kept)
 
     def failed_again(self, letter: KeptLetter, reason: str) -> None:
         """Note that a letter was delivered again in vain."""
         back = attrs.evolve(
             letter, replaying=False, attempts=letter.attempts + 1, reason=reason or letter.reason
         )
-        self._committer.submit([self._put(back)])
+        self._keep(back)
+        self._write(letter.agent_id, letter.envelope_id)
+
+    def settle(self, letter: KeptLetter) -> None:
+        """Take a letter out: its recipient has processed it."""
+        self._drop(letter.agent_id, letter.envelope_id)
+        self._write(letter.agent_id, letter.envelope_id)
+
+    def forget_agent(self, agent_id: str) -> None:
+        """Take out all letters of an agent that is no more."""
+        for envelope_id in self._by_agent.pop(agent_id, {}):
+            self._write(agent_id, envelope_id)
+
+    # What somebody asks for
+
+    async def mark_replaying(self, agent_id: str, envelope_id: str) -> KeptLetter:
+        """
+        Note that a letter is to be delivered again. Durable when it returns.
+
+        Raises:
+            NotFoundError: There is no such letter.
+            StoreError: It could not be kept, as far as is known.
+
+        Cancellation: it may or may not be noted.
+        """
+        letter = self.get(agent_id, envelope_id)
+        if letter.replaying:
+            return letter
+        marked = attrs.evolve(letter, replaying=True)
+
+        def keep() -> None:
+            # Unless something else has become of it meanwhile.
+            if self.find(agent_id, envelope_id) is letter:
+                self._keep(marked)
+
+        await self._committer.submit([_put(marked)], keep).wait()
+        return marked
 
     async def discard(self, agent_id: str, envelope_id: str) -> None:
-        """Throw a letter away. Durable when it returns. Raises `NotFoundError`."""
-        await self._committer.commit(self.settle(self.get(agent_id, envelope_id)))
+        """
+        Throw a letter away. Durable when it returns.
 
-    def settle(self, letter: KeptLetter) -> list[Change]:
-        """Take a letter out: it was delivered, or nobody wants it. Returns what to write."""
-        self._by_agent.get(letter.agent_id, {}).pop(letter.envelope_id, None)
-        return [Delete(paths.dead_letter(letter.agent_id, letter.envelope_id))]
+        Raises:
+            NotFoundError: There is no such letter.
+            StoreError: That could not be kept, as far as is known.
 
-    def forget_agent(self, agent_id: str) -> list[Change]:
-        """Take out all letters of an agent that is no more; returns what is to be written."""
-        letters = self._by_agent.pop(agent_id, {})
-        return [Delete(paths.dead_letter(agent_id, envelope_id)) for envelope_id in letters]
+        Cancellation: it may or may not be gone.
+        """
+        letter = self.get(agent_id, envelope_id)
 
-    def _put(self, letter: KeptLetter) -> Change:
+        def drop() -> None:
+            if self._drop(agent_id, envelope_id) is not letter:
+                # It was written anew behind our back, or is gone already: nothing of it stays.
+                self._write(agent_id, envelope_id)
+
+        await self._committer.submit([_delete(agent_id, envelope_id)], drop).wait()
+
+    # Inside
+
+    def _keep(self, letter: KeptLetter) -> None:
         self._by_agent.setdefault(letter.agent_id, {})[letter.envelope_id] = letter
-        return Put(paths.dead_letter(letter.agent_id, letter.envelope_id), encode(letter))
 
-    def _all(self) -> Iterator[KeptLetter]:
-        for letters in self._by_agent.values():
-            yield from letters.values()
+    def _drop(self, agent_id: str, envelope_id: str) -> KeptLetter | None:
+        letters = self._by_agent.get(agent_id, {})
+        letter = letters.pop(envelope_id, None)
+        if not letters:
+            self._by_agent.pop(agent_id, None)
+        return letter
+
+    def _write(
+        self, agent_id: str, envelope_id: str, on_kept: Callable[[], None] | None = None
+    ) -> None:
+        """Have the store hold what is so now, and try until it does."""
+
+        def failed(_error: StoreError) -> None:
+            self._timers.call_in(
+                _RETRY_SECONDS, lambda: self._write(agent_id, envelope_id, on_kept)
+            )
+
+        letter = self.find(agent_id, envelope_id)
+        change = _delete(agent_id, envelope_id) if letter is None else _put(letter)
+        self._committer.submit([change], on_kept, failed)
 
 
-def _by_envelope(letter: KeptLetter) -> str:
-    return letter.envelope_id
+def _put(letter: KeptLetter) -> Change:
+    return Put(paths.dead_letter(letter.agent_id, letter.envelope_id), encode(letter))
+
+
+def _delete(agent_id: str, envelope_id: str) -> Change:
+    return Delete(paths.dead_letter(agent_id, envelope_id))
+
+
+def _place(letter: KeptLetter) -> str:
+    return letter.key

@@ -18,19 +18,21 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 import trio
 
 from .._logging import get_logger
-from ..errors import StoreError
+from ..errors import NotFoundError
 from ..protocol.delivery_policy import DeliveryPolicy
 from ..protocol.inbox import DeadLetter, Delivery, Inbox
-from ..records import InboxBlock, is_addressed_to
+from ..protocol.ledger import joined
+from ..records import InboxBlock, KeptLetter, is_addressed_to
 from ..stores import Change, Delete
 from ..wire.frames import ReceiptFrame
 from . import paths
 from .channels import Channel, LogRecord
 from .committer import Committer
 from .cursors import CursorWriter, load_cursors
-from .dead_letters import DeadLetterBox, KeptLetter
+from .dead_letters import DeadLetterBox
 from .doorbell import Doorbell
-from .mailbox import Binding, Mailbox, OwingCounter, SavedCursor
+from .letter_replay import LetterReplay
+from .mailbox import Binding, Mailbox, OwingCounter, SavedCursor, too_large
 from .overflow import Overflow
 from .replay import Replay
 from .timers import Timers
@@ -38,9 +40,6 @@ from .timers import Timers
 __all__ = ["Deliveries"]
 
 log = get_logger(__name__)
-
-# The store fails; soon enough that an operator does not miss a letter, and no burden.
-_RETRY_LETTER_SECONDS = 1.0
 
 
 class Deliveries:
@@ -84,6 +83,9 @@ class Deliveries:
         self._cursors = CursorWriter(committer, timers, cursor_flush_seconds)
         self._replay = Replay(read_log, find_channel, self._changed)
         self._overflow = Overflow(read_log, find_channel, self._bury)
+        self._letter_replay = LetterReplay(
+            letters, self._replay, timers, policy.ack_wait_seconds, self._count_letter
+        )
         self.delivered = 0
         self.redelivered = 0
 
@@ -97,8 +99,10 @@ class Deliveries:
     # Agents come and go
 
     def load(self, documents: Mapping[str, bytes]) -> list[str]:
-        """Take the cursors of the store; every agent has been added before."""
-        return load_cursors(documents, self._mailboxes)
+        """Take the cursors of the store; every agent and dead letter has been added before."""
+        problems = load_cursors(documents, self._mailboxes)
+        self._settle_letters()
+        return problems
 
     def add_agent(self, agent_id: str, limits: InboxBlock) -> None:
         """Give an agent a mailbox, or the one it has new limits."""
@@ -118,9 +122,10 @@ class Deliveries:
         changes: list[Change] = [
             Delete(paths.cursor(agent_id, channel.channel_id)) for channel in channels
         ]
-        changes += self._letters.forget_agent(agent_id)
         if changes:
             self._committer.submit(changes)
+        self._letter_replay.detached(agent_id)
+        self._letters.forget_agent(agent_id)
 
     def owed(self, agent_id: str) -> int:
         """Return how many envelopes are unsettled, as far as the agent's channels are warm."""
@@ -179,7 +184,6 @@ class Deliveries:
                 inbox.extended(
                     channel_id, record.position, envelope.envelope_id, record.raw, addressed
                 )
-            self._overflow.note_pressure(mailbox)
             self._changed(mailbox)
 
     # The connections
@@ -199,8 +203,7 @@ class Deliveries:
         mailbox.backlog.clear()
         mailbox.inbox.attach(replays=replays)
         self._changed(mailbox)
-        for letter in self._letters.replaying(agent_id):
-            self._replay_soon(letter)
+        self._letter_replay.attached(mailbox, replays=replays)
         return before if before is not binding else None
 
     def detach(self, agent_id: str, binding: Binding) -> None:
@@ -211,6 +214,7 @@ class Deliveries:
         mailbox.binding = None
         mailbox.backlog.clear()
         mailbox.inbox.detach()
+        self._letter_replay.detached(agent_id)
         for letter in mailbox.inbox.poll(trio.current_time()).dead:
             self._bury(mailbox, letter)
 
@@ -218,7 +222,7 @@ class Deliveries:
         """Believe an agent that it has processed a channel up to and including `position`."""
         mailbox = self._mailboxes[agent_id]
         if mailbox.inbox.resume(channel.channel_id, position, trio.current_time()):
-            self._cursors.mark(mailbox)
+            self._changed(mailbox)
 
     def receipt(self, frame: ReceiptFrame) -> None:
         """Take a receipt from the connection that its recipient is bound to."""
@@ -241,8 +245,7 @@ class Deliveries:
             case "progress":
                 known = inbox.progress(channel_id, envelope_id, now)
         if not known:
-            self._letter_receipt(frame)
-        self._overflow.note_pressure(mailbox)
+            self._letter_replay.receipt(frame)
         self._changed(mailbox)
 
     def room_again(self, agent_ids: Iterable[str]) -> None:
@@ -263,67 +266,64 @@ class Deliveries:
         Deliver a dead letter once more: now, or when its recipient is back.
 
         Raises:
-            NotFoundError: There is no such letter.
+            NotFoundError: There is no such letter, or its recipient is no more.
             StoreError: The wish could not be kept.
+
+        Cancellation: it may or may not be replayed.
         """
-        letter = await self._letters.mark(self._letters.get(agent_id, envelope_id), replaying=True)
-        self._replay_soon(letter)
-        return letter
+        self._letters.get(agent_id, envelope_id)
+        if agent_id not in self._mailboxes:
+            raise NotFoundError(
+                f"agent {agent_id} is not registered any more, so nothing can be delivered to "
+                "it; discard its letters"
+            )
+        return await self._letter_replay.ask(agent_id, envelope_id)
 
-    def _replay_soon(self, letter: KeptLetter) -> None:
-        # Beside the inbox: its position is settled, and stays so.
-        self._replay.want_letter(letter, self._deliver_letter)
-
-    def _deliver_letter(self, letter: KeptLetter, record: LogRecord) -> None:
-        mailbox = self._mailboxes.get(letter.agent_id)
-        if mailbox is None or mailbox.binding is None:
-            return
-        delivery = Delivery(
-            letter.channel_id,
-            letter.position,
-            letter.envelope_id,
-            letter.attempts + 1,
-            record.raw,
-        )
-        if record.envelope is None:
-            self._letters.failed_again(letter, "its record cannot be read")
-        elif mailbox.binding.deliver(letter.agent_id, delivery):
-            self.redelivered += 1
-        else:
-            self._letters.failed_again(letter, _too_large(delivery))
-
-    def _letter_receipt(self, frame: ReceiptFrame) -> None:
-        """Take a receipt that may be for a dead letter that was delivered once more."""
-        letter = self._letters.find(frame.recipient_id, frame.envelope_id)
-        if letter is None or not letter.replaying:
-            return
-        if frame.status == "ack":
-            self._committer.submit(self._letters.settle(letter))
-        elif frame.status == "nack":
-            self._letters.failed_again(letter, frame.reason)
+    def _count_letter(self) -> None:
+        self.redelivered += 1
 
     def _bury(self, mailbox: Mailbox, letter: DeadLetter) -> None:
+        """Have a dead letter kept; no cursor passes it before it is."""
+        agent_id, channel_id, position = mailbox.agent_id, letter.channel_id, letter.position
+        if self._mailboxes.get(agent_id) is not mailbox:
+            return  # Unregistered meanwhile.
         log.warning(
             "dead letter",
-            agent_id=mailbox.agent_id,
-            channel_id=letter.channel_id,
+            agent_id=agent_id,
+            channel_id=channel_id,
             envelope_id=letter.envelope_id,
             attempts=letter.attempts,
         )
-        self._keep_letter(mailbox, letter)
-
-    def _keep_letter(self, mailbox: Mailbox, letter: DeadLetter) -> None:
-        """Have a dead letter written, until it is: no cursor passes it before."""
 
         def kept() -> None:
-            mailbox.inbox.buried(letter.channel_id, letter.position)
-            self._cursors.mark(mailbox)
+            mailbox.inbox.buried(channel_id, position)
+            positions = mailbox.unkept.get(channel_id, set())
+            positions.discard(position)
+            if not positions:
+                mailbox.unkept.pop(channel_id, None)
+            if self._mailboxes.get(agent_id) is mailbox:
+                self._cursors.mark(mailbox)
 
-        def failed(_error: StoreError) -> None:
-            self._timers.call_in(_RETRY_LETTER_SECONDS, lambda: self._keep_letter(mailbox, letter))
+        mailbox.unkept.setdefault(channel_id, set()).add(position)
+        self._letters.bury(agent_id, letter, kept)
 
-        change = self._letters.bury(mailbox.agent_id, letter)
-        self._committer.submit([change], kept, failed)
+    def _settle_letters(self) -> None:
+        """
+        Take what is a dead letter for settled: a cursor that says so may not have been written.
+
+        Without this, a letter would be delivered again by itself after a crash.
+        """
+        runs: dict[tuple[str, str], list[tuple[int, int]]] = {}
+        for letter in self._letters:
+            run = (letter.position, letter.position + 1)
+            runs.setdefault((letter.agent_id, letter.channel_id), []).append(run)
+        for (agent_id, channel_id), settled in runs.items():
+            mailbox = self._mailboxes.get(agent_id)
+            if mailbox is not None:
+                saved = mailbox.saved.get(channel_id, SavedCursor())
+                mailbox.saved[channel_id] = SavedCursor(
+                    saved.cursor, joined([*saved.settled, *settled])
+                )
 
     # The dispatcher
 
@@ -337,6 +337,7 @@ class Deliveries:
 
     def _changed(self, mailbox: Mailbox) -> None:
         """Have a mailbox looked at, and its cursors written in a while."""
+        self._overflow.note_pressure(mailbox)
         self._cursors.mark(mailbox)
         if mailbox.binding is not None:
             self._ready[mailbox.agent_id] = mailbox
@@ -360,6 +361,7 @@ class Deliveries:
                 self._replay.want(mailbox, page)
             for letter in work.dead:
                 self._bury(mailbox, letter)
+        self._letter_replay.pump(mailbox.agent_id)
         self._schedule(mailbox)
 
     def _send(self, mailbox: Mailbox, binding: Binding, delivery: Delivery[bytes]) -> None:
@@ -369,7 +371,7 @@ class Deliveries:
                 self.redelivered += 1
             return
         mailbox.inbox.give_up(
-            delivery.channel_id, delivery.position, trio.current_time(), _too_large(delivery)
+            delivery.channel_id, delivery.position, trio.current_time(), too_large(delivery)
         )
 
     def _schedule(self, mailbox: Mailbox) -> None:
@@ -385,7 +387,3 @@ class Deliveries:
             self._changed(mailbox)
 
         self._timers.call_at(due, wake)
-
-
-def _too_large(delivery: Delivery[bytes]) -> str:
-    return f"undeliverable: {len(delivery.payload)} bytes are more than its connection takes"

@@ -83,7 +83,7 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
         self._committer = Committer(store)
         self._timers = Timers(ttl_sweep_interval, on_wake=self._on_wake)
         self._registry = Registry(self._committer, self._next_id, clock)
-        self._letters = DeadLetterBox(self._committer, clock)
+        self._letters = DeadLetterBox(self._committer, self._timers, clock)
         self._deliveries = Deliveries(
             committer=self._committer,
             timers=self._timers,

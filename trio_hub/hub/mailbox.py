@@ -12,7 +12,7 @@ from ..protocol.ledger import Run
 from ..records import InboxBlock, is_addressed_to
 from .channels import Channel, LogRecord
 
-__all__ = ["Binding", "Mailbox", "OwingCounter", "SavedCursor"]
+__all__ = ["Binding", "Mailbox", "OwingCounter", "SavedCursor", "too_large"]
 
 
 class Binding(Protocol):
@@ -47,6 +47,8 @@ class Mailbox:
         binding: The connection it is bound to, or None while it is away.
         backlog: Deliveries that are due, while the connection's outbox is full.
         saved: Cursors of channels that are cold.
+        unkept: By channel, the positions of dead letters that the store does not hold yet: no
+            cursor that passes them is written.
         wakes_at: When the timers will look at the inbox anyway.
         pressed: Whether more waits than the high-water mark of its rule.
     """
@@ -57,6 +59,7 @@ class Mailbox:
     binding: Binding | None = None
     backlog: deque[Delivery[bytes]] = attrs.field(factory=deque)
     saved: dict[str, SavedCursor] = attrs.field(factory=dict)
+    unkept: dict[str, set[int]] = attrs.field(factory=dict)
     wakes_at: float | None = None
     pressed: bool = False
 
@@ -64,6 +67,11 @@ class Mailbox:
     def is_full(self) -> bool:
         """Whether it is owed as much as its rule allows."""
         return 0 < self.limits.max_pending <= self.inbox.owed
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is owed more than its rule allows."""
+        return 0 < self.limits.max_pending < self.inbox.owed
 
     @property
     def high_water(self) -> int:
@@ -114,3 +122,8 @@ class OwingCounter:
             except ValueError:
                 # The cursor of another log: better twice than never.
                 mailbox.inbox.restore(channel_id, length=length)
+
+
+def too_large(delivery: Delivery[bytes]) -> str:
+    """Say why a delivery that a binding refused is a dead letter."""
+    return f"undeliverable: {len(delivery.payload)} bytes are more than its connection takes"

@@ -96,7 +96,7 @@ class Overflow:
             while self._over:
                 mailbox, channel_id = self._over.pop(next(iter(self._over)))
                 try:
-                    while mailbox.inbox.owed > mailbox.limits.max_pending:
+                    while mailbox.is_over and mailbox.limits.overflow == "drop_oldest":
                         if not await self._drop_oldest(mailbox, channel_id):
                             break
                 except StoreError as error:
@@ -114,7 +114,7 @@ class Overflow:
             if channel is None:
                 return False
             records = await self._read_log(channel, victim.position, victim.position + 1)
-            envelope = records[0].envelope
+            envelope = records[0].envelope if records else None
             if envelope is not None and is_addressed_to(envelope, mailbox.agent_id):
                 envelope_id = envelope.envelope_id
         settled = mailbox.inbox.settle(

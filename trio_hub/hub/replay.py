@@ -16,9 +16,8 @@ import trio
 from .._logging import get_logger
 from ..errors import StoreError
 from ..protocol.inbox import PageWanted
-from ..records import is_addressed_to
+from ..records import KeptLetter, is_addressed_to
 from .channels import Channel, LogRecord
-from .dead_letters import KeptLetter
 from .doorbell import Doorbell
 from .mailbox import Mailbox
 
@@ -28,8 +27,9 @@ log = get_logger(__name__)
 
 _READERS = 4
 
-#: Takes a dead letter and the record that it is about.
-LetterAnswer = Callable[[KeptLetter, LogRecord], None]
+#: Takes the record that a dead letter is about: None where there is none, or why it could not
+#: be read now.
+LetterAnswer = Callable[[LogRecord | StoreError | None], None]
 
 
 class Replay:
@@ -51,8 +51,7 @@ class Replay:
         self._read_log = read_log
         self._find_channel = find_channel
         self._on_answered = on_answered
-        # Bounded by the inboxes, each of which waits for one page of a channel at the most, and
-        # by the dead letters that somebody wants delivered again.
+        # Bounded by the inboxes: each waits for one page of a channel and one letter at the most.
         self._wanted: deque[Callable[[], Awaitable[None]]] = deque()
         self._bell = Doorbell()
 
@@ -102,15 +101,16 @@ class Replay:
 
     async def _answer_letter(self, letter: KeptLetter, answer: LetterAnswer) -> None:
         channel = self._find_channel(letter.channel_id)
-        if channel is None:
-            return
-        try:
-            records = await self._read_log(channel, letter.position, letter.position + 1)
-        except StoreError as error:
-            # It stays marked, and is read again when its recipient is back.
-            log.warning("dead letter not read", agent_id=letter.agent_id, error=error.message)
-            return
-        answer(letter, records[0])
+        records: list[LogRecord] = []
+        if channel is not None:
+            try:
+                records = await self._read_log(channel, letter.position, letter.position + 1)
+            except StoreError as error:
+                log.warning("dead letter not read", agent_id=letter.agent_id, error=error.message)
+                answer(error)
+                return
+        # A log that was damaged may be shorter than it was.
+        answer(records[0] if records else None)
 
 
 def _seen_by(mailbox: Mailbox, record: LogRecord) -> tuple[str, bytes | None]:

@@ -10,6 +10,7 @@ from .channel import (
     ParticipantSchema as ParticipantSchema,
     PendingTurn as PendingTurn,
 )
+from .dead_letter import DeadLetterPage as DeadLetterPage, KeptLetter as KeptLetter
 from .duration import Duration as Duration, duration_seconds as duration_seconds
 from .envelope import (
     EV_CHANNEL_CLOSED as EV_CHANNEL_CLOSED,
