@@ -1,5 +1,5 @@
 """
-Hypothesis profiles, for every test below; and how often the crash tests break things.
+Hypothesis profiles, for every test below; what speaks WebSocket; how often crash tests break things.
 
 `default` is quick; ``HYPOTHESIS_PROFILE=deep`` runs each property on 5,000 examples of 50 steps.
 """
@@ -11,6 +11,8 @@ import os
 import hypothesis
 import pytest
 
+from trio_hub.links import transport
+
 # Machines share their cores with other work, so no example is failed for being slow.
 _COMMON = hypothesis.settings(
     deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
@@ -21,10 +23,23 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add what tests/crash understands; pytest asks for options here, before it goes there."""
+    """Add what tests below understand; pytest asks for options here, before it goes there."""
+    parser.addoption(
+        "--transport",
+        choices=transport.TRANSPORTS,
+        default="auto",
+        help="what speaks WebSocket wherever a test does not say",
+    )
     group = parser.getgroup("crash")
     group.addoption("--kills", type=int, default=6, help="how often tests/crash kills a hub")
     group.addoption(
         "--power-cuts", type=int, default=25, help="how often tests/crash cuts the power"
     )
     group.addoption("--crash-seed", type=int, default=None, help="make a crash test choose alike")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let "auto" be what was asked for."""
+    chosen = config.getoption("--transport")
+    if chosen != "auto":
+        transport.AUTO_ORDER = (chosen,)

@@ -33,6 +33,7 @@ def test_every_option_can_stand_in_the_file(tmp_path: Path) -> None:
         tls-cert = "/abs/c.pem"
         tls-key = "t.pem"
         allow-unauthenticated = true
+        transport = "trio-websocket"
         log-level = "error"
         log-format = "json"
         """,
@@ -46,6 +47,7 @@ def test_every_option_can_stand_in_the_file(tmp_path: Path) -> None:
         "tls_cert": Path("/abs/c.pem"),
         "tls_key": tmp_path / "t.pem",
         "allow_unauthenticated": True,
+        "transport": "trio-websocket",
         "log_level": "error",
         "log_format": "json",
     }

@@ -231,6 +231,15 @@ async def test_the_command_line_wins_over_the_file(tmp_path: Path) -> None:
     assert json.loads(hub.log.splitlines()[0])
 
 
+@pytest.mark.parametrize("transport", ["trio-websocket", "websockets"])
+async def test_it_says_what_speaks_websocket(tmp_path: Path, transport: str) -> None:
+    async with running(tmp_path, *FREE, "--memory", "--transport", transport) as hub:
+        async with HubClient(WsLink(hub.url)) as hub_client:
+            await consult(hub_client)
+        ended = await hub.end()
+    assert f"transport={transport}" in ended.stderr
+
+
 # Logs
 
 

@@ -30,9 +30,15 @@ class Stage:
     """Where a test puts its hub and its parties; everything on it ends with the test."""
 
     def __init__(
-        self, nursery: trio.Nursery, stack: AsyncExitStack, tmp_path: Path, errors: TextIO
+        self,
+        nursery: trio.Nursery,
+        stack: AsyncExitStack,
+        tmp_path: Path,
+        errors: TextIO,
+        transport: str,
     ) -> None:
         self.url = ""
+        self._transport = transport
         self._hub: trio.Process | None = None
         self._nursery = nursery
         self._stack = stack
@@ -52,6 +58,7 @@ class Stage:
             command += [] if keys is None else ["--keys", json.dumps(keys)]
         else:
             command += ["-m", "trio_hub", "--port", "0", "--data", str(self._tmp_path / "hub")]
+            command += ["--transport", self._transport]
             if keys is not None:
                 path = self._tmp_path / "keys.toml"
                 path.write_text(
@@ -133,8 +140,11 @@ async def _end(process: trio.Process) -> None:
 
 
 @pytest.fixture
-async def stage(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Stage]:
+async def stage(
+    request: pytest.FixtureRequest, tmp_path: Path, nursery: trio.Nursery
+) -> AsyncIterator[Stage]:
+    transport = request.config.getoption("--transport")
     with (tmp_path / "stderr").open("w+") as errors:
         async with AsyncExitStack() as stack:
-            yield Stage(nursery, stack, tmp_path, errors)
+            yield Stage(nursery, stack, tmp_path, errors, transport)
     nursery.cancel_scope.cancel()

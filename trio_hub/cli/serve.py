@@ -22,8 +22,9 @@ from .._logging import get_logger
 from ..auth import ApiKeyAuth, AuthRegistry
 from ..errors import StoreError
 from ..hub import Hub
-from ..links import serve_ws
+from ..links import TransportName, choose_transport, serve_ws
 from ..links.server import WsServer
+from ..links.transport import TRANSPORTS
 from ..stores import DiskKnowledgeStore, KnowledgeStore, MemoryKnowledgeStore
 from . import options as o
 from ._stdout import silence_stdout
@@ -99,6 +100,12 @@ OPTIONS = (
         negatable=True,
         help="without --keys, let anybody connect from other machines, as anybody",
     ),
+    o.Option(
+        name="transport",
+        kind=o.choice(*TRANSPORTS),
+        default="auto",
+        help="the library that speaks WebSocket; auto takes the fastest one installed",
+    ),
     o.Option(name="log-level", kind=o.choice(*LOG_LEVELS), default="info", help="the least to log"),
     o.Option(name="log-format", kind=o.choice(*LOG_FORMATS), default="text", help="how to log"),
 )
@@ -116,6 +123,7 @@ class ServeSettings:
     tls_cert: Path | None
     tls_key: Path | None
     allow_unauthenticated: bool
+    transport: TransportName
     log_level: str
     log_format: str
 
@@ -177,6 +185,7 @@ async def _open_server(
         settings.port,
         ssl_context=tls,
         allow_unauthenticated=settings.allow_unauthenticated,
+        transport=settings.transport,
     )
     try:
         return await stack.enter_async_context(server)
@@ -204,6 +213,7 @@ async def _until_stopped(hub: Hub, server: WsServer, stop: Stop) -> None:
     _log.info(
         "serving",
         url=server.url,
+        transport=server.transport,
         auth=list(hub.auth_schemes),
         durable=health.store.durable,
         agents=health.agents,
@@ -274,6 +284,10 @@ def _run(arguments: Namespace) -> int:
     if typed.get("memory") and "data" in typed:
         raise CommandError("--memory keeps nothing in the directory that --data names: give one")
     settings = ServeSettings(**o.merge(OPTIONS, typed, arguments.config))
+    try:
+        choose_transport(settings.transport)
+    except ImportError as error:
+        raise CommandError(str(error)) from error
     auth = _make_auth(settings)
     tls = _make_tls(settings)
     configure_logging(level=settings.log_level, format=settings.log_format)
