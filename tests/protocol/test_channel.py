@@ -57,6 +57,7 @@ LEGAL = {
     (PENDING, ChannelEvent.EXPIRED): EXPIRED,
     (ACTIVE, ChannelEvent.POSTED): ACTIVE,
     (ACTIVE, ChannelEvent.ACKED): ACTIVE,
+    (ACTIVE, ChannelEvent.REJECTED): ACTIVE,
     (ACTIVE, ChannelEvent.WOUND_DOWN): CLOSING,
     (ACTIVE, ChannelEvent.CLOSED): CLOSED,
     (ACTIVE, ChannelEvent.EXPIRED): EXPIRED,
@@ -190,6 +191,16 @@ def test_odd_numbers_of_required_acks_do_not_hang_a_channel(required: int) -> No
         live.post(ack(BOB))
     assert live.state is ACTIVE
     assert EV_CHANNEL_OPENED in live.event_types
+
+
+def test_a_reject_of_a_channel_that_others_have_opened_leaves_it_open() -> None:
+    live = Live.create(ClumsyAdapter(), ALICE, BOB, CAROL, required_acks=1)
+    live.post(ack(BOB))
+    live.post(reject(CAROL))
+    metadata = live.machine.metadata
+    assert metadata.state is ACTIVE
+    assert metadata.rejected_by == (CAROL,)
+    assert metadata.pending_acks == ()
 
 
 def test_one_reject_closes_a_pending_channel() -> None:

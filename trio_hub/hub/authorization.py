@@ -10,12 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .._logging import get_logger
 from ..errors import AccessDeniedError
 from ..wire.operations import Caller, Operation
 from .channels import ChannelBook
+from .operators import Operators
 from .tasks import TaskBook, check_task_id
 
 __all__ = ["authorize", "may_see_task"]
+
+log = get_logger(__name__)
+
+# A task may keep a checkpoint though the hub was never told of it.
+_OF_UNOBSERVED_TASKS = frozenset({"checkpoint_task", "read_task_checkpoint"})
 
 
 def authorize(
@@ -24,6 +31,7 @@ def authorize(
     params: Any,
     channels: ChannelBook,
     tasks: TaskBook,
+    operators: Operators,
 ) -> None:
     """
     Let a request pass, or not.
@@ -45,6 +53,14 @@ def authorize(
                 raise AccessDeniedError(
                     f"this connection does not act for agent {subject!r}: attach as it first"
                 )
+        case Caller.OPERATOR | Caller.SELF_OR_OPERATOR:
+            if operation.caller is Caller.SELF_OR_OPERATOR and subject in bound:
+                return
+            operator = operators.acting(bound)
+            if operator is None:
+                raise AccessDeniedError(_no_operator(operation, subject))
+            # Whatever an operator does on the strength of being one leaves a trace.
+            log.info("operator acts", operator=operator, op=operation.name, params=_ids_in(params))
         case Caller.BOUND:
             if not bound:
                 raise AccessDeniedError(
@@ -65,14 +81,37 @@ def authorize(
             task = tasks.find(subject)
             if task is not None:
                 allowed = task.owner_id in bound
-            else:
+            elif operation.name in _OF_UNOBSERVED_TASKS:
                 writers = tasks.writers(subject)
                 # Nobody's yet: the first to write becomes its owner.
                 allowed = bool(bound) if writers is None else not bound.keys().isdisjoint(writers)
+            else:
+                # Refused as a stranger's would be, so that nobody can find out which ids exist.
+                allowed = False
             if not allowed:
                 raise AccessDeniedError(
                     f"no agent that this connection acts for owns a task {subject!r}"
                 )
+
+
+def _no_operator(operation: Operation, subject: str | None) -> str:
+    if operation.caller is Caller.OPERATOR:
+        return f"{operation.name} is for operators of this hub, and this connection has none"
+    if subject is None:
+        return (
+            f"{operation.name} for everybody is for operators of this hub, and this connection "
+            "has none: name an agent that it acts for"
+        )
+    return (
+        f"this connection does not act for agent {subject!r}, nor for an operator of this hub: "
+        "attach as one of them first"
+    )
+
+
+def _ids_in(params: Any) -> dict[str, str]:
+    """Return what parameters say about whom and what an operation is, and nothing else of them."""
+    named = ((name, getattr(params, name, None)) for name in ("agent_id", "envelope_id"))
+    return {name: value for name, value in named if isinstance(value, str)}
 
 
 def may_see_task(

@@ -64,6 +64,7 @@ CHANNEL: Final[dict[ChannelState, dict[ChannelEvent, ChannelState]]] = {
     _ACTIVE: {
         ChannelEvent.POSTED: _ACTIVE,
         ChannelEvent.ACKED: _ACTIVE,
+        ChannelEvent.REJECTED: _ACTIVE,
         ChannelEvent.WOUND_DOWN: _CLOSING,
         ChannelEvent.CLOSED: _CLOSED,
         ChannelEvent.EXPIRED: _EXPIRED,
@@ -346,7 +347,9 @@ class ChannelMachine:
             answered = attrs.evolve(
                 metadata, pending_acks=waiting, rejected_by=(*metadata.rejected_by, invitee)
             )
-            self._next(ChannelEvent.REJECTED)
+            if not self._next(ChannelEvent.REJECTED).is_terminal:
+                # It is open without them: enough others had accepted.
+                return self._plan((stamped,), (), answered)
             ended = self._when_ended(ChannelState.CLOSED, "invite_rejected", stamp, answered)
             return self._plan((stamped,), *ended)
         answered = attrs.evolve(metadata, pending_acks=waiting)
