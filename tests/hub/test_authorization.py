@@ -2,7 +2,8 @@
 Who may call what: every operation, asked by everybody.
 
 Alice is the one that an operation is about: it created the channel and owns the task. Bob is a
-member of the channel, Mallory is registered and nothing else, and Nobody has not said who it is.
+member of the channel, Mallory is registered and nothing else, Nobody has not said who it is, and
+Ops is an operator of the hub.
 """
 
 from __future__ import annotations
@@ -14,22 +15,25 @@ from typing import Any
 import attrs
 import pytest
 
+from trio_hub import DeliveryPolicy
 from trio_hub.errors import AccessDeniedError, NetworkError, NotFoundError
 from trio_hub.records import EV_TEXT
 from trio_hub.wire.operations import OPERATIONS, Caller
 
 from .peer import Peer, open_house
 
-ALICE, BOB, MALLORY, NOBODY = "alice", "bob", "mallory", "nobody"
-EVERYBODY = (ALICE, BOB, MALLORY, NOBODY)
+ALICE, BOB, MALLORY, NOBODY, OPS = "alice", "bob", "mallory", "nobody", "ops"
+EVERYBODY = (ALICE, BOB, MALLORY, NOBODY, OPS)
 
 #: Who may call, by the last column of wire.md's table.
 ALLOWED = {
-    Caller.ANY: {ALICE, BOB, MALLORY, NOBODY},
-    Caller.BOUND: {ALICE, BOB, MALLORY},
+    Caller.ANY: {ALICE, BOB, MALLORY, NOBODY, OPS},
+    Caller.BOUND: {ALICE, BOB, MALLORY, OPS},
     Caller.MEMBER: {ALICE, BOB},
     Caller.SELF: {ALICE},
     Caller.OWNER: {ALICE},
+    Caller.OPERATOR: {OPS},
+    Caller.SELF_OR_OPERATOR: {ALICE, OPS},
 }
 
 
@@ -41,22 +45,38 @@ class World:
     channel_id: str
     alice_id: str
     bob_id: str
+    letter_id: str
 
 
 @asynccontextmanager
 async def world() -> AsyncIterator[World]:
-    async with open_house() as house:
+    async with open_house(
+        operators=[OPS],
+        allow_unauthenticated_operators=True,
+        delivery=DeliveryPolicy(max_attempts=1),
+    ) as house:
         alice, bob = await house.join(ALICE), await house.join(BOB)
         peers = {
             ALICE: alice,
             BOB: bob,
             MALLORY: await house.join(MALLORY),
             NOBODY: await house.peer(),
+            OPS: await house.join(OPS),
         }
         channel_id = await alice.open("conversation", bob)
         await alice.request("observe_task", metadata=_task(alice.id, channel_id))
         await alice.request("checkpoint_task", task_id="kept", state={"step": 1})
-        yield World(peers, channel_id, alice.id, bob.id)
+        yield World(peers, channel_id, alice.id, bob.id, await _let_die(alice, bob, channel_id))
+
+
+async def _let_die(alice: Peer, bob: Peer, channel_id: str) -> str:
+    """Make a dead letter of Alice, and return the id of its envelope."""
+    alice.acks = False
+    letter_id = await bob.say(channel_id, "poison")
+    alice.nack(await alice.hears("poison"))
+    await alice.quiet()
+    alice.acks = True
+    return letter_id
 
 
 def _task(owner_id: str, channel_id: str | None, task_id: str = "errand") -> dict[str, Any]:
@@ -129,6 +149,11 @@ ROWS: dict[str, Params] = {
     "fire_task_event": lambda w: {"task_id": "errand", "kind": "mirror_failed", "payload": {}},
     "checkpoint_task": lambda w: {"task_id": "errand", "state": {"step": 2}},
     "read_task_checkpoint": lambda w: {"task_id": "errand"},
+    "list_dead_letters": lambda w: {"agent_id": w.alice_id},
+    "read_dead_letter": lambda w: {"agent_id": w.alice_id, "envelope_id": w.letter_id},
+    "replay_dead_letter": lambda w: {"agent_id": w.alice_id, "envelope_id": w.letter_id},
+    "discard_dead_letter": lambda w: {"agent_id": w.alice_id, "envelope_id": w.letter_id},
+    "health": lambda w: {},
 }
 
 
@@ -148,7 +173,7 @@ async def test_who_may_may_and_who_may_not_is_refused(op: str, who: str) -> None
             error = raised
         if who in ALLOWED[OPERATIONS[op].caller]:
             # A task that one may not see is not there.
-            hidden = op == "get_task" and who == MALLORY
+            hidden = op == "get_task" and who in (MALLORY, OPS)
             assert type(error) is (NotFoundError if hidden else type(None)), error
         else:
             assert type(error) is AccessDeniedError

@@ -66,10 +66,22 @@ TABLE: dict[str, tuple[Caller, dict[str, Any], str | None]] = {
     "fire_task_event": (Caller.OWNER, {"task_id": "t", "kind": "mirror_failed"}, "t"),
     "checkpoint_task": (Caller.OWNER, {"task_id": "t", "state": {}}, "t"),
     "read_task_checkpoint": (Caller.OWNER, {"task_id": "t"}, "t"),
+    "list_dead_letters": (Caller.SELF_OR_OPERATOR, {}, None),
+    "read_dead_letter": (Caller.SELF_OR_OPERATOR, {"agent_id": "a", "envelope_id": "e"}, "a"),
+    "replay_dead_letter": (Caller.SELF_OR_OPERATOR, {"agent_id": "a", "envelope_id": "e"}, "a"),
+    "discard_dead_letter": (Caller.SELF_OR_OPERATOR, {"agent_id": "a", "envelope_id": "e"}, "a"),
+    "health": (Caller.OPERATOR, {}, None),
 }
 
 #: Operations that AG2 does not have. It must go on without them.
-OURS = {"read_tail"}
+OURS = {
+    "read_tail",
+    "list_dead_letters",
+    "read_dead_letter",
+    "replay_dead_letter",
+    "discard_dead_letter",
+    "health",
+}
 
 
 #: How many AG2 1.2.1 has. None of them may go away.

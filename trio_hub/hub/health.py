@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 
 from ..stores import StoreHealth
@@ -39,3 +41,7 @@ class HubHealth:
     def ok(self) -> bool:
         """Whether it takes posts and keeps them."""
         return self.store.ok and not self.closing
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it, `ok` first, as plain values: what the wire and the program show."""
+        return {"ok": self.ok, **attrs.asdict(self)}

@@ -38,6 +38,7 @@ from .health import HubHealth
 from .identity_api import IdentityApi
 from .limits import HubLimits
 from .operations import OperationHandlers
+from .operators import Operators
 from .posting import Posting
 from .reception import Reception
 from .registry import Registry
@@ -71,6 +72,8 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
         ttl_sweep_interval: float,
         limits: HubLimits,
         delivery: DeliveryPolicy,
+        operators: Iterable[str],
+        allow_unauthenticated_operators: bool,
     ) -> None:
         self._store = store
         self._auth = auth
@@ -83,6 +86,12 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
         self._committer = Committer(store)
         self._timers = Timers(ttl_sweep_interval, on_wake=self._on_wake)
         self._registry = Registry(self._committer, self._next_id, clock)
+        self._operators = Operators(
+            operators,
+            self._registry,
+            auth,
+            allow_unauthenticated=allow_unauthenticated_operators,
+        )
         self._letters = DeadLetterBox(self._committer, self._timers, clock)
         self._deliveries = Deliveries(
             committer=self._committer,
@@ -118,6 +127,7 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
             registry=self._registry,
             channels=self.channels,
             tasks=self.tasks,
+            operators=self._operators,
             deliveries=self._deliveries,
             posting=self._posting,
             limits=limits,
@@ -140,6 +150,8 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
         ttl_sweep_interval: float = 30.0,
         limits: HubLimits | None = None,
         delivery: DeliveryPolicy | None = None,
+        operators: Iterable[str] = (),
+        allow_unauthenticated_operators: bool = False,
     ) -> AsyncIterator[Hub]:
         """
         Open a hub on a store, for as long as the block lasts.
@@ -160,9 +172,14 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
                 latest. TTLs themselves are met on time.
             limits: What this hub takes.
             delivery: How deliveries are retried.
+            operators: Names of the agents that may look after the whole hub over the wire: see
+                and settle everybody's dead letters, ask for its health.
+            allow_unauthenticated_operators: Honour these names also where nothing proves them
+                (the scheme "none"). For tests, and for hubs that only trusted processes reach.
 
         Raises:
             StoreError: The store cannot be opened or read at all.
+            ValueError: There are to be operators, and `auth` authenticates nobody.
 
         Cancellation: as leaving the block, without waiting for anybody but the disk.
         """
@@ -177,6 +194,8 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
                 ttl_sweep_interval=ttl_sweep_interval,
                 limits=limits if limits is not None else HubLimits(),
                 delivery=delivery if delivery is not None else DeliveryPolicy(),
+                operators=operators,
+                allow_unauthenticated_operators=allow_unauthenticated_operators,
             )
             await hub._load()
             async with open_plain_nursery() as nursery:

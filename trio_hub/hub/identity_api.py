@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from ..auth import AuthRegistry
-from ..records import Passport, Resume, Rule, TaskState
+from ..records import Passport, Resume, Rule, TaskState, without_claim
+from .admission import Admission, check_rule
 from .channels import ChannelBook
 from .connection import Connection
 from .deliveries import Deliveries
 from .gate import Gate
+from .operators import Operators
 from .reception import Reception
 from .registry import Registry
 
@@ -21,8 +23,10 @@ class IdentityApi:
     _gate: Gate
     _auth: AuthRegistry
     _registry: Registry
+    _operators: Operators
     _deliveries: Deliveries
     _reception: Reception
+    _admission: Admission
 
     async def register(
         self,
@@ -40,7 +44,7 @@ class IdentityApi:
             connection: Bind it to this one at once.
 
         Raises:
-            AuthError: Its credential was refused.
+            AuthError: Its credential was refused, or is none and the name is an operator's.
             ProtocolError: The name is taken or impossible.
             StoreError: It could not be kept.
 
@@ -49,13 +53,12 @@ class IdentityApi:
         self._gate.check()
         if connection is not None:
             self._reception.check_identities(connection)
+        self._operators.check_name(passport)
         await self._auth.check(passport, passport.auth.scheme, passport.auth.claim)
-        registration = await self._registry.register(
-            passport,
-            resume if resume is not None else Resume(),
-            rule if rule is not None else Rule(),
-            skill_md,
-        )
+        resume = resume if resume is not None else Resume()
+        rule = rule if rule is not None else Rule()
+        self._admission.check_register(without_claim(passport), resume, rule)
+        registration = await self._registry.register(passport, resume, rule, skill_md)
         self._deliveries.add_agent(registration.agent_id, registration.rule.limits.inbox)
         if connection is not None:
             self._reception.bind(connection, registration.agent_id)
@@ -116,7 +119,15 @@ class IdentityApi:
         await self._registry.set_skill(agent_id, skill_md)
 
     async def set_rule(self, agent_id: str, rule: Rule) -> None:
-        """Replace a rule."""
+        """
+        Replace a rule. It holds from the next post, opening and handing over on.
+
+        Raises:
+            NotFoundError: There is no such agent.
+            ProtocolError: Its globs are too many, or too long.
+            StoreError: It could not be kept.
+        """
+        check_rule(rule)
         await self._registry.set_rule(agent_id, rule)
         self._deliveries.add_agent(agent_id, rule.limits.inbox)
 

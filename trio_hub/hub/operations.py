@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 from ..errors import AccessDeniedError, NotFoundError
 from ..records import (
     ChannelMetadata,
+    DeadLetterPage,
+    Envelope,
+    KeptLetter,
     Passport,
     PendingTurn,
     Resume,
@@ -224,6 +227,23 @@ class OperationHandlers:
 
     async def read_task_checkpoint(self, caller: Connection, it: p.OfTask) -> dict[str, Any] | None:
         return await self._hub.tasks.read_checkpoint(it.task_id)
+
+    # Looking after a hub
+
+    def list_dead_letters(self, caller: Connection, it: p.ListDeadLetters) -> DeadLetterPage:
+        return self._hub.list_dead_letters(it.agent_id, limit=it.limit, after=it.after)
+
+    async def read_dead_letter(self, caller: Connection, it: p.OfDeadLetter) -> Envelope:
+        return await self._hub.read_dead_letter(it.agent_id, it.envelope_id)
+
+    async def replay_dead_letter(self, caller: Connection, it: p.OfDeadLetter) -> KeptLetter:
+        return await self._hub.replay_dead_letter(it.agent_id, it.envelope_id)
+
+    async def discard_dead_letter(self, caller: Connection, it: p.OfDeadLetter) -> None:
+        await self._hub.discard_dead_letter(it.agent_id, it.envelope_id)
+
+    def health(self, caller: Connection, it: p.Nothing) -> dict[str, Any]:
+        return self._hub.health().as_dict()
 
     # Inside
 

@@ -24,6 +24,7 @@ from .connection import Connection, Greeting, Handler
 from .deliveries import Deliveries
 from .gate import Gate
 from .limits import HubLimits
+from .operators import Operators
 from .posting import Posting
 from .registry import Registry
 from .tasks import TaskBook
@@ -46,6 +47,7 @@ class Reception:
         registry: Who there is.
         channels: What they take part in.
         tasks: What they own.
+        operators: Who looks after the hub.
         deliveries: What they are owed.
         posting: What they send.
         limits: The hub's.
@@ -61,6 +63,7 @@ class Reception:
         registry: Registry,
         channels: ChannelBook,
         tasks: TaskBook,
+        operators: Operators,
         deliveries: Deliveries,
         posting: Posting,
         limits: HubLimits,
@@ -72,6 +75,7 @@ class Reception:
         self._registry = registry
         self._channels = channels
         self._tasks = tasks
+        self._operators = operators
         self._deliveries = deliveries
         self._posting = posting
         self._limits = limits
@@ -127,7 +131,7 @@ class Reception:
 
     def authorize(self, connection: Connection, operation: Operation, params: Any) -> None:
         """Raise `AccessDeniedError` where the connection may not do that."""
-        authorize(connection.bound, operation, params, self._channels, self._tasks)
+        authorize(connection.bound, operation, params, self._channels, self._tasks, self._operators)
 
     async def post(self, connection: Connection, params: PostEnvelope) -> tuple[str, Ticket | None]:
         """Post an envelope; what is returned may be told once the ticket is durable."""

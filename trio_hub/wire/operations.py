@@ -25,7 +25,8 @@ class Caller(StrEnum):
     ANY: every connection. SELF: the agent that the row's `subject` names is bound here.
     MEMBER: an agent bound here takes part in the channel that `subject` names. OWNER: the owner
     of the task that `subject` names is bound here. BOUND: at least one agent is bound here, and
-    the handler shows it only what those agents may see.
+    the handler shows it only what those agents may see. OPERATOR: an operator of the hub is
+    bound here. SELF_OR_OPERATOR: either of them; where `subject` names nobody, only an operator.
     """
 
     ANY = "any"
@@ -33,6 +34,8 @@ class Caller(StrEnum):
     MEMBER = "member"
     OWNER = "owner"
     BOUND = "bound"
+    OPERATOR = "operator"
+    SELF_OR_OPERATOR = "self or operator"
 
 
 @attrs.frozen
@@ -77,6 +80,10 @@ def _member(name: str, params: type[Any], result: str, summary: str) -> Operatio
 
 def _owner(name: str, params: type[Any], result: str, summary: str) -> Operation:
     return Operation(name, params, result, Caller.OWNER, lambda it: it.task_id, summary)
+
+
+def _self_or_operator(name: str, params: type[Any], result: str, summary: str) -> Operation:
+    return Operation(name, params, result, Caller.SELF_OR_OPERATOR, lambda it: it.agent_id, summary)
 
 
 def _agent(it: Any) -> str:
@@ -197,6 +204,29 @@ _ROWS = (
     _owner("fire_task_event", p.FireTaskEvent, "null", "Report that mirroring a task failed."),
     _owner("checkpoint_task", p.CheckpointTask, "null", "Keep a task's state for a restart."),
     _owner("read_task_checkpoint", p.OfTask, "state or null", "Read a task's kept state."),
+    # Looking after a hub
+    _self_or_operator(
+        "list_dead_letters",
+        p.ListDeadLetters,
+        "{letters, after}",
+        "List what could not be delivered, oldest first; go on behind after, until that is null.",
+    ),
+    _self_or_operator(
+        "read_dead_letter", p.OfDeadLetter, "envelope", "Read what could not be delivered."
+    ),
+    _self_or_operator(
+        "replay_dead_letter",
+        p.OfDeadLetter,
+        "dead letter",
+        "Deliver a dead letter once more: now, or when its recipient is back.",
+    ),
+    _self_or_operator(
+        "discard_dead_letter",
+        p.OfDeadLetter,
+        "null",
+        "Throw a dead letter away; its envelope stays in the log.",
+    ),
+    Operation("health", p.Nothing, "health", Caller.OPERATOR, _nobody, "Ask how the hub is doing."),
 )
 
 #: Every operation, by name.

@@ -30,6 +30,11 @@ LIST_LIMIT_DEFAULT = 50
 
 
 @attrs.frozen(kw_only=True)
+class Nothing:
+    """No parameters."""
+
+
+@attrs.frozen(kw_only=True)
 class Register:
     """A new identity."""
 
@@ -260,3 +265,20 @@ class CheckpointTask:
 
     task_id: str
     state: dict[str, Any]
+
+
+@attrs.frozen(kw_only=True)
+class ListDeadLetters:
+    """Whose dead letters to list (null: everybody's), behind which one (null: from the first)."""
+
+    agent_id: str | None = None
+    limit: int = attrs.field(default=LIST_LIMIT_DEFAULT, validator=attrs.validators.ge(1))
+    after: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class OfDeadLetter:
+    """One dead letter: whom it was for, and its envelope."""
+
+    agent_id: str
+    envelope_id: str
