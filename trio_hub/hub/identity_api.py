@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from ..auth import AuthRegistry
-from ..records import Passport, Resume, Rule, TaskState, without_claim
-from .admission import Admission, check_rule
+from ..records import Passport, Resume, Rule, TaskState
 from .channels import ChannelBook
 from .connection import Connection
 from .deliveries import Deliveries
@@ -26,7 +25,6 @@ class IdentityApi:
     _operators: Operators
     _deliveries: Deliveries
     _reception: Reception
-    _admission: Admission
 
     async def register(
         self,
@@ -55,10 +53,12 @@ class IdentityApi:
             self._reception.check_identities(connection)
         self._operators.check_name(passport)
         await self._auth.check(passport, passport.auth.scheme, passport.auth.claim)
-        resume = resume if resume is not None else Resume()
-        rule = rule if rule is not None else Rule()
-        self._admission.check_register(without_claim(passport), resume, rule)
-        registration = await self._registry.register(passport, resume, rule, skill_md)
+        registration = await self._registry.register(
+            passport,
+            resume if resume is not None else Resume(),
+            rule if rule is not None else Rule(),
+            skill_md,
+        )
         self._deliveries.add_agent(registration.agent_id, registration.rule.limits.inbox)
         if connection is not None:
             self._reception.bind(connection, registration.agent_id)
@@ -119,15 +119,7 @@ class IdentityApi:
         await self._registry.set_skill(agent_id, skill_md)
 
     async def set_rule(self, agent_id: str, rule: Rule) -> None:
-        """
-        Replace a rule. It holds from the next post, opening and handing over on.
-
-        Raises:
-            NotFoundError: There is no such agent.
-            ProtocolError: Its globs are too many, or too long.
-            StoreError: It could not be kept.
-        """
-        check_rule(rule)
+        """Replace a rule."""
         await self._registry.set_rule(agent_id, rule)
         self._deliveries.add_agent(agent_id, rule.limits.inbox)
 
