@@ -8,6 +8,7 @@ SQLite itself does not notice: the bytes of one record or document are other tha
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from collections.abc import AsyncIterator
@@ -20,6 +21,7 @@ import trio
 import trio.testing
 
 from trio_hub import (
+    EV_CHANNEL_EXPIRED,
     DiskKnowledgeStore,
     Envelope,
     Hub,
@@ -265,3 +267,63 @@ async def test_log_that_is_gone_is_damage_not_emptiness(world: World) -> None:
         with pytest.raises(ProtocolError, match="damaged"):
             await world.post(hub, "bob", 5, 6)
         await world.check_unharmed(hub, "carol")
+
+
+def spoil_page(data: Path, needle: bytes) -> None:
+    """Overwrite the page in which `needle` stands."""
+    file = data / DATABASE_NAME
+    content = bytearray(file.read_bytes())
+    assert content.count(needle) == 1
+    page = content.index(needle) // 4096
+    content[page * 4096 : (page + 1) * 4096] = b"\xff" * 4096
+    file.write_bytes(bytes(content))
+
+
+async def test_log_whose_end_is_spoilt_costs_its_channel_and_holds_up_nobody(world: World) -> None:
+    alice = world.agent_ids["alice"]
+    async with world.open_hub() as hub:
+        # Bob's channel is to end before carol's.
+        for name, ttl in (("bob", 100), ("carol", 200)):
+            metadata = await hub.create_channel(
+                creator_id=alice,
+                manifest_type="conversation",
+                participants=[world.agent_ids[name]],
+                required_acks=0,
+                ttl=ttl,
+            )
+            world.channel_ids[f"short-lived {name}"] = metadata.channel_id
+        for number in range(200):
+            for name in ("bob", "carol"):
+                await hub.post_envelope(
+                    Envelope(
+                        channel_id=world.channel_ids[f"short-lived {name}"],
+                        sender_id=alice,
+                        event_type=NOTE,
+                        event_data={"text": f"<{name} {number}>" * 20},
+                        idempotency_key=f"<{name} key {number}>",
+                    )
+                )
+    spoil_page(world.data, b"<bob key 199>")
+    bob = world.channel_ids["short-lived bob"]
+    carol = world.channel_ids["short-lived carol"]
+    store = DiskKnowledgeStore(world.data)
+    # Both are overdue when it opens.
+    async with Hub.open(store, clock=lambda: time.time() + 3600, limits=_LIMITS) as hub:
+        assert bob in all_problems(hub.health())
+        async with trio.open_nursery() as nursery:
+            # Whatever comes of the damaged one, what is committed beside it is kept.
+            nursery.start_soon(_try_to_close, hub, bob)
+            for name in ("bob", "carol"):
+                nursery.start_soon(world.post, hub, name, 5, 8)
+        for name in ("bob", "carol"):
+            assert len(await hub.read_wal(world.channel_ids[name])) >= 8
+        assert hub.health().commits_failed == 0
+        async with world.listener(hub, "carol") as told:
+            with trio.fail_after(_HEARD_WITHIN_SECONDS):
+                while EV_CHANNEL_EXPIRED not in told.heard.get(carol, {}):
+                    await told.changes()
+
+
+async def _try_to_close(hub: Hub, channel_id: str) -> None:
+    with contextlib.suppress(NetworkError):
+        await hub.close_channel(channel_id)

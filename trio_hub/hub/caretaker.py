@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import heapq
 
-import trio
-
 from .._logging import get_logger
 from ..errors import NotFoundError, StoreError
 from ..ids import Now, seconds_from_iso
@@ -25,8 +23,10 @@ __all__ = ["Caretaker"]
 
 log = get_logger(__name__)
 
-# After the store could not be read or written: enough not to be in its way.
-_RETRY_SECONDS = 1.0
+# After the store could not be read or written: enough not to be in its way. Somebody may wait for
+# what is in doubt; nobody waits for an end.
+_DOUBT_RETRY_SECONDS = 1.0
+_END_RETRY_SECONDS = 5.0
 
 
 class Caretaker:
@@ -47,7 +47,8 @@ class Caretaker:
         self._timers = timers
         self._clock = clock
         self._invite_ack_timeout = invite_ack_timeout
-        self._dates: list[tuple[float, str]] = []
+        # When to look, at what date of which channel.
+        self._dates: list[tuple[float, float, str]] = []
         self._known: set[tuple[float, str]] = set()
         self._bell = Doorbell()
 
@@ -76,17 +77,19 @@ class Caretaker:
             await self._bell.answer()
             try:
                 await self._channels.settle_doubts()
-                while self._dates and self._dates[0][0] <= self._clock():
-                    date = self._dates[0]
-                    await self._end_if_due(date[1])
-                    # Only now: should the store fail, the date is still there.
-                    if self._dates and self._dates[0] == date:
-                        heapq.heappop(self._dates)
-                    self._known.discard(date)
             except StoreError as error:
                 log.warning("the store fails, trying again", error=str(error))
-                await trio.sleep(_RETRY_SECONDS)
-                self._bell.ring()
+                self._timers.call_in(_DOUBT_RETRY_SECONDS, self._bell.ring)
+            while self._dates and self._dates[0][0] <= self._clock():
+                _, date, channel_id = heapq.heappop(self._dates)
+                try:
+                    await self._end_if_due(channel_id)
+                except StoreError as error:
+                    # It alone waits: its log may be damaged for good, and the others' are not.
+                    log.warning("not ended, trying again", channel_id=channel_id, error=str(error))
+                    self._look_again(self._clock() + _END_RETRY_SECONDS, date, channel_id)
+                else:
+                    self._known.discard((date, channel_id))
 
     async def _end_if_due(self, channel_id: str) -> None:
         channel = self._channels.find(channel_id)
@@ -117,8 +120,11 @@ class Caretaker:
         if (date, channel_id) in self._known:
             return
         self._known.add((date, channel_id))
-        heapq.heappush(self._dates, (date, channel_id))
-        self._look_at(date)
+        self._look_again(date, date, channel_id)
+
+    def _look_again(self, when: float, date: float, channel_id: str) -> None:
+        heapq.heappush(self._dates, (when, date, channel_id))
+        self._look_at(when)
 
     def _look_at(self, date: float) -> None:
         """Look when `date` has come by the wall clock, which may go slower than Trio's."""

@@ -239,12 +239,22 @@ class ChannelBook:
         return bool(self._doubtful)
 
     async def settle_doubts(self) -> None:
-        """Read back every channel whose last commit failed. Raises `StoreError` if it cannot."""
+        """
+        Read back every channel whose last commit failed.
+
+        Raises:
+            StoreError: Not all of them could be read.
+        """
+        failure: StoreError | None = None
         for channel in list(self._doubtful):
             try:
                 await self.warm(channel)
             except NotFoundError:
                 self._doubtful.discard(channel)
+            except StoreError as error:
+                failure = error
+        if failure is not None:
+            raise failure
 
     # What happens to channels. Nothing of this has a checkpoint.
 
