@@ -33,6 +33,8 @@ def test_every_option_can_stand_in_the_file(tmp_path: Path) -> None:
         tls-cert = "/abs/c.pem"
         tls-key = "t.pem"
         allow-unauthenticated = true
+        operators = ["ops", "night.shift"]
+        allow-unauthenticated-operators = true
         transport = "trio-websocket"
         log-level = "error"
         log-format = "json"
@@ -47,6 +49,8 @@ def test_every_option_can_stand_in_the_file(tmp_path: Path) -> None:
         "tls_cert": Path("/abs/c.pem"),
         "tls_key": tmp_path / "t.pem",
         "allow_unauthenticated": True,
+        "operators": ["ops", "night.shift"],
+        "allow_unauthenticated_operators": True,
         "transport": "trio-websocket",
         "log_level": "error",
         "log_format": "json",

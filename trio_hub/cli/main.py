@@ -15,14 +15,16 @@ from typing import NoReturn
 from .._version import __version__
 from ._stdout import silence_stdout
 from .command import USAGE_STATUS, Command, CommandError
+from .dead_letters import DEAD_LETTERS
 from .demo import DEMO
+from .health import HEALTH
 from .serve import SERVE
 
 __all__ = ["COMMANDS", "main"]
 
 PROGRAM = "trio_hub"
 
-COMMANDS: tuple[Command, ...] = (SERVE, DEMO)
+COMMANDS: tuple[Command, ...] = (SERVE, DEMO, DEAD_LETTERS, HEALTH)
 
 # What a shell reports of a program that Ctrl-C ended.
 _INTERRUPTED_STATUS = 130
@@ -79,7 +81,8 @@ def _with_command(words: Sequence[str]) -> list[str]:
 
 def main(words: Sequence[str] | None = None) -> int:
     """
-    Run the program and return its exit status: 0, or 2 where it was used wrongly.
+    Run the program and return its exit status: 0 where all was done, 1 where not all could be,
+    2 where it was used wrongly or could not begin.
 
     Args:
         words: The command line without the program's name; None is the process's own.

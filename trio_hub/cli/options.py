@@ -17,7 +17,7 @@ import attrs
 
 from .toml_files import load_toml, malformed, toml_name
 
-__all__ = ["Kind", "Option", "choice", "flag", "merge", "path", "port", "text"]
+__all__ = ["Kind", "Option", "choice", "flag", "merge", "path", "port", "text", "texts"]
 
 
 @attrs.frozen(kw_only=True)
@@ -30,11 +30,13 @@ class Kind:
             `ValueError` with the reason.
         from_toml: Reads what stands in a file in the given directory; raises `ValueError` too.
         metavar: What stands for the value in the help.
+        repeats: It may be typed several times, each adds one; in a file it is a list.
     """
 
     from_words: Callable[[str], Any] | None
     from_toml: Callable[[Any, Path], Any]
     metavar: str | None = None
+    repeats: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -49,6 +51,8 @@ class Option:
         instead_of: Another option of which only one of both can hold: saying this on the
             command line overrules that in the file.
         negatable: For a flag: ``--no-NAME`` overrules a file that sets it.
+        typed: The word for it on the command line where that is another one: a list has a name
+            in the plural, and is typed one by one.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Option:
     default: Any = None
     instead_of: str | None = None
     negatable: bool = False
+    typed: str | None = None
 
     @property
     def key(self) -> str:
@@ -66,7 +71,7 @@ class Option:
     def add_to(self, parser: argparse.ArgumentParser) -> None:
         """Add it to a parser; what was not typed is not in the result."""
         shown = self.help
-        if self.default not in (None, False):
+        if self.default not in (None, False, ()):
             shown += f" (default: {self.default})"
         common: dict[str, Any] = {"dest": self.key, "default": argparse.SUPPRESS, "help": shown}
         read = self.kind.from_words
@@ -74,8 +79,13 @@ class Option:
             action: Any = argparse.BooleanOptionalAction if self.negatable else "store_true"
             parser.add_argument(f"--{self.name}", action=action, **common)
         else:
+            if self.kind.repeats:
+                common["action"] = "append"
             parser.add_argument(
-                f"--{self.name}", type=_typed(read), metavar=self.kind.metavar, **common
+                f"--{self.typed or self.name}",
+                type=_typed(read),
+                metavar=self.kind.metavar,
+                **common,
             )
 
 
@@ -147,6 +157,17 @@ def text(metavar: str) -> Kind:
     return Kind(
         from_words=_filled, from_toml=lambda value, _: _filled(_string(value)), metavar=metavar
     )
+
+
+def texts(metavar: str) -> Kind:
+    """Some texts, none of them empty."""
+
+    def listed(value: Any, _folder: Path) -> list[str]:
+        if not isinstance(value, list):
+            raise ValueError(f"expected a list, got {toml_name(value)}")  # noqa: TRY004  as `Kind` says
+        return [_filled(_string(one)) for one in value]
+
+    return Kind(from_words=_filled, from_toml=listed, metavar=metavar, repeats=True)
 
 
 def path(metavar: str) -> Kind:

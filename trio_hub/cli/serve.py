@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import ssl
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import NoReturn
@@ -51,6 +52,7 @@ Every option can stand in the --config file under its name, without the dashes i
   port = 9000
   data = "hub-data"            # paths are relative to the file
   keys = "keys.toml"
+  operators = ["ops"]          # on the command line: --operator ops, once for each
   log-format = "json"
 
 The --keys file has one line for each agent that may connect:
@@ -106,6 +108,20 @@ OPTIONS = (
         default="auto",
         help="the library that speaks WebSocket; auto takes the fastest one installed",
     ),
+    o.Option(
+        name="operators",
+        typed="operator",
+        kind=o.texts("NAME"),
+        default=(),
+        help="an agent that may look after the hub (dead-letters, health); once for each",
+    ),
+    o.Option(
+        name="allow-unauthenticated-operators",
+        kind=o.flag,
+        default=False,
+        negatable=True,
+        help="without --keys, believe whoever says to be an operator",
+    ),
     o.Option(name="log-level", kind=o.choice(*LOG_LEVELS), default="info", help="the least to log"),
     o.Option(name="log-format", kind=o.choice(*LOG_FORMATS), default="text", help="how to log"),
 )
@@ -123,6 +139,8 @@ class ServeSettings:
     tls_cert: Path | None
     tls_key: Path | None
     allow_unauthenticated: bool
+    operators: Sequence[str]
+    allow_unauthenticated_operators: bool
     transport: TransportName
     log_level: str
     log_format: str
@@ -152,7 +170,14 @@ async def serve(settings: ServeSettings, auth: AuthRegistry, tls: ssl.SSLContext
 async def _open_hub(settings: ServeSettings, auth: AuthRegistry, stack: AsyncExitStack) -> Hub:
     store = _make_store(settings)
     try:
-        return await stack.enter_async_context(Hub.open(store, auth=auth))
+        return await stack.enter_async_context(
+            Hub.open(
+                store,
+                auth=auth,
+                operators=settings.operators,
+                allow_unauthenticated_operators=settings.allow_unauthenticated_operators,
+            )
+        )
     except (StoreError, OSError) as error:
         raise CommandError(str(error)) from error
 
@@ -288,6 +313,15 @@ def _run(arguments: Namespace) -> int:
         choose_transport(settings.transport)
     except ImportError as error:
         raise CommandError(str(error)) from error
+    if (
+        settings.operators
+        and settings.keys is None
+        and not settings.allow_unauthenticated_operators
+    ):
+        raise CommandError(
+            f"--operator {settings.operators[0]}: without --keys, anybody could act as an "
+            "operator: give --keys FILE, or insist with --allow-unauthenticated-operators"
+        )
     auth = _make_auth(settings)
     tls = _make_tls(settings)
     configure_logging(level=settings.log_level, format=settings.log_format)

@@ -10,7 +10,8 @@ import trio
 
 from ..errors import NotFoundError
 from ..ids import ID_PATTERN
-from ..records import Duration, Envelope, Passport, Resume, Rule
+from ..records import DeadLetterPage, Duration, Envelope, KeptLetter, Passport, Resume, Rule
+from ..wire.params import LIST_LIMIT_DEFAULT
 from .agents import Agent
 from .channel import Channel
 from .identity import Identity
@@ -251,6 +252,36 @@ class AgentClient:
                 await self.handle(envelope, 1)
                 taken += 1
         return taken
+
+    # What could not be delivered to it
+
+    async def dead_letters(
+        self, *, limit: int = LIST_LIMIT_DEFAULT, after: str | None = None
+    ) -> DeadLetterPage:
+        """
+        List what its handler failed on too often, and what its inbox had no room for.
+
+        Args:
+            limit: At most so many.
+            after: Go on behind an earlier page: its `after`.
+        """
+        self.identity.check_attached()
+        return await self.hub_client.list_dead_letters(self.agent_id, limit=limit, after=after)
+
+    async def read_dead_letter(self, envelope_id: str) -> Envelope:
+        """Read the envelope of one of them. Raises `NotFoundError`."""
+        self.identity.check_attached()
+        return await self.hub_client.read_dead_letter(self.agent_id, envelope_id)
+
+    async def replay_dead_letter(self, envelope_id: str) -> KeptLetter:
+        """Have one of them delivered to the handler once more. Raises `NotFoundError`."""
+        self.identity.check_attached()
+        return await self.hub_client.replay_dead_letter(self.agent_id, envelope_id)
+
+    async def discard_dead_letter(self, envelope_id: str) -> None:
+        """Throw one of them away. Raises `NotFoundError`."""
+        self.identity.check_attached()
+        await self.hub_client.discard_dead_letter(self.agent_id, envelope_id)
 
     # Itself
 

@@ -17,8 +17,10 @@ import attrs
 from ..ids import ID_PATTERN
 from ..records import (
     ChannelMetadata,
+    DeadLetterPage,
     Duration,
     Envelope,
+    KeptLetter,
     Passport,
     PassportKind,
     PendingTurn,
@@ -397,3 +399,67 @@ class HubOperations(ABC):
             "read_task_checkpoint", p.OfTask(task_id=task_id), dict[str, Any] | None
         )
         return state
+
+    # Looking after a hub
+
+    async def list_dead_letters(
+        self,
+        agent_id: str | None = None,
+        *,
+        limit: int = p.LIST_LIMIT_DEFAULT,
+        after: str | None = None,
+    ) -> DeadLetterPage:
+        """
+        List what could not be delivered to an agent, oldest envelope first.
+
+        AG2's hubs keep no dead letters and do not know this, nor the other operations for them.
+
+        Args:
+            agent_id: One that is attached here; for an operator, any, and None is everybody.
+            limit: At most so many.
+            after: Go on behind an earlier page: its `after`.
+        """
+        page: DeadLetterPage = await self.request(
+            "list_dead_letters",
+            p.ListDeadLetters(agent_id=agent_id, limit=limit, after=after),
+            DeadLetterPage,
+        )
+        return page
+
+    async def read_dead_letter(self, agent_id: str, envelope_id: str) -> Envelope:
+        """Read the envelope of a dead letter of an agent."""
+        envelope: Envelope = await self.request(
+            "read_dead_letter",
+            p.OfDeadLetter(agent_id=agent_id, envelope_id=envelope_id),
+            Envelope,
+        )
+        return envelope
+
+    async def replay_dead_letter(self, agent_id: str, envelope_id: str) -> KeptLetter:
+        """
+        Have a dead letter delivered once more: now, or when its recipient is back.
+
+        An ack ends it; a nack brings it back with one more attempt counted.
+        """
+        letter: KeptLetter = await self.request(
+            "replay_dead_letter",
+            p.OfDeadLetter(agent_id=agent_id, envelope_id=envelope_id),
+            KeptLetter,
+        )
+        return letter
+
+    async def discard_dead_letter(self, agent_id: str, envelope_id: str) -> None:
+        """Throw a dead letter away; its envelope stays in its channel's log."""
+        await self.request(
+            "discard_dead_letter",
+            p.OfDeadLetter(agent_id=agent_id, envelope_id=envelope_id),
+            None,
+        )
+
+    async def health(self) -> dict[str, Any]:
+        """
+        Ask how the hub is doing, as an operator: the fields of `HubHealth`, and whether all is
+        well as ``"ok"``.
+        """
+        health: dict[str, Any] = await self.request("health", p.Nothing(), dict[str, Any])
+        return health

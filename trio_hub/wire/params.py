@@ -269,7 +269,10 @@ class CheckpointTask:
 
 @attrs.frozen(kw_only=True)
 class ListDeadLetters:
-    """Whose dead letters to list (null: everybody's), behind which one (null: from the first)."""
+    """
+    Whose dead letters to list (null: everybody's), and behind what (null: from the first): the
+    `after` of an earlier page, or an envelope id to begin with.
+    """
 
     agent_id: str | None = None
     limit: int = attrs.field(default=LIST_LIMIT_DEFAULT, validator=attrs.validators.ge(1))
