@@ -63,6 +63,8 @@ class Agent(asyncio.Protocol):
         self._numbers = count()
         self._wanted = 0
         self._arrived = asyncio.Event()
+        self._welcomed: asyncio.Future[None] = self._loop.create_future()
+        self._gone: asyncio.Future[None] = self._loop.create_future()
 
     async def connect(self, host: str, port: int) -> None:
         """Open the connection."""
@@ -71,10 +73,17 @@ class Agent(asyncio.Protocol):
             await self._opened
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection, if it is not closed."""
+        if self._transport.is_closing():
+            return
         self._socket.send_close(1000)
         self._flush()
         self._transport.close()
+
+    async def leave(self) -> None:
+        """Close the connection, and wait until it is gone."""
+        self.close()
+        await self._gone
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say hello (a callback of asyncio)."""
@@ -87,6 +96,8 @@ class Agent(asyncio.Protocol):
         """Fail whoever still waits (a callback of asyncio)."""
         self._socket.receive_eof()
         reason = ConnectionError(f"{self.name} was cut off: {exc or self._socket.close_exc}")
+        if not self._gone.done():
+            self._gone.set_result(None)
         for waiting in (self._opened, *self._answers.values()):
             if not waiting.done():
                 waiting.set_exception(reason)
@@ -116,6 +127,8 @@ class Agent(asyncio.Protocol):
             waiting = self._answers.pop(frame["request_id"], None)
             if waiting is not None and not waiting.done():
                 waiting.set_result(frame)
+        elif frame["kind"] == "welcome":
+            self._welcomed.set_result(None)
         elif frame["kind"] == "error":
             self._transport.abort()
             raise Refused(f"{frame['code']}: {frame['message']}")
@@ -178,6 +191,12 @@ class Agent(asyncio.Protocol):
             rule={"limits": {"inbox": {"max_pending": 0}}},
         )
         self.agent_id = passport["agent_id"]
+
+    async def attach(self) -> None:
+        """Bind the identity of that name, and ask for everything that it has not acked."""
+        self._send(f'{{"kind":"hello","name":"{self.name}","since_envelope_id":""}}')
+        self._flush()
+        await self._welcomed
 
     async def open(self, manifest_type: str, *others: Agent) -> str:
         """Open a channel and return its id, once everybody has accepted."""
@@ -271,13 +290,23 @@ class Generator:
 
     async def agent(self, name: str) -> Agent:
         """Connect and register one agent."""
+        agent = await self._connect(name)
+        await agent.register()
+        return agent
+
+    async def returning(self, name: str) -> Agent:
+        """Connect one agent that the hub knows."""
+        agent = await self._connect(name)
+        await agent.attach()
+        return agent
+
+    async def _connect(self, name: str) -> Agent:
         agent = Agent(name, self._url)
         parts = urlsplit(self._url)
         assert parts.hostname is not None
         assert parts.port is not None
         await agent.connect(parts.hostname, parts.port)
         self._agents.append(agent)
-        await agent.register()
         return agent
 
     def meter(self) -> Meter:

@@ -23,13 +23,14 @@ import platform
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import PEERS, ROOT, Peer, PeerFailed, RunningPeer, start
-from benchmarks.questions import open_store
+from benchmarks.questions import open_store, reconnect_storm
 
 _LOAD_TIMEOUT_SECONDS = 1800
 
@@ -63,6 +64,9 @@ FULL: tuple[Question, ...] = (
     Question("fan_out", {"participants": 50, "posts": 200}, "deliveries_per_second"),
     Question("read_log", {"repeats": 30}, "read_1000_ms"),
     Question("long_channel", {"posts": 20_000}, "last_over_first_cpu", rounds=1),
+    Question("redelivery", {"recipients": 1, "each": 10_000}, "all_delivered_seconds"),
+    Question("redelivery", {"recipients": 100, "each": 100}, "all_delivered_seconds"),
+    Question("reconnect_storm", {"clients": 500, "owed": 10}, "all_delivered_seconds"),
     Question("open_store", {"envelopes": 10_000, "repeats": 3}, "open_seconds", rounds=1),
     Question("open_store", {"envelopes": 100_000, "repeats": 3}, "open_seconds", rounds=1),
 )
@@ -73,8 +77,18 @@ QUICK: tuple[Question, ...] = (
     Question("fan_out", {"participants": 10, "posts": 30}, "deliveries_per_second"),
     Question("read_log", {"repeats": 3}, "read_1000_ms"),
     Question("long_channel", {"posts": 1_100}, "last_over_first_cpu", rounds=1),
+    Question("redelivery", {"recipients": 1, "each": 300}, "all_delivered_seconds"),
+    Question("redelivery", {"recipients": 10, "each": 30}, "all_delivered_seconds"),
+    Question("reconnect_storm", {"clients": 20, "owed": 5}, "all_delivered_seconds"),
     Question("open_store", {"envelopes": 500, "repeats": 1}, "open_seconds", rounds=1),
 )
+
+
+#: Questions that start hubs themselves, and so need one that keeps what is posted.
+RESTARTS: dict[str, Callable[..., dict[str, float]]] = {
+    "open_store": open_store.measure,
+    "reconnect_storm": reconnect_storm.measure,
+}
 
 
 @dataclass(frozen=True)
@@ -87,8 +101,8 @@ class Bench:
     def answer(self, question: Question, peer: Peer) -> dict[str, float]:
         """Start the hub, ask, end it."""
         python = self.pythons[peer.name]
-        if question.name == "open_store":
-            return open_store.measure(peer, python, self.load, **question.sizes)
+        if question.name in RESTARTS:
+            return RESTARTS[question.name](peer, python, self.load, **question.sizes)
         with start(peer, python) as running:
             return self.load(running, question.name, question.sizes)
 
@@ -113,7 +127,7 @@ class Bench:
 
 def ask(bench: Bench, question: Question, peers: list[Peer], rounds: int) -> dict[str, Any]:
     """Ask one question of all peers by turns. Returns samples, medians and failures of each."""
-    asked = [peer for peer in peers if peer.keeps or question.name != "open_store"]
+    asked = [peer for peer in peers if peer.keeps or question.name not in RESTARTS]
     samples: dict[str, list[dict[str, float]]] = {peer.name: [] for peer in asked}
     failures: dict[str, str] = {}
     for number in range(min(rounds, question.rounds)):
