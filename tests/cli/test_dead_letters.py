@@ -17,6 +17,9 @@ from trio_hub.records import EV_TEXT, AuthBlock, Envelope, Passport
 
 from .program import PATIENCE_SECONDS, Ended, Running, run, running
 
+# Every command is a process.
+pytestmark = pytest.mark.slow
+
 KEYS = {"ops": "s3cr3t-of-ops", "alice": "s3cr3t-of-alice", "bob": "s3cr3t-of-bob"}
 WORDS = "what-nobody-else-may-read"
 # As peers may say it: it would clear the terminal.
