@@ -43,7 +43,16 @@ from .errors import (
     TakenOver as TakenOver,
     TooLarge as TooLarge,
 )
-from .hub import Hub as Hub, HubHealth as HubHealth, HubLimits as HubLimits
+from .hub import (
+    Allow as Allow,
+    Decision as Decision,
+    Deny as Deny,
+    Hub as Hub,
+    HubArbiter as HubArbiter,
+    HubHealth as HubHealth,
+    HubLimits as HubLimits,
+    RuleArbiter as RuleArbiter,
+)
 from .links import (
     LinkEndpoint as LinkEndpoint,
     LinkLimits as LinkLimits,

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 
 import pytest
 from hypothesis import given, strategies as st
 
-from trio_hub.protocol.globs import EVERYTHING, compile_globs
+from trio_hub.protocol.globs import (
+    EVERYTHING,
+    PATTERN_CHARACTERS_MAX,
+    PATTERNS_MAX,
+    REGULAR_PATTERNS_MAX,
+    compile_globs,
+    why_not_globs,
+)
 
 NAMES = st.text(alphabet="ab.-*?[]é", max_size=8)
 
@@ -32,3 +40,29 @@ def test_upper_and_lower_case_are_different_names() -> None:
 def test_a_pattern_that_would_make_others_backtrack_for_ever_is_answered(pattern: str) -> None:
     # With backtracking this would not end before the sun does.
     assert not compile_globs((pattern,))("a" * 500)
+
+
+@given(
+    st.lists(st.text(alphabet="ab*", max_size=10), max_size=3), st.text(alphabet="ab", max_size=8)
+)
+def test_stars_match_as_regular_expressions_would(patterns: list[str], name: str) -> None:
+    expected = any(fnmatch.fnmatchcase(name, it) for it in patterns)
+    assert compile_globs(tuple(patterns))(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "most", "why"),
+    [("alice", PATTERNS_MAX, "patterns"), ("al?ce", REGULAR_PATTERNS_MAX, "'\\?' or a")],
+)
+def test_a_list_as_long_as_it_may_be_is_taken_and_a_longer_one_is_not(
+    pattern: str, most: int, why: str
+) -> None:
+    assert why_not_globs([pattern] * most) is None
+    refusal = why_not_globs([pattern] * (most + 1))
+    assert refusal is not None
+    assert re.search(why, refusal)
+
+
+def test_a_pattern_as_long_as_it_may_be_is_taken_and_a_longer_one_is_not() -> None:
+    assert why_not_globs(["a" * PATTERN_CHARACTERS_MAX]) is None
+    assert why_not_globs(["a" * (PATTERN_CHARACTERS_MAX + 1)]) is not None

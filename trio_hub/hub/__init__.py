@@ -1,5 +1,12 @@
 """The hub: a Trio shell around the pure protocol."""
 
+from .arbiter import (
+    Allow as Allow,
+    Decision as Decision,
+    Deny as Deny,
+    HubArbiter as HubArbiter,
+    RuleArbiter as RuleArbiter,
+)
 from .health import HubHealth as HubHealth
 from .hub import Hub as Hub
 from .limits import HubLimits as HubLimits

@@ -18,6 +18,7 @@ from ..records import (
     Envelope,
     PendingTurn,
 )
+from .admission import Admission
 from .channels import Channel, ChannelBook, LogRecord
 from .committer import Committer
 from .drafting import ChannelWish, channel_id_for, draft_channel, why_not_opened
@@ -42,6 +43,7 @@ class ChannelApi:
     _registry: Registry
     _posting: Posting
     _committer: Committer
+    _admission: Admission
 
     async def create_channel(
         self,
@@ -69,6 +71,7 @@ class ChannelApi:
 
         Raises:
             NotFoundError: The type, the creator or a participant is unknown.
+            AccessDeniedError: The arbiter does not allow it (or what else it denies with).
             ProtocolError: The adapter refuses such a channel, somebody declined, or not all
                 answered within `invite_ack_timeout`.
             StoreError: It could not be kept.
@@ -83,11 +86,14 @@ class ChannelApi:
             if opened is not None:
                 return opened
         creator = self._registry.get(creator_id)
-        for agent_id in participants:
-            self._registry.get(agent_id)
+        members = [self._registry.get(agent_id) for agent_id in participants]
+        manifest = self.channels.adapters.get(manifest_type, manifest_version).manifest
+        self._admission.check_open(
+            manifest, creator, members, self.channels.count_open_of(creator_id)
+        )
         wish = ChannelWish(
             creator_id=creator_id,
-            manifest=self.channels.adapters.get(manifest_type, manifest_version).manifest,
+            manifest=manifest,
             participants=participants,
             required_acks=required_acks,
             ttl=creator.rule.limits.channel_ttl_default if ttl is None else ttl,
@@ -175,6 +181,8 @@ class ChannelApi:
             NotFoundError: The sender or the channel is unknown.
             ProtocolError: The channel's protocol does not allow it now, or its idempotency key
                 was used for something else.
+            AccessDeniedError: The arbiter does not allow it.
+            RateLimited: The sender's rate is used up.
             InboxFull: A recipient has too much unsettled.
             TooLarge: It is over `HubLimits.envelope_bytes_max`.
             StoreError: Whether it was kept is unknown; post again under the same key.

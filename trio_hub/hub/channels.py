@@ -150,6 +150,8 @@ class ChannelBook:
         self._on_change = on_change
         self._channels: dict[str, Channel] = {}
         self._by_agent: dict[str, dict[str, Channel]] = {}
+        # Creator -> the ids of its channels that have not ended.
+        self._open_of: dict[str, set[str]] = {}
         # Posts that can be repeated (by key; answers of invites, by cause) and whose commit is
         # under way, so that a second one can join the first.
         self._in_flight: dict[str, Ticket] = {}
@@ -206,6 +208,10 @@ class ChannelBook:
     def of_agent(self, agent_id: str) -> Iterator[Channel]:
         """Return the channels that an agent takes part in, oldest first."""
         return iter(self._by_agent.get(agent_id, {}).values())
+
+    def count_open_of(self, creator_id: str) -> int:
+        """Return how many channels that an agent created have not ended."""
+        return len(self._open_of.get(creator_id, ()))
 
     def stamp(self) -> Stamp:
         """Return the stamp for what is accepted now."""
@@ -468,6 +474,8 @@ class ChannelBook:
     def _changed(self, channel: Channel) -> None:
         if channel.metadata.state is not ChannelState.PENDING:
             channel.settled_open.set()
+        if channel.metadata.is_terminal:
+            self._count_out(channel)
         self._on_change(channel)
 
     def _keep(self, channel: Channel) -> None:
@@ -476,11 +484,21 @@ class ChannelBook:
             self._by_agent.setdefault(agent_id, {})[channel.channel_id] = channel
         if channel.metadata.state is not ChannelState.PENDING:
             channel.settled_open.set()
+        if not channel.metadata.is_terminal:
+            self._open_of.setdefault(channel.metadata.creator_id, set()).add(channel.channel_id)
+
+    def _count_out(self, channel: Channel) -> None:
+        open_ones = self._open_of.get(channel.metadata.creator_id)
+        if open_ones is not None:
+            open_ones.discard(channel.channel_id)
+            if not open_ones:
+                del self._open_of[channel.metadata.creator_id]
 
     def _drop(self, channel: Channel) -> None:
         """Forget a channel that never came to be."""
         self._doubtful.discard(channel)
         self._channels.pop(channel.channel_id, None)
+        self._count_out(channel)
         for agent_id in channel.metadata.participant_ids:
             self._by_agent.get(agent_id, {}).pop(channel.channel_id, None)
         self._listener.dropped(channel)

@@ -22,10 +22,11 @@ from ..errors import NotFoundError
 from ..protocol.delivery_policy import DeliveryPolicy
 from ..protocol.inbox import DeadLetter, Delivery, Inbox
 from ..protocol.ledger import joined
-from ..records import InboxBlock, KeptLetter, is_addressed_to
+from ..records import Envelope, InboxBlock, KeptLetter, is_addressed_to
 from ..stores import Change, Delete
 from ..wire.frames import ReceiptFrame
 from . import paths
+from .admission import Refusal
 from .channels import Channel, LogRecord
 from .committer import Committer
 from .cursors import CursorWriter, load_cursors
@@ -52,6 +53,7 @@ class Deliveries:
         letters: Takes what cannot be delivered.
         read_log: Reads a slice of a channel's log.
         find_channel: Returns a channel by id.
+        refusal: Returns why an envelope is not handed to an agent, or None.
         policy: How deliveries are retried.
         rng: Source of jitter.
         cursor_flush_seconds: How far behind cursors may be written.
@@ -65,6 +67,7 @@ class Deliveries:
         letters: DeadLetterBox,
         read_log: Callable[[Channel, int, int], Awaitable[list[LogRecord]]],
         find_channel: Callable[[str], Channel | None],
+        refusal: Callable[[Envelope, str], Refusal | None],
         policy: DeliveryPolicy,
         rng: random.Random,
         cursor_flush_seconds: float,
@@ -74,6 +77,7 @@ class Deliveries:
         self._letters = letters
         self._read_log = read_log
         self._find_channel = find_channel
+        self._refusal = refusal
         self._policy = policy
         self._rng = rng
         self._mailboxes: dict[str, Mailbox] = {}
@@ -81,7 +85,7 @@ class Deliveries:
         self._ready: dict[str, Mailbox] = {}
         self._bell = Doorbell()
         self._cursors = CursorWriter(committer, timers, cursor_flush_seconds)
-        self._replay = Replay(read_log, find_channel, self._changed)
+        self._replay = Replay(read_log, find_channel, self._admits, self._changed)
         self._overflow = Overflow(read_log, find_channel, self._bury)
         self._letter_replay = LetterReplay(
             letters, self._replay, timers, policy.ack_wait_seconds, self._count_letter
@@ -109,7 +113,7 @@ class Deliveries:
         mailbox = self._mailboxes.get(agent_id)
         if mailbox is None:
             inbox: Inbox[bytes] = Inbox(self._policy, self._rng)
-            self._mailboxes[agent_id] = Mailbox(agent_id, inbox, limits)
+            self._mailboxes[agent_id] = Mailbox(agent_id, inbox, limits, self._refusal)
         else:
             mailbox.limits = limits
 
@@ -131,11 +135,6 @@ class Deliveries:
         """Return how many envelopes are unsettled, as far as the agent's channels are warm."""
         mailbox = self._mailboxes.get(agent_id)
         return 0 if mailbox is None else mailbox.inbox.owed
-
-    def refuses(self, agent_id: str) -> bool:
-        """Whether an agent's inbox is full, and new posts to it are to be refused."""
-        mailbox = self._mailboxes.get(agent_id)
-        return mailbox is not None and mailbox.limits.overflow == "reject" and mailbox.is_full
 
     def binding_of(self, agent_id: str) -> Binding | None:
         """Return the connection that an agent is bound to."""
@@ -178,13 +177,37 @@ class Deliveries:
                 if envelope is None:
                     inbox.extended(channel_id, record.position, "", b"", addressed=False)
                     continue
-                addressed = is_addressed_to(envelope, agent_id) and self._overflow.takes(
-                    mailbox, envelope, record.position
+                addressed = (
+                    is_addressed_to(envelope, agent_id)
+                    and self._admits(mailbox, envelope, record.position)
+                    and self._overflow.takes(mailbox, envelope, record.position)
                 )
                 inbox.extended(
                     channel_id, record.position, envelope.envelope_id, record.raw, addressed
                 )
             self._changed(mailbox)
+
+    def _admits(self, mailbox: Mailbox, envelope: Envelope, position: int) -> bool:
+        """
+        Whether an envelope is handed to a recipient, whom it is addressed to.
+
+        It is asked once, when the window takes it: live, or read back. What is passed over is
+        settled with that, and its cursor says so.
+        """
+        refusal = mailbox.refusal(envelope, mailbox.agent_id)
+        if refusal is None:
+            return True
+        log.debug(
+            "envelope not admitted",
+            agent_id=mailbox.agent_id,
+            channel_id=envelope.channel_id,
+            envelope_id=envelope.envelope_id,
+        )
+        if refusal.is_failure:
+            reason = f"undeliverable: {refusal.error.message}"
+            letter = DeadLetter(envelope.channel_id, position, envelope.envelope_id, 0, reason)
+            self._bury(mailbox, letter)
+        return False
 
     # The connections
 

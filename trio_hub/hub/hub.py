@@ -26,6 +26,8 @@ from ..records import Envelope
 from ..stores import KnowledgeStore, Put
 from ..wire.validation import decode_strictly
 from . import paths
+from .admission import Admission
+from .arbiter import HubArbiter, RuleArbiter
 from .caretaker import Caretaker
 from .channel_api import ChannelApi
 from .channels import Channel, ChannelBook, LogRecord
@@ -68,6 +70,7 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
         adapters: AdapterRegistry,
         clock: Now,
         rng: random.Random,
+        arbiter: HubArbiter,
         invite_ack_timeout: float,
         ttl_sweep_interval: float,
         limits: HubLimits,
@@ -93,12 +96,14 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
             allow_unauthenticated=allow_unauthenticated_operators,
         )
         self._letters = DeadLetterBox(self._committer, self._timers, clock)
+        self._admission = Admission(arbiter, self._registry, self._owed)
         self._deliveries = Deliveries(
             committer=self._committer,
             timers=self._timers,
             letters=self._letters,
             read_log=self._read_log,
             find_channel=self._find_channel,
+            refusal=self._admission.refusal,
             policy=delivery,
             rng=rng,
             cursor_flush_seconds=limits.cursor_flush_seconds,
@@ -118,9 +123,7 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
             self.channels, self._timers, clock, invite_ack_timeout=invite_ack_timeout
         )
         self._invite_ack_timeout = invite_ack_timeout
-        self._posting = Posting(
-            self._gate, self._registry, self.channels, self._deliveries, self._committer
-        )
+        self._posting = Posting(self._gate, self._registry, self.channels, self._admission)
         self._reception = Reception(
             gate=self._gate,
             auth=auth,
@@ -143,6 +146,7 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
         store: KnowledgeStore,
         *,
         auth: AuthRegistry | None = None,
+        arbiter: HubArbiter | None = None,
         adapters: Iterable[ChannelAdapter] = (),
         clock: Now = time.time,
         rng: random.Random | None = None,
@@ -164,6 +168,7 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
         Args:
             store: Entered here; an open one may be given as well.
             auth: Who may be whom. By default anybody may be anybody (the scheme "none").
+            arbiter: Who decides what is allowed; by default, the rules of the agents do.
             adapters: Further types of channel; those that ship are always there.
             clock: Seconds since 1970.
             rng: Source of the random parts of ids and of jitter; for tests.
@@ -187,6 +192,7 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
             hub = cls(
                 store,
                 auth=auth if auth is not None else AuthRegistry.default(),
+                arbiter=arbiter if arbiter is not None else RuleArbiter(),
                 adapters=AdapterRegistry.with_builtins(adapters),
                 clock=clock,
                 rng=rng if rng is not None else random.Random(),  # noqa: S311 - see IdMint
@@ -319,6 +325,9 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
 
     async def _read_log(self, channel: Channel, start: int, stop: int) -> list[LogRecord]:
         return await self.channels.read(channel, start, stop)
+
+    def _owed(self, agent_id: str) -> int:
+        return self._deliveries.owed(agent_id)
 
     def _find_channel(self, channel_id: str) -> Channel | None:
         return self.channels.find(channel_id)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..auth import AuthRegistry
-from ..records import Passport, Resume, Rule, TaskState
+from ..records import Passport, Resume, Rule, TaskState, without_claim
+from .admission import Admission, check_rule
 from .channels import ChannelBook
 from .connection import Connection
 from .deliveries import Deliveries
@@ -25,6 +26,7 @@ class IdentityApi:
     _operators: Operators
     _deliveries: Deliveries
     _reception: Reception
+    _admission: Admission
 
     async def register(
         self,
@@ -43,7 +45,8 @@ class IdentityApi:
 
         Raises:
             AuthError: Its credential was refused, or is none and the name is an operator's.
-            ProtocolError: The name is taken or impossible.
+            AccessDeniedError: The arbiter does not allow it.
+            ProtocolError: The name is taken or impossible, or the globs of its rule are too many.
             StoreError: It could not be kept.
 
         Cancellation: the registration may or may not happen.
@@ -53,12 +56,10 @@ class IdentityApi:
             self._reception.check_identities(connection)
         self._operators.check_name(passport)
         await self._auth.check(passport, passport.auth.scheme, passport.auth.claim)
-        registration = await self._registry.register(
-            passport,
-            resume if resume is not None else Resume(),
-            rule if rule is not None else Rule(),
-            skill_md,
-        )
+        resume = resume if resume is not None else Resume()
+        rule = rule if rule is not None else Rule()
+        self._admission.check_register(without_claim(passport), resume, rule)
+        registration = await self._registry.register(passport, resume, rule, skill_md)
         self._deliveries.add_agent(registration.agent_id, registration.rule.limits.inbox)
         if connection is not None:
             self._reception.bind(connection, registration.agent_id)
@@ -71,6 +72,7 @@ class IdentityApi:
         if isinstance(binding, Connection):
             binding.bound.pop(registration.agent_id, None)
         self._deliveries.remove_agent(agent_id, self.channels.of_agent(agent_id))
+        self._admission.forget(agent_id)
 
     def get_agent(self, name_or_id: str) -> Passport:
         """Return a passport. Raises `NotFoundError`."""
@@ -119,7 +121,15 @@ class IdentityApi:
         await self._registry.set_skill(agent_id, skill_md)
 
     async def set_rule(self, agent_id: str, rule: Rule) -> None:
-        """Replace a rule."""
+        """
+        Replace a rule. It holds from the next post, opening and handing over on.
+
+        Raises:
+            NotFoundError: There is no such agent.
+            ProtocolError: Its globs are too many, or too long.
+            StoreError: It could not be kept.
+        """
+        check_rule(rule)
         await self._registry.set_rule(agent_id, rule)
         self._deliveries.add_agent(agent_id, rule.limits.inbox)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 import attrs
 
 from ..protocol.inbox import Delivery, Inbox
 from ..protocol.ledger import Run
-from ..records import InboxBlock, is_addressed_to
+from ..records import Envelope, InboxBlock, is_addressed_to
+from .admission import Refusal
 from .channels import Channel, LogRecord
 
 __all__ = ["Binding", "Mailbox", "OwingCounter", "SavedCursor", "too_large"]
@@ -44,6 +46,7 @@ class Mailbox:
     Attributes:
         inbox: Decides what is sent when.
         limits: How much may wait, by the agent's rule.
+        refusal: Returns why an envelope is not handed to an agent, or None.
         binding: The connection it is bound to, or None while it is away.
         backlog: Deliveries that are due, while the connection's outbox is full.
         saved: Cursors of channels that are cold.
@@ -56,12 +59,20 @@ class Mailbox:
     agent_id: str
     inbox: Inbox[bytes]
     limits: InboxBlock
+    refusal: Callable[[Envelope, str], Refusal | None]
     binding: Binding | None = None
     backlog: deque[Delivery[bytes]] = attrs.field(factory=deque)
     saved: dict[str, SavedCursor] = attrs.field(factory=dict)
     unkept: dict[str, set[int]] = attrs.field(factory=dict)
     wakes_at: float | None = None
     pressed: bool = False
+
+    def is_owed(self, envelope: Envelope) -> bool:
+        """Whether an envelope is for this agent, as things stand now."""
+        return (
+            is_addressed_to(envelope, self.agent_id)
+            and self.refusal(envelope, self.agent_id) is None
+        )
 
     @property
     def is_full(self) -> bool:
@@ -104,8 +115,8 @@ class OwingCounter:
         for index, (mailbox, saved) in enumerate(self._rows):
             if (
                 position >= saved.cursor
-                and is_addressed_to(envelope, mailbox.agent_id)
                 and not any(start <= position < stop for start, stop in saved.settled)
+                and mailbox.is_owed(envelope)
             ):
                 self._owed[index] += 1
 

@@ -16,7 +16,7 @@ import trio
 from .._logging import get_logger
 from ..errors import StoreError
 from ..protocol.inbox import DeadLetter
-from ..records import Envelope, is_addressed_to, is_bookkeeping
+from ..records import Envelope, is_bookkeeping
 from .channels import Channel, LogRecord
 from .doorbell import Doorbell
 from .mailbox import Mailbox
@@ -115,7 +115,7 @@ class Overflow:
                 return False
             records = await self._read_log(channel, victim.position, victim.position + 1)
             envelope = records[0].envelope if records else None
-            if envelope is not None and is_addressed_to(envelope, mailbox.agent_id):
+            if envelope is not None and mailbox.is_owed(envelope):
                 envelope_id = envelope.envelope_id
         settled = mailbox.inbox.settle(
             victim.channel_id,

@@ -2,26 +2,20 @@
 Posting: what is checked before an envelope may go into a channel's log.
 
 What a channel's own protocol says is the machine's business; here stands what the hub as a whole
-says: that it is open, that sender and audience exist, that the recipients have room.
+says: that it is open, that sender and audience exist, and that the arbiter allows it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..errors import AccessDeniedError, InboxFull, ProtocolError
-from ..records import (
-    EV_CHANNEL_INVITE_ACK,
-    EV_CHANNEL_INVITE_REJECT,
-    Envelope,
-    is_addressed_to,
-    is_bookkeeping,
-)
+from ..errors import AccessDeniedError, ProtocolError
+from ..records import EV_CHANNEL_INVITE_ACK, EV_CHANNEL_INVITE_REJECT, Envelope
 from ..records.envelope import CHANNEL_EVENT_PREFIX
-from .channels import Channel, ChannelBook
-from .committer import Committer, Ticket
-from .deliveries import Deliveries
-from .gate import COME_BACK_AFTER_SECONDS, Gate
+from .admission import Admission
+from .channels import ChannelBook
+from .committer import Ticket
+from .gate import Gate
 from .registry import Registry
 
 __all__ = ["Posting"]
@@ -37,8 +31,7 @@ class Posting:
         gate: Whether anything is taken at all.
         registry: Who may send.
         channels: Where to.
-        deliveries: Who still has room.
-        committer: Writes it.
+        admission: Asks the arbiter.
     """
 
     def __init__(
@@ -46,14 +39,12 @@ class Posting:
         gate: Gate,
         registry: Registry,
         channels: ChannelBook,
-        deliveries: Deliveries,
-        committer: Committer,
+        admission: Admission,
     ) -> None:
         self._gate = gate
         self._registry = registry
         self._channels = channels
-        self._deliveries = deliveries
-        self._committer = committer
+        self._admission = admission
 
     async def post_from_wire(
         self, bound: Mapping[str, object], envelope: Envelope
@@ -89,34 +80,12 @@ class Posting:
             See `Hub.post_envelope`.
         """
         self._gate.check()
-        self._registry.get(envelope.sender_id)
+        sender = self._registry.get(envelope.sender_id)
         channel = self._channels.get(envelope.channel_id)
-        self._check_audience(channel, envelope)
+        envelope = self._admission.resolve_audience(channel.metadata, envelope)
         machine = channel.machine or await self._channels.warm(channel)
-        # A retry of what was posted takes no room.
+        # A retry of what was posted takes no room and no token.
         if not machine.knows_key_of(envelope):
-            self._check_inboxes(channel, envelope)
+            self._admission.check_post(sender, channel.metadata, envelope)
         posted = self._channels.post_nowait(channel, machine, envelope)
         return posted.envelope_id, posted.ticket
-
-    def _check_audience(self, channel: Channel, envelope: Envelope) -> None:
-        if envelope.audience is None:
-            return
-        strangers = set(envelope.audience).difference(channel.metadata.participant_ids)
-        if strangers:
-            raise ProtocolError(
-                f"audience: {', '.join(sorted(strangers))} take no part in channel "
-                f"{channel.channel_id}"
-            )
-
-    def _check_inboxes(self, channel: Channel, envelope: Envelope) -> None:
-        """Refuse what a recipient has no room for. Bookkeeping always has room."""
-        if is_bookkeeping(envelope.event_type):
-            return
-        for agent_id in channel.metadata.participant_ids:
-            if self._deliveries.refuses(agent_id) and is_addressed_to(envelope, agent_id):
-                raise InboxFull(
-                    f"{agent_id} has {self._deliveries.owed(agent_id)} unsettled envelopes, as "
-                    "many as its rule allows; nothing was posted, try again when it has caught up",
-                    retry_after_seconds=COME_BACK_AFTER_SECONDS,
-                )

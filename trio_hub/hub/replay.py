@@ -16,7 +16,7 @@ import trio
 from .._logging import get_logger
 from ..errors import StoreError
 from ..protocol.inbox import PageWanted
-from ..records import KeptLetter, is_addressed_to
+from ..records import Envelope, KeptLetter, is_addressed_to
 from .channels import Channel, LogRecord
 from .doorbell import Doorbell
 from .mailbox import Mailbox
@@ -39,6 +39,7 @@ class Replay:
     Args:
         read_log: Reads a slice of a channel's log.
         find_channel: Returns a channel by id.
+        admits: Whether the envelope at a position is handed to the one it is addressed to.
         on_answered: Told of a mailbox whose inbox has its page, or has to ask again.
     """
 
@@ -46,10 +47,12 @@ class Replay:
         self,
         read_log: Callable[[Channel, int, int], Awaitable[list[LogRecord]]],
         find_channel: Callable[[str], Channel | None],
+        admits: Callable[[Mailbox, Envelope, int], bool],
         on_answered: Callable[[Mailbox], None],
     ) -> None:
         self._read_log = read_log
         self._find_channel = find_channel
+        self._admits = admits
         self._on_answered = on_answered
         # Bounded by the inboxes: each waits for one page of a channel and one letter at the most.
         self._wanted: deque[Callable[[], Awaitable[None]]] = deque()
@@ -96,7 +99,7 @@ class Replay:
             )
             inbox.read_failed(channel_id, page.start, trio.current_time())
         else:
-            inbox.loaded(channel_id, page.start, [_seen_by(mailbox, it) for it in records])
+            inbox.loaded(channel_id, page.start, [self._seen_by(mailbox, it) for it in records])
         self._on_answered(mailbox)
 
     async def _answer_letter(self, letter: KeptLetter, answer: LetterAnswer) -> None:
@@ -112,10 +115,13 @@ class Replay:
         # A log that was damaged may be shorter than it was.
         answer(records[0] if records else None)
 
-
-def _seen_by(mailbox: Mailbox, record: LogRecord) -> tuple[str, bytes | None]:
-    """Return a record as an inbox takes it: without a payload where it is not for its owner."""
-    envelope = record.envelope
-    if envelope is None or not is_addressed_to(envelope, mailbox.agent_id):
-        return "", None
-    return envelope.envelope_id, record.raw
+    def _seen_by(self, mailbox: Mailbox, record: LogRecord) -> tuple[str, bytes | None]:
+        """Return a record as an inbox takes it: without a payload where it is not for its owner."""
+        envelope = record.envelope
+        if (
+            envelope is None
+            or not is_addressed_to(envelope, mailbox.agent_id)
+            or not self._admits(mailbox, envelope, record.position)
+        ):
+            return "", None
+        return envelope.envelope_id, record.raw
