@@ -32,6 +32,7 @@ class Faults:
         self.commits = 0
         self.connections = 0
         self.before_commit: Callable[[], None] = lambda: None
+        self.entered = threading.Event()
         self.after_commit: Callable[[], None] = lambda: None
 
     def connect(self, path: Path) -> sqlite3.Connection:
@@ -53,9 +54,11 @@ class Faults:
     def hold(self) -> threading.Event:
         """Make the next commits wait in their thread until the event is set."""
         release = threading.Event()
+        self.entered.clear()
 
         def wait() -> None:
-            assert release.wait(10)
+            self.entered.set()
+            assert release.wait(30)
 
         self.before_commit = wait
         return release
@@ -163,7 +166,7 @@ async def test_batch_under_way_is_carried_through_when_its_caller_is_cancelled(
         leader, follower, waiter = (trio.CancelScope() for _ in range(3))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(append_first)
-            await trio.testing.wait_all_tasks_blocked()
+            await trio.to_thread.run_sync(faults.entered.wait)
             # These two wait together, so they will share the next group.
             release = faults.hold()
             nursery.start_soon(append, leader)
@@ -171,7 +174,7 @@ async def test_batch_under_way_is_carried_through_when_its_caller_is_cancelled(
             await trio.testing.wait_all_tasks_blocked()
             release_first.set()
             await first_done.wait()
-            await trio.testing.wait_all_tasks_blocked()
+            await trio.to_thread.run_sync(faults.entered.wait)
             nursery.start_soon(append, waiter)
             await trio.testing.wait_all_tasks_blocked()
             for scope in (leader, follower, waiter):
