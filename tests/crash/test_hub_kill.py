@@ -43,6 +43,7 @@ from .speaker import NOTE, Post, Speaker, Told
 _WRITERS = 4
 _SOON = Reconnect(backoff=Backoff(base=0.01, cap=0.1), wait_for_hub=True)
 _CATCHES_UP_WITHIN_SECONDS = 60.0
+_ANSWER_WITHIN_SECONDS = 120.0
 
 
 class OurParty:
@@ -80,7 +81,7 @@ class OurParty:
 
     async def run(self, partners: Sequence[str]) -> None:
         """Open channels with `partners`, write in them and bring guests, until `ends`."""
-        async with HubClient(WsLink(self._hub.url), reconnect=_SOON) as client:
+        async with self._connect() as client:
             self._client = client
             me = await client.register(
                 self._ask,
@@ -97,9 +98,18 @@ class OurParty:
                 for number in range(_WRITERS):
                     self._writing += 1
                     nursery.start_soon(self._write, me, number)
-                nursery.start_soon(self._bring_guests, client, partners)
+                nursery.start_soon(self._bring_guests, partners)
             self.told.change()
             await trio.sleep_forever()
+
+    def _connect(self) -> HubClient:
+        # An answer can take several lives of the hub.
+        return HubClient(
+            WsLink(self._hub.url),
+            reconnect=_SOON,
+            request_timeout=_ANSWER_WITHIN_SECONDS,
+            open_timeout=_ANSWER_WITHIN_SECONDS,
+        )
 
     async def _ask(self, _turn: object) -> None:
         """Never speak in turn."""
@@ -128,24 +138,26 @@ class OurParty:
             self.told.answer(post, envelope_id)
         self._writing -= 1
 
-    async def _bring_guests(self, client: HubClient, partners: Sequence[str]) -> None:
+    async def _bring_guests(self, partners: Sequence[str]) -> None:
         """Register agents and open channels while the hub dies."""
         while not self.ends:
             life = self._hub.life
             name = f"guest-{len(self.guests)}"
-            guest = await client.register(self._ask, Passport(name=name), handler=self._be_guest)
-            self.guests[name] = guest.agent_id
-            try:
-                channel = await guest.open(
-                    type="conversation", target=self._rng.choice(partners), ttl=0
+            # They leave again: a hub that lives for a moment has no time for hundreds of them.
+            async with self._connect() as client:
+                guest = await client.register(
+                    self._ask, Passport(name=name), handler=self._be_guest
                 )
-                self.opened.append(channel.channel_id)
-            except ConnectionLost:
-                # Opening is not repeatable, so its outcome is unknown to whoever asked.
-                pass
-            except ProtocolError:
-                # The hub died between the invite and its answer, and closed what nobody opened.
-                pass
+                self.guests[name] = guest.agent_id
+                try:
+                    channel = await guest.open(
+                        type="conversation", target=self._rng.choice(partners), ttl=0
+                    )
+                    self.opened.append(channel.channel_id)
+                except (ConnectionLost, ProtocolError):
+                    # Its outcome is unknown; or the hub died between the invite and its answer,
+                    # and later closed what nobody had opened.
+                    pass
             await self._hub.listening_after(life)
 
     async def _be_guest(self, envelope: Envelope, client: AgentClient, _attempt: int) -> None:
