@@ -313,3 +313,18 @@ async def test_what_was_settled_stays_so_when_its_log_cannot_be_read_at_first(
         while len(bob.heard[talk.channel_id]) < 4:
             await bob.changes()
         assert bob.deliveries == before + 1
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_first_writer_of_a_checkpoint_is_known_though_the_first_attempt_failed(
+    after: bool,
+) -> None:
+    store = FaultyStore(MemoryKnowledgeStore())
+    async with Hub.open(store) as hub:
+        store.fail("commit", after=after)
+        with pytest.raises(StoreError, match="made to fail"):
+            await hub.tasks.checkpoint("task", {"done": 1}, ["alice"])
+        await hub.tasks.checkpoint("task", {"done": 1}, ["alice"])
+    async with Hub.open(store) as hub:
+        assert hub.tasks.writers("task") == {"alice"}
+        assert await hub.tasks.read_checkpoint("task") == {"done": 1}

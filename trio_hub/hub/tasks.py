@@ -13,7 +13,7 @@ import attrs
 import msgspec
 
 from .._logging import get_logger
-from ..errors import FrameError, NotFoundError, ProtocolError
+from ..errors import FrameError, NotFoundError, ProtocolError, StoreError
 from ..ids import Now, iso_from_seconds
 from ..records import TaskMetadata, TaskState
 from ..stores import Change, KnowledgeStore, Put
@@ -148,12 +148,19 @@ class TaskBook:
         """
         check_task_id(task_id)
         changes: list[Change] = [Put(paths.task_checkpoint(task_id), encode(state))]
-        if task_id not in self._tasks and task_id not in self._writers:
+        claims = task_id not in self._tasks and task_id not in self._writers
+        if claims:
             # Claimed at once, so that two first writers cannot both think that they are.
             self._writers[task_id] = frozenset(writers)
             document = encode(_Writers(tuple(sorted(self._writers[task_id]))))
             changes.append(Put(paths.task_writers(task_id), document))
-        await self._committer.commit(changes)
+        try:
+            await self._committer.commit(changes)
+        except StoreError:
+            if claims:
+                # Not on disk, for all that is known: whoever tries again must write it again.
+                self._writers.pop(task_id, None)
+            raise
 
     async def read_checkpoint(self, task_id: str) -> dict[str, Any] | None:
         """Return the state that was kept last, or None."""
