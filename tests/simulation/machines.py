@@ -5,10 +5,8 @@ agents on them that die and come back.
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING
 
-import attrs
 import trio
 
 from trio_hub import Hub, HubLimits
@@ -31,16 +29,6 @@ HUB_LIMITS = HubLimits(cursor_flush_seconds=0.5, id_lease_seconds=5.0, page_reco
 
 #: What makes a handler fail for ever, and what asks for a reply.
 POISON, QUESTION = "poison", "question"
-
-
-@attrs.frozen
-class SeededBackoff(Backoff):
-    """A backoff that draws from the world's generator: the client has one of its own."""
-
-    source: random.Random = attrs.field(factory=random.Random, kw_only=True, eq=False)
-
-    def delay(self, retry: int, rng: random.Random) -> float:
-        return super().delay(retry, self.source)
 
 
 class HubMachine:
@@ -143,13 +131,13 @@ class Machine:
 
     async def _live(self) -> None:
         world = self._world
-        backoff = SeededBackoff(0.1, 3.0, source=world.generator(f"{self.name} {self.life}"))
         async with HubClient(
             world.network.link(self.name),
-            reconnect=Reconnect(backoff=backoff, wait_for_hub=True),
+            reconnect=Reconnect(backoff=Backoff(0.1, 3.0), wait_for_hub=True),
             request_timeout=20.0,
             open_timeout=40.0,
             progress_interval_seconds=ACK_WAIT / 4,
+            rng=world.generator(f"{self.name} {self.life}"),
         ) as client:
             for agent in self.agents.values():
                 agent.enter(

@@ -8,7 +8,7 @@ link is gone; then it begins again. Requests do not notice, but for the time it 
 
 from __future__ import annotations
 
-import uuid
+import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
@@ -69,6 +69,7 @@ class HubClient(HubOperations):
             envelope, so that it is not handed out again. It must be well below the hub's
             ``ack_wait`` (30 min).
         handler_patience_seconds: After so long the hub is told no more: the handler hangs.
+        rng: Source of idempotency keys and jitter; for tests that must run the same each time.
 
     Raises:
         ConnectionLost: From entering, where the hub cannot be reached.
@@ -88,8 +89,11 @@ class HubClient(HubOperations):
         max_handlers: int = 64,
         progress_interval_seconds: float = 60.0,
         handler_patience_seconds: float = 6 * 3600.0,
+        rng: random.Random | None = None,
     ) -> None:
-        super().__init__()
+        # Keys must differ from those of every other client, or a post would be taken for theirs.
+        rng = random.SystemRandom() if rng is None else rng
+        super().__init__(rng)
         self.link = link
         self._request_timeout = request_timeout
         self._progress_interval_seconds = progress_interval_seconds
@@ -108,7 +112,7 @@ class HubClient(HubOperations):
             max_handlers=max_handlers,
             hello_timeout=request_timeout,
         )
-        self._keeper = Keeper(link, reconnect, self._board, self._requester, self._roster)
+        self._keeper = Keeper(link, reconnect, rng, self._board, self._requester, self._roster)
         self._nursery: trio.Nursery | None = None
         self._nursery_manager: Any = None
 
@@ -279,7 +283,7 @@ class HubClient(HubOperations):
         Cancellation: it may or may not be posted; posting it again under the same key tells.
         """
         if envelope.idempotency_key is None:
-            envelope = attrs.evolve(envelope, idempotency_key=uuid.uuid4().hex)
+            envelope = attrs.evolve(envelope, idempotency_key=self.new_key())
         hint = f"post it again under the idempotency key {envelope.idempotency_key!r} to find out"
         envelope_id: str = await self.request(
             "post_envelope", p.PostEnvelope(envelope=envelope), str, hint=hint

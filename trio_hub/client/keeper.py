@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["Keeper"]
 
 _log = get_logger("trio_hub.client")
-_RNG = random.Random()  # noqa: S311  jitter is no secret
-
 # How long a hub that said it is closing may take to answer what it still can.
 _FAREWELL_SECONDS_MAX = 10.0
 
@@ -40,6 +38,7 @@ class Keeper:
     Args:
         link: How to reach the hub.
         reconnect: How to come back; None is not at all.
+        rng: Source of jitter.
 
     Attributes:
         connection: The present one, from its first frame to its last.
@@ -51,6 +50,7 @@ class Keeper:
         self,
         link: Link,
         reconnect: Reconnect | None,
+        rng: random.Random,
         board: StateBoard,
         requester: Requester,
         roster: Roster,
@@ -60,6 +60,7 @@ class Keeper:
         self.leaving = False
         self._link = link
         self._reconnect = reconnect
+        self._rng = rng
         self._board = board
         self._requester = requester
         self._roster = roster
@@ -106,7 +107,7 @@ class Keeper:
     def _delay(self, lost: NetworkError, waits: int) -> float:
         if self._reconnect is None:
             return 0.0
-        return max(self._reconnect.backoff.delay(waits, _RNG), lost.retry_after_seconds or 0.0)
+        return max(self._reconnect.backoff.delay(waits, self._rng), lost.retry_after_seconds or 0.0)
 
     def _why_give_up(
         self, lost: NetworkError, started: bool, down_since: float, delay: float

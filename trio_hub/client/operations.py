@@ -7,7 +7,7 @@ returns. Names and ids are remembered (bounded), since they belong together for 
 
 from __future__ import annotations
 
-import uuid
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -53,8 +53,13 @@ class HubOperations(ABC):
     Cancellation: of any of them, the request may or may not be carried out; the client lives.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rng: random.Random) -> None:
         self.names = NameCache()
+        self._rng = rng
+
+    def new_key(self) -> str:
+        """Return an idempotency key that nobody has used."""
+        return f"{self._rng.getrandbits(128):032x}"
 
     @abstractmethod
     async def request(self, op: str, params: object, result: Any) -> Any:
@@ -198,7 +203,7 @@ class HubOperations(ABC):
                 knobs=None if knobs is None else dict(knobs),
                 intent=intent,
                 labels=None if labels is None else dict(labels),
-                idempotency_key=uuid.uuid4().hex,
+                idempotency_key=self.new_key(),
             ),
             ChannelMetadata,
         )
