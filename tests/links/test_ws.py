@@ -285,6 +285,78 @@ async def test_a_message_in_fragments_is_one_message() -> None:
         assert await peer.receive_some() == b"\x81\x02" + whole
 
 
+async def test_a_ping_between_fragments_is_answered_and_the_message_is_whole() -> None:
+    async with serve_ws(EchoHub(), "127.0.0.1", 0) as server, await upgraded(server) as peer:
+        await peer.send_all(
+            frame(2, b"ab", final=False)
+            + frame(0, b"", final=False)
+            + frame(9, b"there?")
+            + frame(0, b"c")
+            + frame(1, "é".encode())
+        )
+        answer = b""
+        while len(answer) < 8 + 8 + 4:
+            answer += await peer.receive_some()
+    assert b"\x8a\x06there?" in answer
+    assert answer.replace(b"\x8a\x06there?", b"") == b"\x81\x06binary\x81\x02" + "é".encode()
+
+
+async def test_fragments_far_over_the_limit_together_end_that_connection_only() -> None:
+    limits = LinkLimits(message_bytes_max=1000, plain_message_bytes_max=1000)
+    async with serve_ws(EchoHub(), "127.0.0.1", 0, limits=limits) as server:
+        async with await upgraded(server) as peer:
+            with suppress(trio.BrokenResourceError):
+                await peer.send_all(frame(1, b"x" * 100, final=False))
+                for _ in range(100):
+                    await peer.send_all(frame(0, b"x" * 100, final=False) * 10)
+            assert struct.pack("!H", 1009) in await read_to_end(peer)
+        await all_gone(server)
+        await assert_echo_works(server)
+
+
+async def test_a_peer_that_pings_and_does_not_read_the_answers_waits_for_itself() -> None:
+    async with serve_ws(EchoHub(), "127.0.0.1", 0) as server, await upgraded(server) as peer:
+        pings = frame(9, b"x" * 125) * 500
+        sent = 0
+        # Its own writes stop at last: the kernel's buffers are full in both directions.
+        with trio.move_on_after(2):
+            while sent < 200_000_000:
+                await peer.send_all(pings)
+                sent += len(pings)
+        assert sent < 200_000_000
+        await assert_echo_works(server)
+
+
+async def test_a_flood_of_small_messages_does_not_keep_others_from_their_turn() -> None:
+    turns = 0
+    turns_seen: list[int] = []
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async def note_turns(endpoint: LinkEndpoint) -> None:
+        async with running(endpoint):
+            with suppress(ConnectionLost):
+                while True:
+                    await endpoint.receive()
+                    turns_seen.append(turns)
+
+    async with (
+        trio.open_nursery() as nursery,
+        serve_ws(CallbackHub(note_turns), "127.0.0.1", 0) as server,
+    ):
+        nursery.start_soon(count_turns)
+        async with await upgraded(server) as peer:
+            await peer.send_all(frame(1, b"x") * 1000 + frame(8, b""))
+            await read_to_end(peer)
+        nursery.cancel_scope.cancel()
+    assert len(turns_seen) == 1000
+    assert max(turns_seen.count(turn) for turn in set(turns_seen)) < 100
+
+
 async def test_a_message_far_over_the_limit_ends_that_connection_only() -> None:
     limits = LinkLimits(message_bytes_max=1000, plain_message_bytes_max=1000)
     hub = EchoHub()

@@ -5,10 +5,8 @@ There is no task behind it. `receive_message` reads from the socket, feeds the p
 what came beyond the first message for its next calls. `send_messages` feeds all its messages and
 sends the bytes in one piece.
 
-Trio's streams refuse two senders at once, and what is half sent cannot be taken back. So all that
-is to be sent goes through one queue of bytes, and whoever has the turn sends the whole queue. The
-reader never sends: it can be cancelled at any time, and it must not wait for a peer that does not
-read. What it has to answer (a pong, the echo of a close frame) is sent by a task of the
+The reader never sends: it can be cancelled at any time, and it must not wait for a peer that does
+not read. What it has to answer (a pong, the echo of a close frame) is sent by a task of the
 connection's nursery, started for it; that is rare.
 """
 
@@ -16,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import trio
 from websockets.exceptions import InvalidState
@@ -25,8 +24,8 @@ from websockets.protocol import SEND_EOF, Protocol, Side, State
 
 from ..errors import ConnectionLost
 from ..wire.frames import Dialect
+from ._byte_sender import ByteSender
 from ._last_words import broken_how, last_words
-from ._tcp import TcpStream
 from .limits import RECEIVE_BUFFER_BYTES
 
 __all__ = ["SansIoStream"]
@@ -68,8 +67,6 @@ class SansIoStream:
     ) -> None:
         self._protocol = protocol
         self._raw = raw
-        # Bytes that TLS has still to encrypt cannot be sent without a task.
-        self._tcp = raw if isinstance(raw, TcpStream) else None
         self._nursery = nursery
         self._dialect = dialect
         self._peer = peer
@@ -83,12 +80,8 @@ class SansIoStream:
         self._arrivals = 0
         self._arrivals_seen = 0
         self._arrived: trio.Event | None = None
-        self._outgoing: list[bytes] = []
-        self._sending = False
-        self._send_finished: trio.Event | None = None
+        self._sender = ByteSender(raw)
         self._answering = False
-        # A message that was sent in part only: whatever followed would be taken for its rest.
-        self._torn = False
         # Why nothing more will be received.
         self._over: str | None = None
         self._at_eof = False
@@ -111,25 +104,17 @@ class SansIoStream:
         """See `MessageStream.send_messages`."""
         self._feed(messages)
         try:
-            await self._flush()
+            await self._sender.flush()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise self._lost() from None
 
     def send_nowait(self, messages: Sequence[bytes]) -> bool:
         """See `EagerStream.send_nowait`."""
         self._feed(messages)
-        if self._tcp is None or self._sending or self._torn:
-            return False
-        data = b"".join(self._outgoing)
-        self._outgoing.clear()
         try:
-            sent = self._tcp.send_nowait(data)
+            return self._sender.flush_nowait()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise self._lost() from None
-        if sent == len(data):
-            return True
-        self._outgoing.append(data[sent:])
-        return False
 
     async def receive_message(self) -> str | bytes:
         """See `MessageStream.receive_message`."""
@@ -142,8 +127,8 @@ class SansIoStream:
                 else:
                     await self._part()
                 raise self._lost()
-            while self._answering and len(self._outgoing) > _ANSWERS_MAX:
-                await self._wait_for_sender()
+            while self._answering and len(self._sender) > _ANSWERS_MAX:
+                await self._sender.wait_turn_over()
             await self._read_some()
         if self._in_a_row >= _IN_A_ROW_MAX:
             await trio.lowlevel.checkpoint()
@@ -303,69 +288,35 @@ class SansIoStream:
                 send_text(message)
         except InvalidState:
             raise self._lost() from None
-        self._outgoing += self._protocol.data_to_send()
-
-    async def _flush(self) -> None:
-        """
-        Return once all that is in the queue has been sent.
-
-        Cancellation: may leave half of it on the wire. After it the stream can only be closed.
-        """
-        while self._sending:
-            await self._wait_for_sender()
-        if not self._outgoing:
-            return
-        if self._torn:
-            raise trio.BrokenResourceError("an earlier message was sent in part only")
-        data = b"".join(self._outgoing)
-        self._outgoing.clear()
-        self._sending = True
-        try:
-            await self._raw.send_all(data)
-        except BaseException:
-            self._torn = True
-            raise
-        finally:
-            self._sending = False
-            self._sender_finished()
-
-    async def _wait_for_sender(self) -> None:
-        if self._send_finished is None:
-            self._send_finished = trio.Event()
-        await self._send_finished.wait()
-
-    def _sender_finished(self) -> None:
-        if self._send_finished is not None:
-            self._send_finished.set()
-            self._send_finished = None
+        self._sender.put(self._protocol.data_to_send())
 
     def _answer(self, answers: list[bytes]) -> None:
         """Have something sent that nobody waits for."""
-        self._outgoing += answers
+        self._sender.put(answers)
         if not self._answering:
             self._answering = True
             self._nursery.start_soon(self._send_answers)
 
     async def _send_answers(self) -> None:
         try:
-            await self._flush()
+            await self._sender.flush()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return  # The read loop hears of it too, and says so.
         finally:
             self._answering = False
-            self._sender_finished()
+            self._sender.end_turn()
 
     # The end
 
     async def _say_goodbye(self, code: int, reason: str) -> None:
-        if self._torn:
+        if self._sender.torn:
             return
         if self._over is not None:
             await self._part()
             return
         self._protocol.send_close(code, _shortened(reason))
-        self._outgoing += self._protocol.data_to_send()
-        await self._flush()
+        self._sender.put(self._protocol.data_to_send())
+        await self._sender.flush()
         while self._over is None:
             # Where it is not the owner who reads, nobody will ask for what comes.
             self._hears_nobody = not self._reading
@@ -379,7 +330,7 @@ class SansIoStream:
         """
         with trio.move_on_after(_PARTING_SECONDS):
             while self._answering:
-                await self._wait_for_sender()
+                await self._sender.wait_turn_over()
             if not self._broken_by_peer or self._at_eof:
                 return
             if isinstance(self._raw, trio.abc.HalfCloseableStream):
@@ -391,11 +342,9 @@ class SansIoStream:
 
 
 def _describe(code: int, reason: str) -> str:
-    try:
-        name = CloseCode(code).name.lower().replace("_", " ")
-    except ValueError:
-        name = "by its own reason"
-    text = f"closed by the peer: {code} {name}"
+    text = f"closed by the peer: {code}"
+    with suppress(ValueError):  # A code of the application's own has no name.
+        text += f" {CloseCode(code).name.lower().replace('_', ' ')}"
     return f"{text}: {reason}" if reason else text
 
 
