@@ -80,3 +80,21 @@ async def test_both_fates_happen(autojump_clock: trio.testing.MockClock) -> None
         async with disk.store() as store:
             fates.add(await store.length("/log"))
     assert fates == {0, 1}
+
+
+async def test_commit_under_way_that_breaks_a_rule_leaves_nothing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    for seed in range(10):
+        disk = SimulatedDisk(random.Random(seed))
+        async with disk.store() as store, trio.open_nursery() as nursery:
+
+            async def commit(store: MachineStore = store) -> None:
+                with pytest.raises(StoreError):
+                    await store.commit([Put("/d", b"x"), Append("/log", b"x", 7)])
+
+            nursery.start_soon(commit)
+            await trio.testing.wait_all_tasks_blocked()
+            disk.cut_power()
+        async with disk.store() as store:
+            assert await store.list("/") == []

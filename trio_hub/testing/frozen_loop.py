@@ -128,8 +128,9 @@ class FrozenLoop:
     A running Trio loop that moves only inside `run`.
 
     Args:
-        clock: Another clock; by default a `trio.testing.MockClock` that jumps ahead whenever all
-            tasks wait for it, so that nothing ever really sleeps.
+        virtual_time: Whether time is a `trio.testing.MockClock` that jumps ahead whenever all
+            tasks wait for it, so that nothing ever really sleeps. Off for what works in threads
+            or on sockets: nobody jumps over those.
         rule_seconds_max: How much virtual time one `run` may take. One that waits for something
             that never happens raises `trio.TooSlowError` at once instead of hanging; None is
             for ever.
@@ -140,9 +141,9 @@ class FrozenLoop:
     """
 
     def __init__(
-        self, *, clock: trio.abc.Clock | None = None, rule_seconds_max: float | None = 24 * 3600.0
+        self, *, virtual_time: bool = True, rule_seconds_max: float | None = 24 * 3600.0
     ) -> None:
-        self._clock = clock if clock is not None else trio.testing.MockClock(autojump_threshold=0)
+        self._clock = trio.testing.MockClock(autojump_threshold=0) if virtual_time else None
         self._rule_seconds_max = rule_seconds_max
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         # A job comes back when it is done; None says that the loop is over.
@@ -174,6 +175,19 @@ class FrozenLoop:
         result: T = self._do(_Job(partial(async_fn, *args), self._rule_seconds_max))
         return result
 
+    def call(self, function: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
+        """
+        Call a plain function inside the loop, let everything come to rest, return the result.
+
+        For what wakes tasks (an event, a memory channel) and so belongs there.
+        """
+
+        async def call() -> T:
+            await trio.lowlevel.checkpoint()
+            return function(*args)
+
+        return self.run(call)
+
     def sleep(self, seconds: float) -> None:
         """Let virtual time pass, and everything happen that is due in it."""
         # Not bounded by `rule_seconds_max`: it ends for sure.
@@ -186,7 +200,8 @@ class FrozenLoop:
     @property
     def now(self) -> float:
         """The loop's time, as `trio.current_time` says inside."""
-        return self._clock.current_time()
+        time: float = self._do(_Job(_current_time, None))
+        return time
 
     # Keeping something going
 
@@ -302,8 +317,8 @@ class FrozenLoop:
                         job.result = await job.work()
                     if scope.cancelled_caught:
                         job.error = trio.TooSlowError(
-                            f"waited for {job.seconds_max:g} s of virtual time, and what it "
-                            "waits for did not happen"
+                            f"waited for {job.seconds_max:g} s, and what it waits for did not "
+                            "happen"
                         )
                 except Exception as error:  # it is raised again in the caller's thread
                     job.error = error
@@ -313,6 +328,11 @@ class FrozenLoop:
 
     def _cancel_all(self) -> None:
         self._nursery.cancel_scope.cancel()
+
+
+async def _current_time() -> float:
+    await trio.lowlevel.checkpoint()
+    return trio.current_time()
 
 
 def _bare(error: BaseException) -> BaseException:

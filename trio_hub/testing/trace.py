@@ -28,6 +28,7 @@ import trio
 
 from ..client import Handler, default_handler
 from ..errors import NetworkError
+from ..ids import ID_PATTERN
 from ..records import Envelope, is_addressed_to
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ __all__ = [
 ]
 
 E = TypeVar("E", bound="TraceEvent")
+
+# Longer contents stand in a trace as their digest.
+_CONTENT_CHARACTERS_MAX = 100
 
 
 @attrs.frozen(kw_only=True)
@@ -237,16 +241,25 @@ class Trace:
         return [event for event in self._events if all(word in repr(event) for word in words)]
 
     def digest(self) -> str:
-        """Return 16 hex digits that are the same for two runs in which the same happened."""
+        """
+        Return 16 hex digits that are the same for two runs in which the same happened.
+
+        Ids that peers make up count by the order in which they came, not by what they are.
+        """
+        numbers: dict[str, str] = {}
         text = "\n".join(map(repr, self._events))
+        text = ID_PATTERN.sub(
+            lambda found: numbers.setdefault(found[0], f"id {len(numbers)}"), text
+        )
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def content_of(envelope: Envelope) -> str:
     """Return what an envelope says, in a form that is equal where it says the same."""
-    data = msgspec.json.encode(envelope.event_data, order="deterministic")
-    text = f"{envelope.event_type} {data.decode()}"
-    return text if len(text) <= 100 else hashlib.sha256(text.encode()).hexdigest()
+    data = msgspec.json.encode(envelope.event_data, order="deterministic").decode()
+    if len(data) > _CONTENT_CHARACTERS_MAX:
+        data = hashlib.sha256(data.encode()).hexdigest()
+    return f"{envelope.event_type} {data}"
 
 
 class Recorder:
