@@ -197,6 +197,10 @@ async def test_what_was_acknowledged_survives_kills_of_a_hub_under_load(
         # Channels that nobody opened in time are closed meanwhile; nothing else has changed.
         before = logs[channel_id].envelopes
         assert log.envelopes[: len(before)] == before
+        for party in (ours, *speakers):
+            heard = list(party.told.heard.get(channel_id, {}))
+            owed = [one.envelope_id for one in log.envelopes if _is_owed(one, log, party)]
+            assert heard == owed[: len(heard)], "something was heard that is not in the log"
     print(  # noqa: T201  the figures of a long run (-s)
         f"{kills} kills: {_answer_count(speakers, ours)} posts answered, "
         f"{sum(len(log.envelopes) for log in logs.values())} records in {len(logs)} channels, "
@@ -298,12 +302,14 @@ async def _read_logs(data: Path, ours: OurParty) -> dict[str, _Log]:
     return logs
 
 
+def _is_owed(envelope: Envelope, log: _Log, party: Speaker | OurParty) -> bool:
+    return party.agent_id in log.members and is_addressed_to(envelope, party.agent_id)
+
+
 async def _until_heard(logs: dict[str, _Log], party: Speaker | OurParty) -> None:
     """Wait until a party has heard all that is addressed to it; then see that the order is right."""
     for channel_id, log in logs.items():
-        if party.agent_id not in log.members:
-            continue
-        owed = [one.envelope_id for one in log.envelopes if is_addressed_to(one, party.agent_id)]
+        owed = [one.envelope_id for one in log.envelopes if _is_owed(one, log, party)]
         with trio.move_on_after(_CATCHES_UP_WITHIN_SECONDS):
             while not party.told.heard.get(channel_id, {}).keys() >= set(owed):
                 await party.told.changes()
