@@ -12,13 +12,12 @@ import struct
 
 from ..wire.codec import encode_frame
 from ..wire.frames import Dialect, ErrorFrame
+from ._server_frames import CLOSE, TEXT, server_frame_head
 
 __all__ = ["broken_how", "last_words"]
 
-# RFC 6455: 5.2 for the frame, 7.4.1 for the codes.
-_TEXT, _CLOSE = 0x81, 0x88
+# RFC 6455, 7.4.1.
 _BROKEN_BY_PEER = {1002: "not valid as WebSocket frames", 1007: "not valid UTF-8"}
-_SHORT_BYTES_MAX = 125
 
 
 def broken_how(code: int) -> str | None:
@@ -38,12 +37,7 @@ def last_words(code: int, reason: str | None, dialect: Dialect) -> bytes:
     how = _BROKEN_BY_PEER[code]
     why = f"what this connection sent was {how}: {reason}"
     error = encode_frame(ErrorFrame(code="protocol_error", message=why), dialect)
-    return _server_frame(_TEXT, error) + _server_frame(
-        _CLOSE, struct.pack("!H", code) + how.encode()
+    close = struct.pack("!H", code) + how.encode()
+    return b"".join(
+        (server_frame_head(TEXT, len(error)), error, server_frame_head(CLOSE, len(close)), close)
     )
-
-
-def _server_frame(opcode: int, payload: bytes) -> bytes:
-    if len(payload) <= _SHORT_BYTES_MAX:
-        return bytes([opcode, len(payload)]) + payload
-    return bytes([opcode, 126]) + struct.pack("!H", len(payload)) + payload

@@ -17,7 +17,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 import trio
-from websockets.exceptions import InvalidState
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import SEND_EOF, Protocol, Side, State
@@ -26,6 +25,7 @@ from ..errors import ConnectionLost
 from ..wire.frames import Dialect
 from ._byte_sender import ByteSender
 from ._last_words import broken_how, last_words
+from ._server_frames import TEXT, server_frame_head
 from .limits import RECEIVE_BUFFER_BYTES
 
 __all__ = ["SansIoStream"]
@@ -282,13 +282,16 @@ class SansIoStream:
     # Out
 
     def _feed(self, messages: Sequence[bytes]) -> None:
-        send_text = self._protocol.send_text
-        try:
+        protocol = self._protocol
+        if protocol.state is not State.OPEN:
+            raise self._lost()
+        if protocol.side is Side.CLIENT:
             for message in messages:
-                send_text(message)
-        except InvalidState:
-            raise self._lost() from None
-        self._sender.put(self._protocol.data_to_send())
+                protocol.send_text(message)
+            self._sender.put(protocol.data_to_send())
+            return
+        for message in messages:
+            self._sender.put((server_frame_head(TEXT, len(message)), message))
 
     def _answer(self, answers: list[bytes]) -> None:
         """Have something sent that nobody waits for."""

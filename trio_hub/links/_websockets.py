@@ -13,7 +13,7 @@ from http import HTTPStatus
 
 import trio
 from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidMessage, InvalidStatus
+from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame
 from websockets.http11 import Request, Response
 from websockets.protocol import SEND_EOF, Protocol, State
@@ -159,5 +159,4 @@ def _refusal(error: Exception) -> NetworkError:
         body = body[:_BODY_CHARACTERS_MAX].strip()
         text = f"the peer refused the connection: HTTP {status} {body}".rstrip()
         return AuthError(text) if status in _HTTP_FORBIDDEN else ConnectionLost(text)
-    why = error.__cause__ if isinstance(error, InvalidMessage) and error.__cause__ else error
-    return ConnectionLost(f"{_NO_WEBSOCKET}: {why}")
+    return ConnectionLost(f"{_NO_WEBSOCKET}: {error.__cause__ or error}")
