@@ -45,12 +45,15 @@ from .errors import (
 )
 from .hub import (
     Allow as Allow,
+    AuditLog as AuditLog,
     Decision as Decision,
     Deny as Deny,
     Hub as Hub,
     HubArbiter as HubArbiter,
     HubHealth as HubHealth,
     HubLimits as HubLimits,
+    HubListener as HubListener,
+    ListenerHealth as ListenerHealth,
     RuleArbiter as RuleArbiter,
 )
 from .links import (
@@ -80,6 +83,8 @@ from .records import (
     EV_PACKET as EV_PACKET,
     EV_TEXT as EV_TEXT,
     AccessBlock as AccessBlock,
+    AuditPage as AuditPage,
+    AuditRecord as AuditRecord,
     AuthBlock as AuthBlock,
     ChannelManifest as ChannelManifest,
     ChannelMetadata as ChannelMetadata,

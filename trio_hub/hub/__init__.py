@@ -7,6 +7,8 @@ from .arbiter import (
     HubArbiter as HubArbiter,
     RuleArbiter as RuleArbiter,
 )
+from .audit import AuditLog as AuditLog
 from .health import HubHealth as HubHealth
 from .hub import Hub as Hub
 from .limits import HubLimits as HubLimits
+from .listeners import HubListener as HubListener, ListenerHealth as ListenerHealth

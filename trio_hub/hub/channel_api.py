@@ -19,6 +19,7 @@ from ..records import (
     PendingTurn,
 )
 from .admission import Admission
+from .announcer import Announcer
 from .channels import Channel, ChannelBook, LogRecord
 from .committer import Committer
 from .drafting import ChannelWish, channel_id_for, draft_channel, why_not_opened
@@ -44,6 +45,7 @@ class ChannelApi:
     _posting: Posting
     _committer: Committer
     _admission: Admission
+    _announcer: Announcer
 
     async def create_channel(
         self,
@@ -293,10 +295,10 @@ class ChannelApi:
             )
         return turns
 
-    def report_turn_failure(
+    async def report_turn_failure(
         self, *, channel_id: str, agent_id: str, envelope_id: str, error: str
     ) -> None:
-        """Take note that an agent's handler failed."""
+        """Take note that an agent's handler failed. The audit log has it when this returns."""
         log.warning(
             "turn failed",
             channel_id=channel_id,
@@ -304,7 +306,9 @@ class ChannelApi:
             envelope_id=envelope_id,
             error_length=len(error),
         )
+        await self._announcer.turn_failed(channel_id, agent_id, envelope_id, error)
 
     def fire_task_event(self, task_id: str, kind: str, payload: Mapping[str, Any]) -> None:
         """Take note of a task event that a client reports."""
         log.warning("task event", task_id=task_id, kind=kind, fields=sorted(payload))
+        self._announcer.task_reported(task_id, kind, dict(payload))

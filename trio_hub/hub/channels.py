@@ -68,6 +68,7 @@ class Channel:
         length: How many records of its log are durable.
         machine: None while it is cold.
         settled_open: Set once it is no longer pending, or is gone.
+        announced: The state that was told of last; None before anything was.
     """
 
     metadata: ChannelMetadata
@@ -75,6 +76,7 @@ class Channel:
     machine: ChannelMachine | None = None
     settled_open: trio.Event = attrs.field(factory=trio.Event)
     failure: StoreError | None = None
+    announced: ChannelState | None = None
     _loading: trio.Lock = attrs.field(factory=trio.Lock)
 
     @property
@@ -183,7 +185,7 @@ class ChannelBook:
             if not length:
                 # A channel is kept together with its first envelopes, so they were there once.
                 problems.append(f"channel {channel_id} is damaged: its log cannot be read")
-            self._keep(Channel(metadata, length))
+            self._keep(Channel(metadata, length, announced=metadata.state))
         return problems
 
     # Lookup

@@ -27,6 +27,7 @@ from ..stores import Change, Delete
 from ..wire.frames import ReceiptFrame
 from . import paths
 from .admission import Refusal
+from .announcer import Announcer
 from .channels import Channel, LogRecord
 from .committer import Committer
 from .cursors import CursorWriter, load_cursors
@@ -54,6 +55,7 @@ class Deliveries:
         read_log: Reads a slice of a channel's log.
         find_channel: Returns a channel by id.
         refusal: Returns why an envelope is not handed to an agent, or None.
+        announcer: Told of posts, of pressure and of what cannot be delivered.
         policy: How deliveries are retried.
         rng: Source of jitter.
         cursor_flush_seconds: How far behind cursors may be written.
@@ -68,6 +70,7 @@ class Deliveries:
         read_log: Callable[[Channel, int, int], Awaitable[list[LogRecord]]],
         find_channel: Callable[[str], Channel | None],
         refusal: Callable[[Envelope, str], Refusal | None],
+        announcer: Announcer,
         policy: DeliveryPolicy,
         rng: random.Random,
         cursor_flush_seconds: float,
@@ -78,6 +81,7 @@ class Deliveries:
         self._read_log = read_log
         self._find_channel = find_channel
         self._refusal = refusal
+        self._announcer = announcer
         self._policy = policy
         self._rng = rng
         self._mailboxes: dict[str, Mailbox] = {}
@@ -86,7 +90,7 @@ class Deliveries:
         self._bell = Doorbell()
         self._cursors = CursorWriter(committer, timers, cursor_flush_seconds)
         self._replay = Replay(read_log, find_channel, self._admits, self._changed)
-        self._overflow = Overflow(read_log, find_channel, self._bury)
+        self._overflow = Overflow(read_log, find_channel, self._bury, announcer.inbox_pressure)
         self._letter_replay = LetterReplay(
             letters, self._replay, timers, policy.ack_wait_seconds, self._count_letter
         )
@@ -166,6 +170,8 @@ class Deliveries:
 
     def extended(self, channel: Channel, records: list[LogRecord]) -> None:
         """Hand durable records to everybody who takes part."""
+        if self._announcer.listeners.hear_posts:
+            self._announcer.posted(channel.metadata, records)
         channel_id = channel.channel_id
         for agent_id in channel.metadata.participant_ids:
             mailbox = self._mailboxes.get(agent_id)
@@ -197,6 +203,7 @@ class Deliveries:
         refusal = mailbox.refusal(envelope, mailbox.agent_id)
         if refusal is None:
             return True
+        self._announcer.dispatch_failed(envelope, mailbox.agent_id, refusal.error)
         log.debug(
             "envelope not admitted",
             agent_id=mailbox.agent_id,
@@ -319,6 +326,9 @@ class Deliveries:
         )
 
         def kept() -> None:
+            kept_letter = self._letters.find(agent_id, letter.envelope_id)
+            if kept_letter is not None:
+                self._announcer.dead_letter(kept_letter)
             mailbox.inbox.buried(channel_id, position)
             positions = mailbox.unkept.get(channel_id, set())
             positions.discard(position)

@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 
 from ..stores import StoreHealth
+from .listeners import ListenerHealth
 
 __all__ = ["HubHealth"]
 
@@ -21,6 +22,10 @@ class HubHealth:
             damaged since, one sentence each.
         commits: Batches written; divide the posts by it for the size of a batch.
         delivered: Envelopes sent to recipients since the hub opened.
+        listeners: Each of them, with how much it has missed.
+        audit_records: How many records the audit log has, and the hash of the last one
+            (`audit_head`). Keep both elsewhere to notice a log that was cut short.
+        audit_waiting: How many more are not durable yet.
     """
 
     closing: bool
@@ -36,6 +41,10 @@ class HubHealth:
     dead_letters: int
     delivered: int
     redelivered: int
+    listeners: tuple[ListenerHealth, ...]
+    audit_records: int
+    audit_head: str
+    audit_waiting: int
 
     @property
     def ok(self) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from .._logging import get_logger
 from .._nursery import open_plain_nursery
@@ -27,7 +27,9 @@ from ..stores import KnowledgeStore, Put
 from ..wire.validation import decode_strictly
 from . import paths
 from .admission import Admission
+from .announcer import Announcer
 from .arbiter import HubArbiter, RuleArbiter
+from .audit import AuditLog
 from .caretaker import Caretaker
 from .channel_api import ChannelApi
 from .channels import Channel, ChannelBook, LogRecord
@@ -39,6 +41,7 @@ from .gate import Gate
 from .health import HubHealth
 from .identity_api import IdentityApi
 from .limits import HubLimits
+from .listeners import QUEUE_MAX, HubListener, Listeners
 from .operations import OperationHandlers
 from .operators import Operators
 from .posting import Posting
@@ -87,6 +90,10 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
         self._gate = Gate()
         self._problems: list[str] = []
         self._committer = Committer(store)
+        #: What was done to whom, by whom, and when.
+        self.audit = AuditLog(store, self._committer, clock)
+        self._listeners = Listeners()
+        self._announcer = Announcer(self._listeners, self.audit)
         self._timers = Timers(ttl_sweep_interval, on_wake=self._on_wake)
         self._registry = Registry(self._committer, self._next_id, clock)
         self._operators = Operators(
@@ -104,6 +111,7 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
             read_log=self._read_log,
             find_channel=self._find_channel,
             refusal=self._admission.refusal,
+            announcer=self._announcer,
             policy=delivery,
             rng=rng,
             cursor_flush_seconds=limits.cursor_flush_seconds,
@@ -118,12 +126,14 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
             listener=self._deliveries,
             on_change=self._on_channel_change,
         )
-        self.tasks = TaskBook(store, self._committer, clock)
+        self.tasks = TaskBook(store, self._committer, clock, self._announcer.task)
         self._caretaker = Caretaker(
             self.channels, self._timers, clock, invite_ack_timeout=invite_ack_timeout
         )
         self._invite_ack_timeout = invite_ack_timeout
-        self._posting = Posting(self._gate, self._registry, self.channels, self._admission)
+        self._posting = Posting(
+            self._gate, self._registry, self.channels, self._admission, self._announcer
+        )
         self._reception = Reception(
             gate=self._gate,
             auth=auth,
@@ -133,6 +143,7 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
             operators=self._operators,
             deliveries=self._deliveries,
             posting=self._posting,
+            announcer=self._announcer,
             limits=limits,
             clock=clock,
             epoch=lambda: store.epoch,
@@ -147,6 +158,7 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
         *,
         auth: AuthRegistry | None = None,
         arbiter: HubArbiter | None = None,
+        listeners: Iterable[HubListener] = (),
         adapters: Iterable[ChannelAdapter] = (),
         clock: Now = time.time,
         rng: random.Random | None = None,
@@ -169,6 +181,7 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
             store: Entered here; an open one may be given as well.
             auth: Who may be whom. By default anybody may be anybody (the scheme "none").
             arbiter: Who decides what is allowed; by default, the rules of the agents do.
+            listeners: Told of what happens, for as long as the hub is open; see `add_listener`.
             adapters: Further types of channel; those that ship are always there.
             clock: Seconds since 1970.
             rng: Source of the random parts of ids and of jitter; for tests.
@@ -209,10 +222,17 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
                 nursery.start_soon(hub._deliveries.run)
                 nursery.start_soon(hub._timers.run)
                 nursery.start_soon(hub._caretaker.run)
+                nursery.start_soon(hub.audit.run)
+                hub._listeners.start(nursery)
                 try:
-                    yield hub
+                    async with AsyncExitStack() as stack:
+                        for listener in listeners:
+                            await stack.enter_async_context(hub.add_listener(listener))
+                        try:
+                            yield hub
+                        finally:
+                            await hub.drain()
                 finally:
-                    await hub.drain()
                     nursery.cancel_scope.cancel()
 
     async def drain(self) -> None:
@@ -247,6 +267,22 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
         """
         await self._reception.serve(endpoint)
 
+    def add_listener(
+        self, listener: HubListener, *, queue_max: int = QUEUE_MAX
+    ) -> AbstractAsyncContextManager[None]:
+        """
+        Have a listener told of what happens, for as long as the block lasts.
+
+        Args:
+            listener: Has a queue and a task of its own, and delays nobody.
+            queue_max: How many events may wait for it; the next ones are dropped and counted,
+                see `HubHealth.listeners`.
+
+        Raises:
+            TypeError: It does not inherit from `HubListener`.
+        """
+        return self._listeners.added(listener, queue_max=queue_max)
+
     def health(self) -> HubHealth:
         """Say how the hub is doing. Never blocks."""
         return HubHealth(
@@ -266,6 +302,10 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
             dead_letters=len(self._letters),
             delivered=self._deliveries.delivered,
             redelivered=self._deliveries.redelivered,
+            listeners=self._listeners.health(),
+            audit_records=len(self.audit),
+            audit_head=self.audit.head,
+            audit_waiting=self.audit.waiting,
         )
 
     # Inside
@@ -275,6 +315,7 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
         store = self._store
         lengths = await store.lengths_under(paths.CHANNELS)
         problems = await self._load_id_floor(lengths)
+        problems += await self.audit.load()
         problems += self._registry.load(await store.read_under(paths.AGENTS))
         for registration in self._registry:
             self._deliveries.add_agent(registration.agent_id, registration.rule.limits.inbox)
@@ -333,6 +374,7 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
         return self.channels.find(channel_id)
 
     def _on_channel_change(self, channel: Channel) -> None:
+        self._announcer.channel(channel)
         self._caretaker.look_after(channel)
 
     def _on_wake(self) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from ..auth import AuthRegistry
+from ..errors import AuthError
 from ..records import Passport, Resume, Rule, TaskState, without_claim
 from .admission import Admission, check_rule
+from .announcer import Announcer
 from .channels import ChannelBook
 from .connection import Connection
 from .deliveries import Deliveries
@@ -27,6 +29,7 @@ class IdentityApi:
     _deliveries: Deliveries
     _reception: Reception
     _admission: Admission
+    _announcer: Announcer
 
     async def register(
         self,
@@ -54,25 +57,43 @@ class IdentityApi:
         self._gate.check()
         if connection is not None:
             self._reception.check_identities(connection)
-        self._operators.check_name(passport)
-        await self._auth.check(passport, passport.auth.scheme, passport.auth.claim)
+        await self._announcer.room()
+        try:
+            self._operators.check_name(passport)
+            await self._auth.check(passport, passport.auth.scheme, passport.auth.claim)
+        except AuthError:
+            if connection is not None:
+                await self._announcer.auth_failed(
+                    connection.connection_id,
+                    connection.endpoint.peer,
+                    passport.name,
+                    passport.auth.scheme,
+                )
+            raise
         resume = resume if resume is not None else Resume()
         rule = rule if rule is not None else Rule()
         self._admission.check_register(without_claim(passport), resume, rule)
         registration = await self._registry.register(passport, resume, rule, skill_md)
         self._deliveries.add_agent(registration.agent_id, registration.rule.limits.inbox)
+        self._announcer.registered(registration.passport)
         if connection is not None:
             self._reception.bind(connection, registration.agent_id)
         return registration.passport
 
-    async def unregister(self, agent_id: str) -> None:
-        """Remove an identity for good. Channels and what it said stay, for the others."""
+    async def unregister(self, agent_id: str, *, by: str = "hub") -> None:
+        """
+        Remove an identity for good. Channels and what it said stay, for the others.
+
+        Args:
+            by: Who wants it, for the audit log; here and below: a name or an id.
+        """
         registration = await self._registry.unregister(agent_id)
         binding = self._deliveries.binding_of(agent_id)
         if isinstance(binding, Connection):
             binding.bound.pop(registration.agent_id, None)
         self._deliveries.remove_agent(agent_id, self.channels.of_agent(agent_id))
         self._admission.forget(agent_id)
+        self._announcer.unregistered(registration.passport, by)
 
     def get_agent(self, name_or_id: str) -> Passport:
         """Return a passport. Raises `NotFoundError`."""
@@ -112,17 +133,21 @@ class IdentityApi:
         """Return a rule. Raises `NotFoundError`."""
         return self._registry.get(agent_id).rule
 
-    async def set_resume(self, agent_id: str, resume: Resume) -> None:
+    async def set_resume(self, agent_id: str, resume: Resume, *, by: str = "hub") -> None:
         """Replace a resume; its version goes up, what the hub observed stays."""
         await self._registry.set_resume(agent_id, resume)
+        self._announcer.resume_set(agent_id, self._registry.get(agent_id).resume.version, by)
 
-    async def set_skill(self, agent_id: str, skill_md: str | None) -> None:
+    async def set_skill(self, agent_id: str, skill_md: str | None, *, by: str = "hub") -> None:
         """Replace or remove a skill page."""
         await self._registry.set_skill(agent_id, skill_md)
+        self._announcer.skill_set(agent_id, by, removed=skill_md is None)
 
-    async def set_rule(self, agent_id: str, rule: Rule) -> None:
+    async def set_rule(self, agent_id: str, rule: Rule, *, by: str = "hub") -> None:
         """
         Replace a rule. It holds from the next post, opening and handing over on.
+
+        When this returns, the audit log says so too.
 
         Raises:
             NotFoundError: There is no such agent.
@@ -130,11 +155,14 @@ class IdentityApi:
             StoreError: It could not be kept.
         """
         check_rule(rule)
+        before = self._registry.get(agent_id).rule
         await self._registry.set_rule(agent_id, rule)
         self._deliveries.add_agent(agent_id, rule.limits.inbox)
+        await self._announcer.rule_set(agent_id, before, rule, by)
 
     async def record_observation(
         self, agent_id: str, capability: str, outcome: TaskState, *, latency_ms: int | None = None
     ) -> None:
         """Count one more task that exercised a capability, by how it ended."""
         await self._registry.record_observation(agent_id, capability, outcome, latency_ms)
+        self._announcer.observation_recorded(agent_id, capability, outcome)

@@ -59,7 +59,7 @@ class OperationHandlers:
         )
 
     async def unregister(self, caller: Connection, it: p.OfAgent) -> None:
-        await self._hub.unregister(it.agent_id)
+        await self._hub.unregister(it.agent_id, by=it.agent_id)
         caller.bound.pop(it.agent_id, None)
 
     def get_agent(self, caller: Connection, it: p.OfAgentByNameOrId) -> Passport:
@@ -90,13 +90,13 @@ class OperationHandlers:
         return self._hub.get_rule(it.agent_id)
 
     async def set_resume(self, caller: Connection, it: p.SetResume) -> None:
-        await self._hub.set_resume(it.agent_id, it.resume)
+        await self._hub.set_resume(it.agent_id, it.resume, by=it.agent_id)
 
     async def set_skill(self, caller: Connection, it: p.SetSkill) -> None:
-        await self._hub.set_skill(it.agent_id, it.skill_md)
+        await self._hub.set_skill(it.agent_id, it.skill_md, by=it.agent_id)
 
     async def set_rule(self, caller: Connection, it: p.SetRule) -> None:
-        await self._hub.set_rule(it.agent_id, it.rule)
+        await self._hub.set_rule(it.agent_id, it.rule, by=it.agent_id)
 
     # Channels
 
@@ -155,11 +155,11 @@ class OperationHandlers:
     async def pending_turns_for(self, caller: Connection, it: p.OfAgent) -> list[PendingTurn]:
         return await self._hub.pending_turns_for(it.agent_id)
 
-    def report_turn_failure(self, caller: Connection, it: p.ReportTurnFailure) -> None:
+    async def report_turn_failure(self, caller: Connection, it: p.ReportTurnFailure) -> None:
         channel = self._hub.find_channel(it.channel_id)
         if channel is None or it.agent_id not in channel.participant_ids:
             raise AccessDeniedError(f"{it.agent_id} takes no part in a channel {it.channel_id!r}")
-        self._hub.report_turn_failure(
+        await self._hub.report_turn_failure(
             channel_id=it.channel_id,
             agent_id=it.agent_id,
             envelope_id=it.envelope_id,

@@ -34,6 +34,7 @@ class Overflow:
         read_log: Reads a slice of a channel's log.
         find_channel: Returns a channel by id.
         on_dropped: Told of everything that was dropped.
+        on_pressure: Told once per crossing: of whom, how much waits, how much may.
     """
 
     def __init__(
@@ -41,10 +42,12 @@ class Overflow:
         read_log: Callable[[Channel, int, int], Awaitable[list[LogRecord]]],
         find_channel: Callable[[str], Channel | None],
         on_dropped: Callable[[Mailbox, DeadLetter], None],
+        on_pressure: Callable[[str, int, int], None],
     ) -> None:
         self._read_log = read_log
         self._find_channel = find_channel
         self._on_dropped = on_dropped
+        self._on_pressure = on_pressure
         # Those that must drop their oldest, and in which channel something newer came.
         self._over: dict[str, tuple[Mailbox, str]] = {}
         self._bell = Doorbell()
@@ -87,6 +90,7 @@ class Overflow:
                 high_water=high_water,
                 max_pending=mailbox.limits.max_pending,
             )
+            self._on_pressure(mailbox.agent_id, mailbox.inbox.owed, mailbox.limits.max_pending)
         mailbox.pressed = pressed
 
     async def run(self) -> None:

@@ -23,6 +23,7 @@ CHANNELS: Final = "/channels"
 CURSORS: Final = "/cursors"
 TASKS: Final = "/tasks"
 DEAD_LETTERS: Final = "/dead_letters"
+AUDIT_LOG: Final = "/audit/log"
 
 
 def passport(agent_id: str) -> str:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..errors import AccessDeniedError, ProtocolError
+from ..errors import AccessDeniedError, NetworkError, ProtocolError
 from ..records import EV_CHANNEL_INVITE_ACK, EV_CHANNEL_INVITE_REJECT, Envelope
 from ..records.envelope import CHANNEL_EVENT_PREFIX
 from .admission import Admission
+from .announcer import Announcer
 from .channels import ChannelBook
 from .committer import Ticket
 from .gate import Gate
@@ -32,6 +33,7 @@ class Posting:
         registry: Who may send.
         channels: Where to.
         admission: Asks the arbiter.
+        announcer: Told of what is refused.
     """
 
     def __init__(
@@ -40,11 +42,13 @@ class Posting:
         registry: Registry,
         channels: ChannelBook,
         admission: Admission,
+        announcer: Announcer,
     ) -> None:
         self._gate = gate
         self._registry = registry
         self._channels = channels
         self._admission = admission
+        self._announcer = announcer
 
     async def post_from_wire(
         self, bound: Mapping[str, object], envelope: Envelope
@@ -79,6 +83,13 @@ class Posting:
         Raises:
             See `Hub.post_envelope`.
         """
+        try:
+            return await self._post(envelope)
+        except NetworkError as error:
+            self._announcer.rejected(envelope, error)
+            raise
+
+    async def _post(self, envelope: Envelope) -> tuple[str, Ticket | None]:
         self._gate.check()
         sender = self._registry.get(envelope.sender_id)
         channel = self._channels.get(envelope.channel_id)

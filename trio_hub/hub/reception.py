@@ -15,8 +15,9 @@ from ..errors import AccessDeniedError, AuthError, NotFoundError
 from ..ids import Now, iso_from_seconds
 from ..links import LinkEndpoint
 from ..wire.frames import HelloFrame, ReceiptFrame, WelcomeFrame
-from ..wire.operations import Operation
+from ..wire.operations import Caller, Operation
 from ..wire.params import PostEnvelope
+from .announcer import Announcer
 from .authorization import authorize
 from .channels import Channel, ChannelBook
 from .committer import Ticket
@@ -50,6 +51,7 @@ class Reception:
         operators: Who looks after the hub.
         deliveries: What they are owed.
         posting: What they send.
+        announcer: Told of who comes, goes and is refused.
         limits: The hub's.
         clock: Seconds since 1970.
         epoch: Returns the identity of the hub's logs.
@@ -66,6 +68,7 @@ class Reception:
         operators: Operators,
         deliveries: Deliveries,
         posting: Posting,
+        announcer: Announcer,
         limits: HubLimits,
         clock: Now,
         epoch: Callable[[], str],
@@ -78,6 +81,7 @@ class Reception:
         self._operators = operators
         self._deliveries = deliveries
         self._posting = posting
+        self._announcer = announcer
         self._limits = limits
         self._clock = clock
         self._epoch = epoch
@@ -97,6 +101,7 @@ class Reception:
         if self._gate.closed:
             endpoint.close_soon(_SERVICE_RESTART, "the hub is closing")
         self._connections[connection] = None
+        self._announcer.connection(connection.connection_id, "opened", endpoint.peer)
         await connection.run()
 
     def say_goodbye(self) -> None:
@@ -111,8 +116,12 @@ class Reception:
             return
         connection.bound[agent_id] = self._registry.name_of(agent_id)
         before = self._deliveries.attach(agent_id, connection, replays=replays)
+        self._announcer.attached(agent_id, connection.connection_id)
         if isinstance(before, Connection):
             before.take_away(agent_id)
+            self._announcer.taken_over(
+                agent_id, before.connection_id, connection.connection_id, connection.endpoint.peer
+            )
 
     def check_identities(self, connection: Connection) -> None:
         """Raise `AccessDeniedError` where a connection acts for as many as it may."""
@@ -132,6 +141,13 @@ class Reception:
     def authorize(self, connection: Connection, operation: Operation, params: Any) -> None:
         """Raise `AccessDeniedError` where the connection may not do that."""
         authorize(connection.bound, operation, params, self._channels, self._tasks, self._operators)
+        if operation.caller in (Caller.OPERATOR, Caller.SELF_OR_OPERATOR):
+            subject = operation.subject(params)
+            if subject is None or subject not in connection.bound:
+                name = self._operators.acting(connection.bound)
+                assert name is not None, "it was authorized"
+                # Submitted before what it is about, so it is on disk no later.
+                self._announcer.operator_acted(name, operation.name, subject)
 
     async def post(self, connection: Connection, params: PostEnvelope) -> tuple[str, Ticket | None]:
         """Post an envelope; what is returned may be told once the ticket is durable."""
@@ -143,9 +159,19 @@ class Reception:
 
         Raises:
             NotFoundError: Nobody of that name is registered.
-            AuthError: The credential was refused.
+            AuthError: The credential was refused; the audit log has it.
             StoreError: What it is owed cannot be read now.
         """
+        await self._announcer.room()
+        try:
+            return await self._greet(connection, frame)
+        except AuthError:
+            await self._announcer.auth_failed(
+                connection.connection_id, connection.endpoint.peer, frame.name, frame.auth_scheme
+            )
+            raise
+
+    async def _greet(self, connection: Connection, frame: HelloFrame) -> Greeting:
         agent_id = self._registry.id_of(frame.name)
         if agent_id is None:
             raise NotFoundError(f"no agent {frame.name!r} is registered; register it first")
@@ -199,7 +225,9 @@ class Reception:
         self._connections.pop(connection, None)
         for agent_id in connection.bound:
             self._deliveries.detach(agent_id, connection)
+            self._announcer.detached(agent_id, connection.connection_id)
         connection.bound.clear()
+        self._announcer.connection(connection.connection_id, "closed", connection.endpoint.peer)
 
     # Inside
 

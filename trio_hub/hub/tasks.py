@@ -6,7 +6,7 @@ A task belongs to its owner; the hub observes, keeps, and tells those who may kn
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -54,9 +54,17 @@ class TaskBook:
         store: Where checkpoints are read from.
         committer: Writes what changes.
         clock: Seconds since 1970.
+        on_change: Told of a task that is durable in a new form, and of the one before.
     """
 
-    def __init__(self, store: KnowledgeStore, committer: Committer, clock: Now) -> None:
+    def __init__(
+        self,
+        store: KnowledgeStore,
+        committer: Committer,
+        clock: Now,
+        on_change: Callable[[TaskMetadata, TaskMetadata | None], None],
+    ) -> None:
+        self._on_change = on_change
         self._store = store
         self._committer = committer
         self._clock = clock
@@ -173,7 +181,9 @@ class TaskBook:
 
     async def _keep(self, metadata: TaskMetadata) -> None:
         def kept() -> None:
+            before = self._tasks.get(metadata.task_id)
             self._tasks[metadata.task_id] = metadata
+            self._on_change(metadata, before)
 
         change = Put(paths.task_metadata(metadata.task_id), encode(metadata))
         await self._committer.submit([change], kept).wait()

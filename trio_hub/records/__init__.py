@@ -1,5 +1,6 @@
 """Records: the values that the network is made of. Frozen attrs classes, no behaviour to speak of."""
 
+from .audit import AuditPage as AuditPage, AuditRecord as AuditRecord
 from .channel import (
     ChannelManifest as ChannelManifest,
     ChannelMetadata as ChannelMetadata,

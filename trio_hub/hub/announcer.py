@@ -1,0 +1,270 @@
+"""
+The announcer: the one place that every transition of the hub's state is told to.
+
+From here it goes to the listeners, and to the audit log where it is of a kind that is kept for
+good. What is told of is durable, but for refusals, which have nothing to be durable. Nothing
+here fails or waits for a listener; the few coroutines wait until the audit log has it.
+
+The audit log names who, what and when. Texts that agents wrote (envelopes, errors, reasons of a
+nack) stay out of it, as do claims: it is read by people who may not read the channels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from ..errors import NetworkError
+from ..records import (
+    ChannelMetadata,
+    ChannelState,
+    Envelope,
+    KeptLetter,
+    Passport,
+    Rule,
+    TaskMetadata,
+    TaskState,
+)
+from .audit import AuditLog
+from .channels import Channel, LogRecord
+from .listeners import Listeners
+
+__all__ = ["Announcer"]
+
+# Names come from whoever knocks; a name in the audit log is no longer than this.
+_NAME_CHARACTERS_MAX = 200
+
+_CHANNEL_KINDS = {
+    ChannelState.ACTIVE: "opened",
+    ChannelState.CLOSING: "closing",
+    ChannelState.CLOSED: "closed",
+    ChannelState.EXPIRED: "expired",
+}
+_TASK_KINDS = {TaskState.CREATED: "created", TaskState.RUNNING: "started"}
+
+
+class Announcer:
+    """
+    Tells listeners and the audit log.
+
+    Args:
+        listeners: Who wants to know.
+        audit: What is kept.
+    """
+
+    def __init__(self, listeners: Listeners, audit: AuditLog) -> None:
+        self.listeners = listeners
+        self._audit = audit
+
+    # Envelopes
+
+    def posted(self, metadata: ChannelMetadata, records: list[LogRecord]) -> None:
+        """A log grew. Call it only where `listeners.hear_posts`."""
+        for record in records:
+            if record.envelope is not None:
+                self.listeners.tell("on_envelope_posted", record.envelope, metadata)
+
+    def rejected(self, envelope: Envelope, error: NetworkError) -> None:
+        """A post was refused."""
+        self.listeners.tell("on_envelope_rejected", envelope, error)
+
+    def dispatch_failed(self, envelope: Envelope, recipient_id: str, error: NetworkError) -> None:
+        """An envelope is not handed to a recipient."""
+        self.listeners.tell("on_dispatch_failed", envelope, recipient_id, error)
+
+    def dead_letter(self, letter: KeptLetter) -> None:
+        """An envelope became a dead letter."""
+        self.listeners.tell("on_dead_letter", letter)
+        # What the hub gives as a reason begins with one of these words; others are of agents.
+        word = letter.reason.partition(":")[0]
+        self._audit.record(
+            word if word in ("dropped", "undeliverable") else "dead_letter",
+            agent_id=letter.agent_id,
+            channel_id=letter.channel_id,
+            details={
+                "envelope_id": letter.envelope_id,
+                "position": letter.position,
+                "attempts": letter.attempts,
+            },
+        )
+
+    def inbox_pressure(self, agent_id: str, pending: int, cap: int) -> None:
+        """An inbox has crossed its high-water mark."""
+        self.listeners.tell("on_inbox_pressure", agent_id, pending, cap)
+
+    # Channels
+
+    def channel(self, channel: Channel) -> None:
+        """A channel's metadata is durable; tell what is new in it since the last time."""
+        metadata, before = channel.metadata, channel.announced
+        if before is metadata.state:
+            return
+        channel.announced = metadata.state
+        if before is None:
+            self._channel(metadata, "created")
+            self._audit.record(
+                "channel_created",
+                channel_id=metadata.channel_id,
+                by=metadata.creator_id,
+                details={
+                    "type": metadata.manifest.type,
+                    "version": metadata.manifest.version,
+                    "participants": list(metadata.participant_ids),
+                },
+            )
+        kind = _CHANNEL_KINDS.get(metadata.state)
+        if kind is None:
+            return
+        self._channel(metadata, kind)
+        if metadata.is_terminal:
+            self._audit.record(f"channel_{kind}", channel_id=metadata.channel_id)
+
+    async def turn_failed(
+        self, channel_id: str, agent_id: str, envelope_id: str, error: str
+    ) -> None:
+        """A handler failed, says its client. Audited when this returns."""
+        self.listeners.tell("on_turn_failed", channel_id, agent_id, envelope_id, error)
+        await self._audit.written(
+            self._audit.record(
+                "turn_failed",
+                agent_id=agent_id,
+                channel_id=channel_id,
+                details={
+                    "envelope_id": envelope_id[:_NAME_CHARACTERS_MAX],
+                    "error_length": len(error),
+                },
+            )
+        )
+
+    # Identities
+
+    def registered(self, passport: Passport) -> None:
+        """Somebody new is there."""
+        assert passport.agent_id is not None, "it was stamped"
+        self._agent(passport.agent_id, "registered", passport=passport)
+        self._audit.record(
+            "agent_registered",
+            agent_id=passport.agent_id,
+            details={"name": passport.name, "scheme": passport.auth.scheme},
+        )
+
+    def unregistered(self, passport: Passport, by: str) -> None:
+        """Somebody is no more."""
+        assert passport.agent_id is not None, "it was stamped"
+        self._agent(passport.agent_id, "unregistered", name=passport.name)
+        self._audit.record(
+            "agent_unregistered",
+            agent_id=passport.agent_id,
+            by=by,
+            details={"name": passport.name},
+        )
+
+    async def rule_set(self, agent_id: str, before: Rule, after: Rule, by: str) -> None:
+        """A rule was replaced. Audited when this returns."""
+        self._agent(agent_id, "rule_set", rule=after, by=by)
+        changed = _differences(before, after)
+        await self._audit.written(
+            self._audit.record(
+                "rule_changed", agent_id=agent_id, by=by, details={"changed": changed}
+            )
+        )
+
+    def resume_set(self, agent_id: str, version: int, by: str) -> None:
+        """A resume was replaced."""
+        self._agent(agent_id, "resume_set", version=version, by=by)
+        self._audit.record("resume_set", agent_id=agent_id, by=by, details={"version": version})
+
+    def skill_set(self, agent_id: str, by: str, *, removed: bool) -> None:
+        """A skill page was replaced or removed."""
+        self._agent(agent_id, "skill_set", removed=removed, by=by)
+        self._audit.record("skill_set", agent_id=agent_id, by=by, details={"removed": removed})
+
+    def observation_recorded(self, agent_id: str, capability: str, outcome: TaskState) -> None:
+        """A task that exercised a capability was counted."""
+        self._agent(agent_id, "observation_recorded", capability=capability, outcome=outcome)
+
+    # Connections
+
+    def attached(self, agent_id: str, connection_id: str) -> None:
+        """An identity is bound to a connection."""
+        self._agent(agent_id, "attached", connection_id=connection_id)
+
+    def detached(self, agent_id: str, connection_id: str) -> None:
+        """An identity's connection has ended."""
+        self._agent(agent_id, "detached", connection_id=connection_id)
+
+    def taken_over(self, agent_id: str, lost_by: str, taken_by: str, peer: str) -> None:
+        """An identity was bound to a connection while another one had it."""
+        details = {"lost_by": lost_by, "taken_by": taken_by, "peer": peer}
+        self._agent(agent_id, "taken_over", **details)
+        self._audit.record("taken_over", agent_id=agent_id, details=details)
+
+    def connection(self, connection_id: str, kind: str, peer: str) -> None:
+        """A connection was opened or closed."""
+        self.listeners.tell("on_connection_event", connection_id, kind, {"peer": peer})
+
+    async def auth_failed(self, connection_id: str, peer: str, name: str, scheme: str) -> None:
+        """A credential was refused. Audited when this returns."""
+        details = {
+            "name": name[:_NAME_CHARACTERS_MAX],
+            "scheme": scheme[:_NAME_CHARACTERS_MAX],
+            "connection_id": connection_id,
+            "peer": peer,
+        }
+        self.listeners.tell("on_connection_event", connection_id, "auth_failed", details)
+        await self._audit.written(self._audit.record("auth_failed", details=details))
+
+    def operator_acted(self, name: str, operation: str, subject: str | None) -> None:
+        """An operator has asked for something that only operators may."""
+        details = {"operation": operation}
+        self._audit.record("operator_action", agent_id=subject, by=name, details=details)
+
+    async def room(self) -> None:
+        """Wait, before letting somebody in, until the audit log has caught up with the disk."""
+        await self._audit.room()
+
+    # Tasks
+
+    def task(self, metadata: TaskMetadata, before: TaskMetadata | None) -> None:
+        """A task is durable in a new form."""
+        kind = "progress"
+        if before is None or before.state is not metadata.state:
+            kind = _TASK_KINDS.get(metadata.state, str(metadata.state))
+            if metadata.is_terminal:
+                self._audit.record(
+                    "task_terminated",
+                    agent_id=metadata.owner_id,
+                    channel_id=metadata.channel_id,
+                    details={"task_id": metadata.task_id, "outcome": str(metadata.state)},
+                )
+        self.listeners.tell("on_task_event", metadata.task_id, kind, {"metadata": metadata})
+
+    def task_reported(self, task_id: str, kind: str, payload: dict[str, Any]) -> None:
+        """The client of a task's owner reports something about it."""
+        self.listeners.tell("on_task_event", task_id, kind, payload)
+
+    # Inside
+
+    def _channel(self, metadata: ChannelMetadata, kind: str) -> None:
+        payload: dict[str, Any] = {"metadata": metadata}
+        if metadata.close_reason:
+            payload["reason"] = metadata.close_reason
+        self.listeners.tell("on_channel_event", metadata.channel_id, kind, payload)
+
+    def _agent(self, agent_id: str, kind: str, **payload: Any) -> None:
+        self.listeners.tell("on_agent_event", agent_id, kind, payload)
+
+
+def _differences(before: Any, after: Any, prefix: str = "") -> list[str]:
+    """Name the fields that differ; their values may be lists as long as a rule may hold."""
+    names: list[str] = []
+    for field in attrs.fields(type(before)):
+        old, new = getattr(before, field.name), getattr(after, field.name)
+        if old == new:
+            continue
+        if attrs.has(type(old)) and type(old) is type(new):
+            names += _differences(old, new, f"{prefix}{field.name}.")
+        else:
+            names.append(prefix + field.name)
+    return names
