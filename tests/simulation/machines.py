@@ -200,6 +200,9 @@ class SimAgent:
         elif draw < 0.155 and not self._world.calm:
             # Longer than the hub waits; the client tells it that there is still somebody.
             await trio.sleep(2 * ACK_WAIT)
-        if draw > 0.96 and not self._world.calm:
+        if 0.94 < draw < 0.97 and not self._world.calm:
             raise RuntimeError("a bad moment")
         await default_handler(envelope, client, attempt)
+        if draw >= 0.97 and not self._world.calm:
+            # It has acted, and nobody knows.
+            raise RuntimeError("a bad moment afterwards")

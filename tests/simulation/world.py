@@ -228,7 +228,7 @@ class World:
             await self._open()
             return
         draw = self.work.random()
-        extra = {QUESTION: True} if draw < 0.15 else {POISON: True} if draw > 0.99 else {}
+        extra = {QUESTION: True} if draw < 0.25 else {POISON: True} if draw > 0.99 else {}
         await self._say(channel, self.work.choice(channel.members), extra)
 
     async def _say(self, channel: KnownChannel, sender: SimAgent, extra: dict[str, bool]) -> None:
