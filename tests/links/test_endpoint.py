@@ -224,8 +224,9 @@ async def test_lost_connections_are_told_again_to_whoever_asks_again() -> None:
 def test_an_endpoint_knows_the_largest_frame_that_its_peer_takes(
     side: Side, dialect: Dialect, bytes_max: int
 ) -> None:
-    stream, endpoint = make(side)
+    stream = ScriptedStream()
     stream.dialect = dialect
+    endpoint = LinkEndpoint(stream, side=side, limits=LIMITS)
     assert endpoint.frame_bytes_max == bytes_max
 
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import uuid
 from enum import Enum
+from typing import Final
 
 import trio
 
@@ -57,6 +58,11 @@ class LinkEndpoint:
         limits: How large, how long, how much may wait.
         endpoint_id: What the connection is called in logs and in the hub's welcome; made up
             where it is empty.
+
+    Attributes:
+        dialect: What both sides agreed upon.
+        frame_bytes_max: The largest frame that the peer takes. Ask before pushing: one that is
+            larger ends the connection at some peers.
     """
 
     def __init__(
@@ -80,6 +86,9 @@ class LinkEndpoint:
         self._receive_bytes_max = (
             self.limits.message_bytes_max if side is Side.HUB else self.limits.hub_message_bytes_max
         )
+        # Asked for with every frame, so no properties.
+        self.dialect: Final = stream.dialect
+        self.frame_bytes_max: Final = _frame_bytes_max(self.limits, side, stream.dialect)
         # The first reason wins: what comes after is only a consequence of it.
         self._lost_because: str | None = None
         self._farewell = (1000, "")
@@ -95,11 +104,6 @@ class LinkEndpoint:
         return f"<{type(self).__name__} {self.endpoint_id} {self.dialect} to {self.peer}, {state}>"
 
     @property
-    def dialect(self) -> Dialect:
-        """The dialect that both sides agreed upon."""
-        return self.stream.dialect
-
-    @property
     def peer(self) -> str:
         """Who is at the other end, for logs."""
         return self.stream.peer
@@ -113,18 +117,6 @@ class LinkEndpoint:
     def lost_because(self) -> str | None:
         """Why the connection ended, once it has."""
         return self._lost_because
-
-    @property
-    def frame_bytes_max(self) -> int:
-        """
-        The largest frame that the peer takes. Ask before pushing: one that is larger ends the
-        connection at some peers.
-        """
-        if self.dialect is Dialect.PLAIN:
-            return self.limits.plain_message_bytes_max
-        if self.side is Side.HUB:
-            return self.limits.hub_message_bytes_max
-        return self.limits.message_bytes_max
 
     def push_nowait(self, frame: bytes) -> bool:
         """
@@ -313,3 +305,9 @@ class LinkEndpoint:
                 f"a message of {size} bytes is over the limit of {limit}; "
                 "send less at once, or a reference to where the rest can be fetched"
             )
+
+
+def _frame_bytes_max(limits: LinkLimits, side: Side, dialect: Dialect) -> int:
+    if dialect is Dialect.PLAIN:
+        return limits.plain_message_bytes_max
+    return limits.hub_message_bytes_max if side is Side.HUB else limits.message_bytes_max
