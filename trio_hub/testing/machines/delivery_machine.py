@@ -62,14 +62,6 @@ _SETTLE_ROUNDS_MAX = 40
 _RULE_SECONDS_MAX = 600.0
 
 
-@attrs.frozen
-class _Steady(Backoff):
-    """Waits as long as it may each time, so that a run is the same each time."""
-
-    def delay(self, retry: int, rng: random.Random) -> float:
-        return self.ceiling(retry)
-
-
 @attrs.define
 class _Machine:
     """One agent's process."""
@@ -243,7 +235,7 @@ class DeliveryMachine(RuleBasedStateMachine):
                 limits=HubLimits(cursor_flush_seconds=0.5),
                 # A letter would be out of the way; here everything is to arrive.
                 delivery=DeliveryPolicy(
-                    ack_wait_seconds=_ACK_WAIT_SECONDS, max_attempts=0, backoff=_Steady(0.1, 1.0)
+                    ack_wait_seconds=_ACK_WAIT_SECONDS, max_attempts=0, backoff=Backoff(0.1, 1.0)
                 ),
             ) as hub,
             self.network.serving(hub),
@@ -254,7 +246,8 @@ class DeliveryMachine(RuleBasedStateMachine):
     async def _client(self, name: str, life: int) -> AsyncIterator[AgentClient]:
         async with HubClient(
             self.network.link(name),
-            reconnect=Reconnect(backoff=_Steady(0.1, 2.0), wait_for_hub=True),
+            reconnect=Reconnect(backoff=Backoff(0.1, 2.0), wait_for_hub=True),
+            rng=random.Random(f"{name} {life}"),  # noqa: S311
             progress_interval_seconds=_ACK_WAIT_SECONDS / 4,
         ) as client:
             yield await client.attach(
