@@ -20,14 +20,17 @@ from trio_hub import (
     AuthRegistry,
     DiskKnowledgeStore,
     Hub,
+    HubClient,
     InboxBlock,
     KnowledgeStore,
     LimitsBlock,
+    LocalLink,
     MemoryKnowledgeStore,
+    Passport,
     RateBlock,
     Rule,
 )
-from trio_hub.errors import AuthError
+from trio_hub.errors import AccessDeniedError, AuthError, ProtocolError
 from trio_hub.hub import AuditLog, paths
 from trio_hub.hub.audit_chain import ChainCheck, seal
 from trio_hub.hub.committer import Committer
@@ -264,6 +267,26 @@ async def test_a_tail_hears_of_every_record_once_however_slow_it_is() -> None:
 async def _note_later(hub: Hub) -> None:
     await trio.testing.wait_all_tasks_blocked()
     hub.audit.record("later")
+
+
+async def test_an_operator_reads_the_log_over_the_wire_and_nobody_else() -> None:
+    async with (
+        open_house(operators=["ops"], allow_unauthenticated_operators=True) as house,
+        HubClient(LocalLink(house.hub)) as client,
+        HubClient(LocalLink(house.hub)) as other,
+    ):
+        await client.register_human(Passport(name="ops"))
+        await other.register_human(Passport(name="alice"))
+        page = await client.read_audit(kind="agent_registered", limit=1)
+        assert [it.details["name"] for it in page.records] == ["alice"]
+        rest = await client.read_audit(kind="agent_registered", before=page.start)
+        assert [it.details["name"] for it in rest.records] == ["ops"]
+        # Reading it is something that an operator does.
+        assert (await client.read_audit(kind="operator_action")).records[0].by == "ops"
+        with pytest.raises(ProtocolError, match="'noon' is no time"):
+            await client.read_audit(since="noon")
+        with pytest.raises(AccessDeniedError):
+            await other.read_audit()
 
 
 # The chain

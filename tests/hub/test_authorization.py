@@ -154,6 +154,7 @@ ROWS: dict[str, Params] = {
     "replay_dead_letter": lambda w: {"agent_id": w.alice_id, "envelope_id": w.letter_id},
     "discard_dead_letter": lambda w: {"agent_id": w.alice_id, "envelope_id": w.letter_id},
     "health": lambda w: {},
+    "read_audit": lambda w: {},
 }
 
 

@@ -71,6 +71,7 @@ TABLE: dict[str, tuple[Caller, dict[str, Any], str | None]] = {
     "replay_dead_letter": (Caller.SELF_OR_OPERATOR, {"agent_id": "a", "envelope_id": "e"}, "a"),
     "discard_dead_letter": (Caller.SELF_OR_OPERATOR, {"agent_id": "a", "envelope_id": "e"}, "a"),
     "health": (Caller.OPERATOR, {}, None),
+    "read_audit": (Caller.OPERATOR, {}, None),
 }
 
 #: Operations that AG2 does not have. It must go on without them.
@@ -81,6 +82,7 @@ OURS = {
     "replay_dead_letter",
     "discard_dead_letter",
     "health",
+    "read_audit",
 }
 
 

@@ -16,6 +16,7 @@ import attrs
 
 from ..ids import ID_PATTERN
 from ..records import (
+    AuditPage,
     ChannelMetadata,
     DeadLetterPage,
     Duration,
@@ -468,3 +469,36 @@ class HubOperations(ABC):
         """
         health: dict[str, Any] = await self.request("health", p.Nothing(), dict[str, Any])
         return health
+
+    async def read_audit(
+        self,
+        *,
+        kind: str | None = None,
+        agent_id: str | None = None,
+        channel_id: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+        limit: int = p.LIST_LIMIT_DEFAULT,
+        before: int | None = None,
+    ) -> AuditPage:
+        """
+        Read the latest records of the audit log that meet everything given, as an operator.
+
+        Args:
+            agent_id: That it happened to, or that did it.
+            since: Not before this time (ISO 8601).
+            until: Before this time.
+            limit: At most so many, up to 1,000.
+            before: Below this position; go on with the `start` of an earlier page, until it is 0.
+        """
+        asked = p.ReadAudit(
+            kind=kind,
+            agent_id=agent_id,
+            channel_id=channel_id,
+            since=since,
+            until=until,
+            limit=limit,
+            before=before,
+        )
+        page: AuditPage = await self.request("read_audit", asked, AuditPage)
+        return page

@@ -21,8 +21,8 @@ import attrs
 import trio
 
 from .._logging import get_logger
-from ..errors import DamagedRecord, FrameError, StoreError
-from ..ids import Now, iso_from_seconds
+from ..errors import DamagedRecord, FrameError, ProtocolError, StoreError
+from ..ids import Now, iso_from_seconds, seconds_from_iso
 from ..records import AuditPage, AuditRecord
 from ..stores import Append, KnowledgeStore
 from . import paths
@@ -204,8 +204,10 @@ class AuditLog:
             before: Below this position; None is the end of the log.
 
         Raises:
+            ProtocolError: What is no time.
             StoreError: The log cannot be read.
         """
+        since, until = _in_utc(since), _in_utc(until)
         stop = start = self._length if before is None else min(before, self._length)
         lowest = max(0, stop - _SCAN_RECORDS_MAX)
         found: list[AuditRecord] = []
@@ -334,6 +336,14 @@ class AuditTail:
             self.position += 1
             if found:
                 return found[0]
+
+
+def _in_utc(time: str | None) -> str | None:
+    """Write a time as the records do, so that the two compare as text."""
+    try:
+        return None if time is None else iso_from_seconds(seconds_from_iso(time))
+    except ValueError:
+        raise ProtocolError(f"{time!r} is no time: write it like 2026-01-31T12:00:00Z") from None
 
 
 def _decoded(raws: Sequence[bytes | None]) -> list[AuditRecord]:

@@ -11,8 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from ..errors import AccessDeniedError, NotFoundError
 from ..records import (
+    AuditPage,
     ChannelMetadata,
     DeadLetterPage,
     Envelope,
@@ -244,6 +247,9 @@ class OperationHandlers:
 
     def health(self, caller: Connection, it: p.Nothing) -> dict[str, Any]:
         return self._hub.health().as_dict()
+
+    async def read_audit(self, caller: Connection, it: p.ReadAudit) -> AuditPage:
+        return await self._hub.audit.query(**attrs.asdict(it))
 
     # Inside
 

@@ -227,6 +227,14 @@ _ROWS = (
         "Throw a dead letter away; its envelope stays in the log.",
     ),
     Operation("health", p.Nothing, "health", Caller.OPERATOR, _nobody, "Ask how the hub is doing."),
+    Operation(
+        "read_audit",
+        p.ReadAudit,
+        "{records, start}",
+        Caller.OPERATOR,
+        _nobody,
+        "Read the latest records of the audit log that meet what is given; go on before start.",
+    ),
 )
 
 #: Every operation, by name.

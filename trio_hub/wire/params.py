@@ -27,6 +27,8 @@ _optional_not_negative: Any = attrs.validators.optional(_not_negative)
 
 #: What `limit` means where it is not given, as in AG2.
 LIST_LIMIT_DEFAULT = 50
+#: Records of the audit log in one answer, which stays well below the limits of any link.
+AUDIT_LIMIT_MAX = 1_000
 
 
 @attrs.frozen(kw_only=True)
@@ -277,6 +279,25 @@ class ListDeadLetters:
     agent_id: str | None = None
     limit: int = attrs.field(default=LIST_LIMIT_DEFAULT, validator=attrs.validators.ge(1))
     after: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ReadAudit:
+    """
+    Which records of the audit log: of a kind, an agent, a channel, from a time until before
+    another (ISO 8601), and before a position (null: all).
+    """
+
+    kind: str | None = None
+    agent_id: str | None = None
+    channel_id: str | None = None
+    since: str | None = None
+    until: str | None = None
+    limit: int = attrs.field(
+        default=LIST_LIMIT_DEFAULT,
+        validator=[attrs.validators.ge(1), attrs.validators.le(AUDIT_LIMIT_MAX)],
+    )
+    before: int | None = attrs.field(default=None, validator=_optional_not_negative)
 
 
 @attrs.frozen(kw_only=True)
