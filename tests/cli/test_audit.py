@@ -5,17 +5,28 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
+from itertools import count
 from pathlib import Path
 
 import attrs
 import pytest
+import trio
 
-from trio_hub import DiskKnowledgeStore, Hub, LimitsBlock, Passport, Rule
+from trio_hub import (
+    ConnectionLost,
+    DiskKnowledgeStore,
+    Hub,
+    HubClient,
+    LimitsBlock,
+    Passport,
+    Rule,
+    WsLink,
+)
 from trio_hub.cli.main import main
 from trio_hub.stores.disk import DATABASE_NAME
 
-from .program import run
+from .program import PATIENCE_SECONDS, Running, run, running
 
 # Every command is a process.
 pytestmark = pytest.mark.slow
@@ -134,6 +145,31 @@ async def test_a_hub_that_runs_keeps_its_log_to_itself(tmp_path: Path) -> None:
     async with Hub.open(DiskKnowledgeStore(tmp_path)):
         ended = await run("audit", "verify", "--data", str(tmp_path))
     assert ended.complaint
+
+
+async def register_until_killed(hub: Running, prefix: str) -> None:
+    """Register agents one after another, and kill the hub over the twentieth."""
+    with suppress(ConnectionLost):
+        async with HubClient(WsLink(hub.url), reconnect=None) as client:
+            for number in count():
+                await client.register_human(Passport(name=f"{prefix}-{number}"))
+                if number == 20:
+                    hub.process.kill()
+
+
+async def test_a_hub_that_is_killed_leaves_a_whole_chain(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    records = 0
+    for life in range(3):
+        async with running(tmp_path, "serve", "--port", "0", "--data", data) as hub:
+            with trio.fail_after(PATIENCE_SECONDS):
+                async with trio.open_nursery() as nursery:
+                    for peer in range(3):
+                        nursery.start_soon(register_until_killed, hub, f"{life}-{peer}")
+        status, out = await said("audit", "verify", "--data", str(data))
+        assert status == 0, out
+        before, records = records, int(out.split()[0])
+        assert records > before + 20
 
 
 def test_the_command_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
