@@ -15,22 +15,23 @@ class Doorbell:
     one wake-up for all that waits, where a channel of items would cost a hop for each.
     """
 
-    __slots__ = ("_receive", "_send")
+    __slots__ = ("_receive", "_rung", "_send")
 
     def __init__(self) -> None:
         self._send, self._receive = trio.open_memory_channel[None](1)
+        # Rung and not answered yet: another ring would change nothing.
+        self._rung = False
 
     def ring(self) -> None:
         """Wake the one who waits, now or as soon as it waits."""
-        try:
+        if not self._rung:
+            self._rung = True
             self._send.send_nowait(None)
-        except trio.WouldBlock:
-            # It rings already.
-            return
 
     async def answer(self) -> None:
         """
-        Wait for a ring. Cancellation: a ring is not lost.
+        Wait for a ring; where several tasks wait, one of them is woken. Cancellation: a ring is
+        not lost.
 
         Where it has rung before, there is no checkpoint, but for cancellation: `receive` would
         give way to everybody else first, a whole turn of the loop for nothing.
@@ -40,3 +41,4 @@ class Doorbell:
             self._receive.receive_nowait()
         except trio.WouldBlock:
             await self._receive.receive()
+        self._rung = False
