@@ -158,7 +158,7 @@ class ChannelBook:
         # under way, so that a second one can join the first.
         self._in_flight: dict[str, Ticket] = {}
         # Cold since a commit failed: what their logs hold must be read before anything is said.
-        self._doubtful: set[Channel] = set()
+        self._doubtful: dict[Channel, None] = {}
         #: Channels that were found damaged since the hub opened, and why.
         self.damages: dict[str, str] = {}
         # The time of the last stamp, as text: the same moment need not be written twice.
@@ -258,7 +258,7 @@ class ChannelBook:
             try:
                 await self.warm(channel)
             except NotFoundError:
-                self._doubtful.discard(channel)
+                self._doubtful.pop(channel, None)
             except StoreError as error:
                 failure = error
         if failure is not None:
@@ -407,7 +407,7 @@ class ChannelBook:
         channel.metadata = metadata
         channel.machine = machine
         channel.failure = None
-        self._doubtful.discard(channel)
+        self._doubtful.pop(channel, None)
         if counter is not None:
             counter.done()
         elif unseen:
@@ -465,7 +465,7 @@ class ChannelBook:
             self._forget_in_flight(plan)
             channel.machine = None
             channel.failure = error
-            self._doubtful.add(channel)
+            self._doubtful[channel] = None
 
         return self._committer.submit(changes, durable, failed)
 
@@ -498,7 +498,7 @@ class ChannelBook:
 
     def _drop(self, channel: Channel) -> None:
         """Forget a channel that never came to be."""
-        self._doubtful.discard(channel)
+        self._doubtful.pop(channel, None)
         self._channels.pop(channel.channel_id, None)
         self._count_out(channel)
         for agent_id in channel.metadata.participant_ids:
