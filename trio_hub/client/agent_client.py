@@ -10,11 +10,11 @@ import trio
 
 from ..errors import NotFoundError
 from ..ids import ID_PATTERN
-from ..records import DeadLetterPage, Duration, Envelope, KeptLetter, Passport, Resume, Rule
+from ..records import DeadLetterPage, Duration, Envelope, KeptLetter, Resume, Rule
 from ..wire.params import LIST_LIMIT_DEFAULT
 from .agents import Agent
 from .channel import Channel
-from .identity import Identity
+from .identity_client import IdentityClient
 
 if TYPE_CHECKING:
     from .handlers import Handler
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["AgentClient"]
 
 
-class AgentClient:
+class AgentClient(IdentityClient):
     """
     One identity on a `HubClient`; `HubClient.register` and `HubClient.attach` make them.
 
@@ -37,56 +37,9 @@ class AgentClient:
     """
 
     def __init__(self, *, hub_client: HubClient, agent: Agent, handler: Handler) -> None:
-        self.hub_client = hub_client
+        super().__init__(hub_client)
         self.agent = agent
         self._handler = handler
-        self._identity: Identity | None = None
-        self._bound = trio.Event()
-        self._resume = Resume()
-        self._rule = Rule()
-
-    def __repr__(self) -> str:
-        if self._identity is None:
-            return "<AgentClient, not bound>"
-        return f"<AgentClient {self.name} {self.agent_id}>"
-
-    def bind(self, identity: Identity, resume: Resume, rule: Rule) -> None:
-        """Take an identity; done once, by the `HubClient`."""
-        self._identity = identity
-        self._resume = resume
-        self._rule = rule
-        self._bound.set()
-
-    @property
-    def identity(self) -> Identity:
-        """What the connection knows of it."""
-        assert self._identity is not None
-        return self._identity
-
-    @property
-    def agent_id(self) -> str:
-        """Its id."""
-        return self.identity.agent_id
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return self.identity.name
-
-    @property
-    def passport(self) -> Passport:
-        """Its passport as the hub stamped it."""
-        return self.identity.passport
-
-    @property
-    def resume(self) -> Resume:
-        """Its resume as it was last read or set here."""
-        return self._resume
-
-    @property
-    def rule(self) -> Rule:
-        """Its rule as it was last read or set here."""
-        return self._rule
 
     # Speaking
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Self
 
 import trio
 
-from ..records import EV_CHANNEL_INVITE, EV_TEXT, Envelope, Passport, Resume, Rule
+from ..records import EV_CHANNEL_INVITE, EV_TEXT, Envelope, Resume, Rule
 from .handlers import accept_invite
 from .identity import Identity
+from .identity_client import IdentityClient
 
 if TYPE_CHECKING:
     from .hub_client import HubClient
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["HumanClient"]
 
 
-class HumanClient:
+class HumanClient(IdentityClient):
     """
     An identity without an agent; `HubClient.register_human` makes them.
 
@@ -31,62 +32,19 @@ class HumanClient:
     """
 
     def __init__(self, *, hub_client: HubClient, auto_ack_invites: bool = True) -> None:
-        self.hub_client = hub_client
+        super().__init__(hub_client)
         self._auto_ack_invites = auto_ack_invites
-        self._identity: Identity | None = None
-        self._bound = trio.Event()
-        self._resume = Resume()
-        self._rule = Rule()
         self._callbacks: list[Callable[[Envelope], Awaitable[None]]] = []
         # Of no capacity: whoever hands over waits until it is taken.
         self._hand: trio.MemorySendChannel[Envelope]
         self._taken: trio.MemoryReceiveChannel[Envelope]
         self._hand, self._taken = trio.open_memory_channel[Envelope](0)
 
-    def __repr__(self) -> str:
-        if self._identity is None:
-            return "<HumanClient, not bound>"
-        return f"<HumanClient {self.name} {self.agent_id}>"
-
     def bind(self, identity: Identity, resume: Resume, rule: Rule) -> None:
         """Take an identity; done once, by the `HubClient`."""
-        self._identity = identity
-        self._resume = resume
-        self._rule = rule
         # Whoever waits for an envelope, or with one, is to hear of it.
         identity.when_detached.append(self._hand.close)
-        self._bound.set()
-
-    @property
-    def identity(self) -> Identity:
-        """What the connection knows of it."""
-        assert self._identity is not None
-        return self._identity
-
-    @property
-    def agent_id(self) -> str:
-        """Its id."""
-        return self.identity.agent_id
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return self.identity.name
-
-    @property
-    def passport(self) -> Passport:
-        """Its passport as the hub stamped it."""
-        return self.identity.passport
-
-    @property
-    def resume(self) -> Resume:
-        """Its resume."""
-        return self._resume
-
-    @property
-    def rule(self) -> Rule:
-        """Its rule."""
-        return self._rule
+        super().bind(identity, resume, rule)
 
     def on_envelope(self, callback: Callable[[Envelope], Awaitable[None]]) -> None:
         """

@@ -8,7 +8,6 @@ disk), the next one gathers; under load a sync is thus shared by all that came m
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -98,9 +97,7 @@ class Committer:
         self._idle = trio.Event()
         self._idle.set()
         self.commits = 0
-        self.tickets_committed = 0
         self.failures = 0
-        self.last_commit_seconds = 0.0
 
     @property
     def waiting(self) -> int:
@@ -167,7 +164,6 @@ class Committer:
 
     async def _commit_some(self) -> None:
         batch, changes = self._take()
-        began = time.perf_counter()
         try:
             if changes:
                 await self._store.commit(changes)
@@ -179,9 +175,7 @@ class Committer:
                 ticket.settle(error)
             self._fail_waiting(error)
             return
-        self.last_commit_seconds = time.perf_counter() - began
         self.commits += 1
-        self.tickets_committed += len(batch)
         for ticket in batch:
             ticket.settle(None)
 
