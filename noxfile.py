@@ -20,14 +20,14 @@ def groups(*names: str) -> list[str]:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the test suite, but for the conversations with AG2 (`interop`)."""
-    session.install("-e", ".[testing,fast]", *groups("test"))
+    session.install("-e", ".[testing,all]", *groups("test"))
     session.run("pytest", "-n", "2", *session.posargs)
 
 
 @nox.session
 def properties(session: nox.Session) -> None:
     """Run the property tests at length: 5,000 examples of 50 steps for each state machine."""
-    session.install("-e", ".[testing,fast]", *groups("test"))
+    session.install("-e", ".[testing,all]", *groups("test"))
     env = {"HYPOTHESIS_PROFILE": "deep"}
     session.run("pytest", "-n", "2", "tests/properties", *session.posargs, env=env)
 
@@ -35,21 +35,21 @@ def properties(session: nox.Session) -> None:
 @nox.session
 def interop(session: nox.Session) -> None:
     """Converse with real AG2 peers, in both directions."""
-    session.install("-e", ".[testing,fast]", *groups("test", "interop"))
+    session.install("-e", ".[testing,all]", *groups("test", "interop"))
     session.run("pytest", "tests/interop", "-m", "interop", *session.posargs)
 
 
 @nox.session
 def crash(session: nox.Session) -> None:
     """Kill real processes, many times (`-- --kills 300`)."""
-    session.install("-e", ".[testing,fast]", *groups("test"))
+    session.install("-e", ".[testing,all]", *groups("test"))
     session.run("pytest", "tests/crash", *(session.posargs or ["--kills", "300"]))
 
 
 @nox.session
 def simulation(session: nox.Session) -> None:
     """Run whole hubs through seeded faults (`-- --seed 123`, `-- --seeds 10000`)."""
-    session.install("-e", ".[testing,fast]", *groups("test"))
+    session.install("-e", ".[testing,all]", *groups("test"))
     default = ["--seeds", "500", "--operations", "1000"]
     session.run("pytest", "-n", "2", "tests/simulation", *(session.posargs or default))
 
@@ -57,7 +57,7 @@ def simulation(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Check types, strictly."""
-    session.install("-e", ".[testing,fast]", *groups("typing"))
+    session.install("-e", ".[testing,all]", *groups("typing"))
     session.run("mypy", *session.posargs)
 
 
@@ -73,7 +73,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation, and run every code block of it and of the README."""
-    session.install("-e", ".[testing,fast]", *groups("docs", "test"))
+    session.install("-e", ".[testing,all]", *groups("docs", "test"))
     session.run("sphinx-build", "-W", "-b", "html", "docs", "docs/_build/html")
     session.run("pytest", "docs", *session.posargs)
 

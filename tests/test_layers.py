@@ -36,6 +36,7 @@ HEIGHTS = {
     "hub": 5,
     "client": 5,
     "testing": 6,
+    "providers": 6,
     "dashboard": 7,
     "cli": 8,
     "__main__": 9,

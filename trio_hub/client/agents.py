@@ -55,6 +55,15 @@ class Turn:
         """
         return await self.channel.history(limit=limit, before=self.envelope.envelope_id)
 
+    def progress_nowait(self) -> None:
+        """
+        Tell the hub that this turn is alive, so that it is not taken for lost. Never waits.
+
+        The client says so by itself for a while; an agent that works longer than that, and knows
+        that it gets on, says it now and then.
+        """
+        self.agent.identity.send_receipt(self.envelope, "progress")
+
 
 @runtime_checkable
 class Agent(Protocol):

@@ -1,0 +1,173 @@
+"""
+Asking a model until it has said something: the part that all providers share.
+
+A provider tells what was said so far in the words of its API and asks; this runs the tools that
+the model calls for, and asks again with what they returned, a bounded number of times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import attrs
+import trio
+
+from ..client import Turn
+from ..records import Envelope
+from ._errors import ModelError
+from ._tools import ToolBox
+
+__all__ = [
+    "Answer",
+    "Conversation",
+    "Said",
+    "ToolCall",
+    "ToolResult",
+    "ask_until_said",
+    "said_before",
+]
+
+#: A stream tells the hub so often, at most, that its turn is alive.
+PROGRESS_SECONDS: Final = 5.0
+
+
+@attrs.frozen
+class Said:
+    """
+    Something that was said in the channel.
+
+    Attributes:
+        ours: Whether the agent said it itself.
+        text: The words; where more than two take part, with who said them in front.
+    """
+
+    ours: bool
+    text: str
+
+
+@attrs.frozen
+class ToolCall:
+    """What a model wants called: `call_id` is its word for it, `arguments` are JSON."""
+
+    call_id: str
+    name: str
+    arguments: bytes
+
+
+@attrs.frozen
+class ToolResult:
+    """What came of a call."""
+
+    call_id: str
+    text: str
+    ok: bool
+
+
+@attrs.frozen
+class Answer:
+    """What a model answered: words, or tools to call, or both."""
+
+    text: str
+    calls: Sequence[ToolCall] = ()
+
+
+class Conversation(Protocol):
+    """One turn's talk with a model, in the words of a provider's API."""
+
+    async def ask(self, results: Sequence[ToolResult]) -> Answer:
+        """
+        Ask the model, after telling it what its last calls returned.
+
+        Raises:
+            ModelError: It did not answer.
+
+        Cancellation: ends the HTTP request.
+        """
+        ...
+
+
+async def ask_until_said(
+    conversation: Conversation, turn: Turn, tools: ToolBox, *, model: str, tool_rounds_max: int
+) -> str | None:
+    """
+    Ask, run the tools it calls for side by side, ask again; return the words it ends with.
+
+    Raises:
+        ModelError: It did not answer, or calls for tools without an end.
+
+    Cancellation: ends the HTTP request, and cancels tools that run.
+    """
+    results: list[ToolResult] = []
+    for _ in range(tool_rounds_max + 1):
+        answer = await conversation.ask(results)
+        if not answer.calls:
+            return answer.text or None
+        results = await _run_all(answer.calls, turn, tools)
+        turn.progress_nowait()
+    raise ModelError(
+        model,
+        f"it still called for tools after {tool_rounds_max} rounds; raise tool_rounds_max, or "
+        "tell it in its instructions when to stop",
+    )
+
+
+async def _run_all(calls: Sequence[ToolCall], turn: Turn, tools: ToolBox) -> list[ToolResult]:
+    results: dict[int, ToolResult] = {}
+
+    async def run(index: int, call: ToolCall) -> None:
+        text, ok = await tools.run(turn, call.name, call.arguments)
+        results[index] = ToolResult(call.call_id, text, ok)
+
+    async with trio.open_nursery() as nursery:
+        for index, call in enumerate(calls):
+            nursery.start_soon(run, index, call)
+    return [results[index] for index in range(len(calls))]
+
+
+async def said_before(turn: Turn, limit: int) -> list[Said]:
+    """
+    Return what was said up to this turn, oldest first, this turn's words last.
+
+    Neighbours of one side are joined, because some services want the two sides to alternate.
+
+    Args:
+        limit: At most so many earlier envelopes.
+
+    Cancellation: nothing happens.
+    """
+    earlier = await turn.history(limit) if limit else []
+    many = len(turn.channel.metadata.participants) > 2
+    names = await turn.agent.hub_client.names_for(
+        sorted({one.sender_id for one in earlier} | {turn.envelope.sender_id})
+    )
+    said: list[Said] = []
+    for envelope in [*earlier, turn.envelope]:
+        one = _said(envelope, turn, names, many=many)
+        if not one.text:
+            continue
+        if said and said[-1].ours == one.ours:
+            one = Said(one.ours, f"{said.pop().text}\n\n{one.text}")
+        said.append(one)
+    return said
+
+
+def _said(envelope: Envelope, turn: Turn, names: dict[str, str], *, many: bool) -> Said:
+    ours = envelope.sender_id == turn.agent.agent_id
+    if ours or not many or not envelope.text:
+        return Said(ours, envelope.text)
+    return Said(ours, f"{names.get(envelope.sender_id, envelope.sender_id)}: {envelope.text}")
+
+
+class ProgressTeller:
+    """Tells the hub, while a stream runs, that the turn is alive; not with every chunk."""
+
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
+        self._told_at = trio.current_time()
+
+    def alive(self) -> None:
+        """Something of the answer came."""
+        if trio.current_time() - self._told_at >= PROGRESS_SECONDS:
+            self._told_at = trio.current_time()
+            self._turn.progress_nowait()

@@ -1,0 +1,143 @@
+"""
+Models behind OpenAI's chat-completions API: OpenAI's, and those of every server that speaks it.
+
+Needs the extra ``trio_hub[openai]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+try:
+    from openai import APIStatusError, AsyncOpenAI, AsyncStream, omit
+    from openai.lib.streaming.chat import ChatCompletionStreamState
+    from openai.types.chat import ChatCompletionChunk, ChatCompletionFunctionToolParam
+except ImportError as missing:
+    raise ImportError("OpenAIAgent needs openai: install trio_hub[openai]") from missing
+
+from ..client import Turn
+from ._asking import Answer, ProgressTeller, Said, ToolCall, ToolResult, ask_until_said, said_before
+from ._errors import ModelError, model_errors
+from ._tools import Tool, ToolBox
+
+__all__ = ["OpenAIAgent"]
+
+
+@attrs.define(eq=False, kw_only=True)
+class OpenAIAgent:
+    """
+    An agent whose answers come from a chat-completions API.
+
+    Answers are streamed, so that a long one shows the hub that its turn is alive.
+
+    Args:
+        name: What it is called.
+        client: An open ``openai.AsyncOpenAI``: base URL, key, timeouts and retries are its. The
+            agent does not close it.
+        model: Which model.
+        instructions: What to tell it before everything else.
+        tools: What it may call: async functions, or `Tool`.
+        history_max: How many earlier envelopes of the channel it is shown.
+        tool_rounds_max: How often it may call for tools before it has to speak.
+        options: More arguments of the API, such as ``{"temperature": 0}``.
+    """
+
+    name: str
+    client: AsyncOpenAI = attrs.field(repr=False)
+    model: str
+    instructions: str = attrs.field(default="", repr=False)
+    tools: ToolBox = attrs.field(factory=ToolBox, converter=ToolBox, repr=False)
+    history_max: int = 50
+    tool_rounds_max: int = 8
+    options: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+
+    async def ask(self, turn: Turn) -> str | None:
+        """
+        Answer a turn. See `Agent.ask`.
+
+        Raises:
+            ModelError: The service did not answer.
+
+        Cancellation: ends the HTTP request.
+        """
+        said = await said_before(turn, self.history_max)
+        return await ask_until_said(
+            _Conversation(self, turn, said),
+            turn,
+            self.tools,
+            model=self.model,
+            tool_rounds_max=self.tool_rounds_max,
+        )
+
+
+class _Conversation:
+    def __init__(self, agent: OpenAIAgent, turn: Turn, said: Iterable[Said]) -> None:
+        self._agent = agent
+        self._turn = turn
+        self._messages: list[Any] = []
+        if agent.instructions:
+            self._messages.append({"role": "system", "content": agent.instructions})
+        for one in said:
+            role = "assistant" if one.ours else "user"
+            self._messages.append({"role": role, "content": one.text})
+        self._tools = [_described(tool) for tool in agent.tools]
+
+    async def ask(self, results: Sequence[ToolResult]) -> Answer:
+        self._messages += [
+            {"role": "tool", "tool_call_id": result.call_id, "content": result.text}
+            for result in results
+        ]
+        with model_errors(self._agent.model, APIStatusError):
+            message = await self._stream()
+        self._messages.append(message.model_dump(exclude_none=True, include=_KEPT))
+        calls = [
+            ToolCall(call.id, call.function.name, call.function.arguments.encode())
+            for call in message.tool_calls or ()
+        ]
+        return Answer(message.content or message.refusal or "", calls)
+
+    async def _stream(self) -> Any:
+        agent = self._agent
+        progress = ProgressTeller(self._turn)
+        state = ChatCompletionStreamState()
+        chunks: AsyncStream[ChatCompletionChunk] = await agent.client.chat.completions.create(
+            model=agent.model,
+            messages=self._messages,
+            tools=self._tools or omit,
+            stream=True,
+            **agent.options,
+        )
+        async with chunks:
+            async for chunk in chunks:
+                state.handle_chunk(chunk)
+                progress.alive()
+        try:
+            completion = state.get_final_completion()
+        except (RuntimeError, AssertionError) as error:
+            raise ModelError(agent.model, "its stream ended before it said anything") from error
+        if not completion.choices:
+            raise ModelError(agent.model, "its answer holds no choice")
+        return completion.choices[0].message
+
+
+#: What the API takes back of a message that it gave.
+_KEPT = {
+    "role": True,
+    "content": True,
+    "refusal": True,
+    "tool_calls": {"__all__": {"id": True, "type": True, "function": {"name", "arguments"}}},
+}
+
+
+def _described(tool: Tool) -> ChatCompletionFunctionToolParam:
+    return {
+        "type": "function",
+        "function": {
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": dict(tool.parameters),
+        },
+    }
