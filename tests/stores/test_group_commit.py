@@ -15,9 +15,9 @@ import trio
 import trio.testing
 
 from trio_hub.errors import StoreError
-from trio_hub.stores import Append, Change, DiskKnowledgeStore, Put
+from trio_hub.stores import Append, Change, DiskKnowledgeStore, Outcome, Put
 from trio_hub.stores._connection import connect
-from trio_hub.stores._group_commit import GROUP_CHANGES_MAX, GroupCommit, Outcome
+from trio_hub.stores._group_commit import GROUP_CHANGES_MAX, GroupCommit
 
 
 class Faults:
@@ -104,7 +104,7 @@ async def test_what_comes_during_a_commit_shares_the_next_one(
         before = faults.commits
         async with trio.open_nursery() as nursery:
             nursery.start_soon(store.append, "/log", b"first")
-            await trio.testing.wait_all_tasks_blocked()
+            await trio.to_thread.run_sync(faults.entered.wait)
             for _ in range(30):
                 nursery.start_soon(store.append, "/log", b"later")
             await trio.testing.wait_all_tasks_blocked()
@@ -115,9 +115,10 @@ async def test_what_comes_during_a_commit_shares_the_next_one(
 
 async def test_one_transaction_takes_no_more_changes_than_the_limit() -> None:
     groups: list[list[int]] = []
-    release = threading.Event()
+    entered, release = threading.Event(), threading.Event()
 
     def write(batches: list[Sequence[Change]]) -> list[Outcome]:
+        entered.set()
         assert release.wait(10)
         groups.append([len(changes) for changes in batches])
         return [() for _ in batches]
@@ -127,9 +128,10 @@ async def test_one_transaction_takes_no_more_changes_than_the_limit() -> None:
     async with trio.open_nursery() as nursery:
         for changes in (1, GROUP_CHANGES_MAX - 1, 1, 1, GROUP_CHANGES_MAX + 1, 1):
             nursery.start_soon(commits.commit, [change] * changes)
+            await trio.to_thread.run_sync(entered.wait)
             await trio.testing.wait_all_tasks_blocked()
         release.set()
-        await commits.wait_idle()
+        await commits.stop()
     assert groups == [[1], [GROUP_CHANGES_MAX - 1, 1], [1], [GROUP_CHANGES_MAX + 1], [1]]
 
 
@@ -189,34 +191,90 @@ async def test_batch_under_way_is_carried_through_when_its_caller_is_cancelled(
         assert await store.length("/log") == 3
 
 
-async def test_lead_goes_on_when_the_next_leader_is_cancelled_as_it_is_chosen(
+async def test_batch_withdrawn_as_others_wait_costs_them_nothing(
     store: DiskKnowledgeStore, faults: Faults
 ) -> None:
     async with store:
         release = faults.hold()
         scope = trio.CancelScope()
-        done: list[str] = []
 
-        async def first() -> None:
-            await store.append("/log", b"first")
-            # The one who waits longest has just been told to lead, and has not run yet.
-            scope.cancel()
-
-        async def second() -> None:
+        async def withdrawn() -> None:
             with scope:
-                await store.append("/log", b"second")
-
-        async def third() -> None:
-            await store.append("/log", b"third")
-            done.append("third")
+                await store.append("/log", b"withdrawn")
 
         async with trio.open_nursery() as nursery:
-            for task in (first, second, third):
-                nursery.start_soon(task)
-                await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(store.append, "/log", b"first")
+            await trio.to_thread.run_sync(faults.entered.wait)
+            nursery.start_soon(withdrawn)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(store.append, "/log", b"last")
+            await trio.testing.wait_all_tasks_blocked()
+            scope.cancel()
+            await trio.testing.wait_all_tasks_blocked()
+            assert scope.cancelled_caught
             release.set()
-        assert done == ["third"]
-        assert b"third" in await store.read_range("/log", 0)
+        assert await store.read_range("/log", 0) == [b"first", b"last"]
+
+
+async def test_submitted_batches_are_settled_in_order_with_those_that_are_waited_for(
+    store: DiskKnowledgeStore, faults: Faults
+) -> None:
+    async with store:
+        release = faults.hold()
+        settled: list[object] = []
+        async with trio.open_nursery() as nursery:
+            store.submit([Append("/log", b"a"), Append("/log", b"b")], settled.append)
+            await trio.to_thread.run_sync(faults.entered.wait)
+            nursery.start_soon(store.append, "/log", b"c")
+            await trio.testing.wait_all_tasks_blocked()
+            store.submit([Append("/log", b"no", 0)], settled.append)
+            store.submit([], settled.append)
+            store.submit([Append("/log", b"d")], settled.append)
+            assert settled == []
+            release.set()
+        refused = settled.pop(1)
+        assert isinstance(refused, StoreError)
+        assert settled == [(0, 1), (), (3,)]
+        assert await store.read_range("/log", 0) == [b"a", b"b", b"c", b"d"]
+
+
+async def test_what_is_submitted_when_a_failure_is_heard_of_is_tried(
+    store: DiskKnowledgeStore, faults: Faults
+) -> None:
+    async with store:
+        faults.before_commit = _full
+        done = trio.Event()
+        heard: list[object] = []
+
+        def again(outcome: object) -> None:
+            heard.append(outcome)
+            faults.before_commit = lambda: None
+            store.submit([Append("/log", b"x")], finished)
+
+        def finished(outcome: object) -> None:
+            heard.append(outcome)
+            done.set()
+
+        store.submit([Append("/log", b"x")], again)
+        await done.wait()
+        assert isinstance(heard[0], StoreError)
+        assert heard[1] == (0,)
+
+
+async def test_writer_that_breaks_fails_its_group_and_the_next_one_is_written() -> None:
+    broken = True
+
+    def write(batches: list[Sequence[Change]]) -> list[Outcome]:
+        if broken:
+            raise KeyError("a mistake")
+        return [() for _ in batches]
+
+    commits = GroupCommit(write, on_kept=lambda kept: None, on_failed=lambda error: None)
+    with pytest.raises(StoreError, match="a mistake"):
+        await commits.commit([])
+    broken = False
+    await commits.commit([])
+    await commits.stop()
 
 
 @pytest.mark.parametrize("fault", [_full, _io_error])
@@ -229,6 +287,7 @@ async def test_failed_commit_fails_its_group_and_all_that_wait_and_then_it_goes_
         failures: list[StoreError] = []
 
         def wait_and_fail() -> None:
+            faults.entered.set()
             assert release.wait(10)
             fault()
 
@@ -242,7 +301,7 @@ async def test_failed_commit_fails_its_group_and_all_that_wait_and_then_it_goes_
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(append, b"in the group")
-            await trio.testing.wait_all_tasks_blocked()
+            await trio.to_thread.run_sync(faults.entered.wait)
             for _ in range(5):
                 nursery.start_soon(append, b"waits")
             await trio.testing.wait_all_tasks_blocked()
@@ -316,7 +375,7 @@ async def test_new_logs_and_deleted_ones_in_one_group_do_not_mix(
         release = faults.hold()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(store.append, "/holds/the/line", b"x")
-            await trio.testing.wait_all_tasks_blocked()
+            await trio.to_thread.run_sync(faults.entered.wait)
             for commit in (
                 partial(store.append, "/a", b"old too"),
                 partial(store.delete, "/a"),

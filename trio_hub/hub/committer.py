@@ -1,21 +1,25 @@
 """
-The one task that writes: whatever waits is committed together, in the order of its submission.
+The way to the store: what is submitted is committed in that order, and settled in that order.
 
 Submitting never blocks and has no checkpoint, so that a channel can plan, apply and submit
-without anybody coming in between. While one commit is under way (in a thread, waiting for the
-disk), the next one gathers; under load a sync is thus shared by all that came meanwhile.
+without anybody coming in between.
+
+A `SubmittingStore` groups for itself, and tickets go straight to it. For any other store the
+committer's task gathers: while one commit is under way, whatever comes meanwhile waits for the
+next one and shares it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import attrs
 import trio
 
 from .._logging import get_logger
 from ..errors import StoreError
-from ..stores import Change, KnowledgeStore
+from ..stores import Change, KnowledgeStore, Outcome, SubmittingStore
 from .doorbell import Doorbell
 
 __all__ = ["Committer", "Ticket"]
@@ -84,7 +88,7 @@ class Ticket:
 
 class Committer:
     """
-    Group commit on a store.
+    Writes to a store for the whole hub.
 
     Args:
         store: An open store.
@@ -92,17 +96,24 @@ class Committer:
 
     def __init__(self, store: KnowledgeStore) -> None:
         self._store = store
+        self._submit_to_store = store.submit if isinstance(store, SubmittingStore) else None
         self._waiting: list[Ticket] = []
+        # With the store, and not settled yet.
+        self._under_way = 0
         self._doorbell = Doorbell()
         self._idle = trio.Event()
         self._idle.set()
+        # What a ticket's callback has raised: a mistake of this program, for `run` to raise.
+        self._crash: BaseException | None = None
+        # Whether the last thing that happened was a failure: one failure takes many tickets.
+        self._failing = False
         self.commits = 0
         self.failures = 0
 
     @property
     def waiting(self) -> int:
-        """How many tickets wait for their commit to begin."""
-        return len(self._waiting)
+        """How many tickets are not settled."""
+        return len(self._waiting) + self._under_way
 
     def submit(
         self,
@@ -119,11 +130,16 @@ class Committer:
             on_failed: Called instead when the store could not keep them.
         """
         ticket = Ticket(changes, on_durable, on_failed)
-        if not self._waiting:
-            self._doorbell.ring()
-            if self._idle.is_set():
-                self._idle = trio.Event()
-        self._waiting.append(ticket)
+        if self._idle.is_set():
+            self._idle = trio.Event()
+        if self._submit_to_store is None:
+            if not self._waiting:
+                self._doorbell.ring()
+            self._waiting.append(ticket)
+        else:
+            self._under_way += 1
+            self._failing = False
+            self._submit_to_store(changes, partial(self._settled, ticket))
         return ticket
 
     async def commit(self, changes: Sequence[Change]) -> None:
@@ -148,19 +164,51 @@ class Committer:
 
     async def run(self) -> None:
         """
-        Write until cancelled. A commit that has begun is carried through first, so that every
+        Write until cancelled. What is with the store is carried through first, so that every
         ticket of it is settled; what still waits then fails.
         """
         try:
             while True:
                 await self._doorbell.answer()
+                if self._crash is not None:
+                    raise self._crash
                 with trio.CancelScope(shield=True):
                     while self._waiting:
                         await self._commit_some()
-                self._idle.set()
+                self._note_idle()
         finally:
+            with trio.CancelScope(shield=True):
+                while self._under_way:
+                    await self._idle.wait()
             self._fail_waiting(StoreError("the hub has closed before this could be kept"))
-            self._idle.set()
+            self._note_idle()
+
+    # Through a store that takes tickets
+
+    def _settled(self, ticket: Ticket, result: Outcome) -> None:
+        """Called by the store, which must not hear of our mistakes."""
+        try:
+            if isinstance(result, StoreError):
+                self._note_failure(result)
+                ticket.settle(result)
+            else:
+                self.commits += 1
+                self._failing = False
+                ticket.settle(None)
+        except BaseException as error:
+            self._crash = self._crash or error
+            self._doorbell.ring()
+        finally:
+            self._under_way -= 1
+            self._note_idle()
+
+    def _note_failure(self, error: StoreError) -> None:
+        if not self._failing:
+            self._failing = True
+            self.failures += 1
+            log.error("commit failed", tickets=self._under_way, exc_info=error)
+
+    # Through any other
 
     async def _commit_some(self) -> None:
         batch, changes = self._take()
@@ -194,3 +242,7 @@ class Committer:
         waiting, self._waiting = self._waiting, []
         for ticket in waiting:
             ticket.settle(error)
+
+    def _note_idle(self) -> None:
+        if not (self._waiting or self._under_way):
+            self._idle.set()

@@ -20,7 +20,8 @@ class HubHealth:
     Attributes:
         problems: What was set aside when the hub opened, and the channels that were found
             damaged since, one sentence each.
-        commits: Batches written; divide the posts by it for the size of a batch.
+        commits: Batches kept: a post, an answer to an invite and the cursors of a moment are one
+            each. A store may write many of them with one sync.
         delivered: Envelopes sent to recipients since the hub opened.
         listeners: Each of them, with how much it has missed.
         audit_records: How many records the audit log has, and the hash of the last one

@@ -5,8 +5,10 @@ from .base import (
     Change as Change,
     Delete as Delete,
     KnowledgeStore as KnowledgeStore,
+    Outcome as Outcome,
     Put as Put,
     StoreHealth as StoreHealth,
+    SubmittingStore as SubmittingStore,
     normalize_path as normalize_path,
 )
 from .disk import DiskKnowledgeStore as DiskKnowledgeStore

@@ -1,18 +1,24 @@
 """
 Many callers, one transaction: batches that wait together share one sync.
 
-There is no writer task. The first caller to find nobody at work *leads*: it takes everything that
-waits, has it written in one trip to a thread, settles all of it, and hands the lead to whoever
-came meanwhile. So a lone batch costs one thread trip and nothing else, and the busier it gets
-the more share a sync, without any delay that somebody would have to tune.
+One thread writes, for as long as the store is open. It takes everything that waits, has it
+written, and hands the outcomes to Trio's thread in one piece. So a lone batch costs two wake-ups
+and nothing else, and the busier it gets the more share a sync, without any delay that somebody
+would have to tune.
 
 A batch is in one of two states that matter for cancellation. While it *waits* it can be
 withdrawn, and nothing has happened. Once it is *taken* it is carried through, and its caller
-stays for the result, cancelled or not.
+stays for the result, cancelled or not. Both sides take from one deque, whose operations are
+atomic, so a batch is either withdrawn or taken and never both.
+
+After a transaction that failed the thread takes nothing more until Trio's thread has heard of
+it and has failed all that waits: those may build on what was just lost.
 """
 
 from __future__ import annotations
 
+import queue
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -20,36 +26,31 @@ import attrs
 import trio
 
 from ..errors import StoreError
-from .base import Change
+from .base import Change, Outcome
 
-__all__ = ["GROUP_CHANGES_MAX", "GroupCommit", "Outcome"]
-
-Outcome = tuple[int, ...] | StoreError
+__all__ = ["GROUP_CHANGES_MAX", "GroupCommit"]
 
 #: Changes in one transaction, unless a single batch has more. It bounds how long those who come
 #: next wait, and how much one failure takes with it.
 GROUP_CHANGES_MAX = 8192
 
+_Settled = Callable[[Outcome], None]
 
-@attrs.define(eq=False)
+
+@attrs.frozen(eq=False)
 class _Ticket:
     changes: Sequence[Change]
-    taken: bool = False
-    leads: bool = False
-    outcome: Outcome | None = None
-    woken: trio.Event = attrs.field(factory=trio.Event)
-
-    def settle(self, outcome: Outcome) -> None:
-        self.outcome = outcome
-        self.woken.set()
+    settled: _Settled
 
 
 class GroupCommit:
     """
-    The queue in front of a writer.
+    The queue in front of a writer, and the thread that it works in.
+
+    Everything but the writing happens on Trio's thread. Call `stop` when nothing more comes.
 
     Args:
-        write: Runs in a thread, never twice at once. Given batches in order, it answers for
+        write: Runs in the thread, never twice at once. Given batches in order, it answers for
             each with its positions or with the `StoreError` that concerns it alone; it raises
             `StoreError` where the whole transaction failed, or was never begun.
         on_kept: Called on Trio's thread with the batches that are now durable.
@@ -67,10 +68,17 @@ class GroupCommit:
         self._on_kept = on_kept
         self._on_failed = on_failed
         self._waiting: deque[_Ticket] = deque()
-        self._led = False
+        self._unsettled = 0
         self._idle = trio.Event()
-        self._idle.set()
-        self._limiter = trio.CapacityLimiter(1)
+        # Wakes the thread, where there was nothing before; False ends it.
+        self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._heard: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._writing = threading.Lock()
+        self._trio = trio.lowlevel.current_trio_token()
+        # Should Trio itself have crashed, nobody says `stop`, and the process must end all the
+        # same; what it had acknowledged is on disk.
+        self._thread = threading.Thread(target=self._work, name="trio_hub store", daemon=True)
+        self._thread.start()
 
     async def commit(self, changes: Sequence[Change]) -> tuple[int, ...]:
         """
@@ -84,104 +92,141 @@ class GroupCommit:
         already taken is carried through, and this returns (or raises) its result.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        ticket = _Ticket(changes)
-        self._waiting.append(ticket)
-        if self._led:
-            await self._wait_for_turn(ticket)
-        else:
-            assert len(self._waiting) == 1, "batches wait and nobody leads"
-            self._led = ticket.leads = True
-            self._idle = trio.Event()
-        if ticket.leads:
-            await self._lead(ticket)
-        assert ticket.outcome is not None
-        if isinstance(ticket.outcome, StoreError):
-            raise ticket.outcome
-        return ticket.outcome
+        task = trio.lowlevel.current_task()
+        results: list[Outcome] = []
+
+        def settled(result: Outcome) -> None:
+            results.append(result)
+            trio.lowlevel.reschedule(task)
+
+        ticket = _Ticket(changes, settled)
+        self._submit(ticket)
+
+        def withdraw(_raise_cancel: object) -> trio.lowlevel.Abort:
+            try:
+                self._waiting.remove(ticket)
+            except ValueError:
+                return trio.lowlevel.Abort.FAILED
+            self._count_settled(1)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(withdraw)
+        (result,) = results
+        if isinstance(result, StoreError):
+            raise result
+        return result
+
+    def submit(self, changes: Sequence[Change], settled: _Settled) -> None:
+        """
+        Have `changes` written in their turn, and `settled` called with what came of it.
+
+        It is called later, on Trio's thread, in the order of submission; it must not raise.
+        Errors are those of `commit`.
+        """
+        self._submit(_Ticket(changes, settled))
 
     async def wait_idle(self) -> None:
-        """Wait until every batch that was given to `commit` is settled."""
-        while self._led:
+        """Wait until every batch that was submitted is settled."""
+        while self._unsettled:
             await self._idle.wait()
 
     async def alone(self, work: Callable[[], None]) -> None:
         """Run `work` in a thread while no group is being written. Cancellation: as `to_thread`."""
-        await trio.to_thread.run_sync(work, limiter=self._limiter)
 
-    async def _wait_for_turn(self, ticket: _Ticket) -> None:
-        try:
-            await ticket.woken.wait()
-        except BaseException:
-            if ticket.outcome is None and not ticket.taken:
-                self._withdraw(ticket)
-                raise
-            # Taken in the very moment of the cancellation, or before it. Returning the result
-            # keeps the rule that Cancelled means "nothing happened"; Trio delivers it next.
-            with trio.CancelScope(shield=True):
-                await ticket.woken.wait()
+        def between_groups() -> None:
+            with self._writing:
+                work()
 
-    def _withdraw(self, ticket: _Ticket) -> None:
-        self._waiting.remove(ticket)
-        if ticket.leads:
-            self._pass_on()
+        await trio.to_thread.run_sync(between_groups)
 
-    def _pass_on(self) -> None:
-        if self._waiting:
-            self._waiting[0].leads = True
-            self._waiting[0].woken.set()
-        else:
-            self._led = False
+    async def stop(self) -> None:
+        """Wait until all is settled, and end the thread. Shield it."""
+        await self.wait_idle()
+        self._wake.put(False)
+        await trio.to_thread.run_sync(self._thread.join)
+
+    def _submit(self, ticket: _Ticket) -> None:
+        self._unsettled += 1
+        self._waiting.append(ticket)
+        if len(self._waiting) == 1:
+            # Where it was not empty, whoever put the first one there has woken the thread, and
+            # it goes on until there is nothing left.
+            self._wake.put(True)
+
+    def _count_settled(self, count: int) -> None:
+        self._unsettled -= count
+        if not self._unsettled:
             self._idle.set()
+            self._idle = trio.Event()
 
-    async def _lead(self, ticket: _Ticket) -> None:
-        group = self._take()
-        assert group[0] is ticket, "the leader stands first in line"
-        batches = [taken.changes for taken in group]
+    # In the thread
+
+    def _work(self) -> None:
         try:
-            with trio.CancelScope(shield=True):
-                outcomes = await trio.to_thread.run_sync(
-                    self._write, batches, limiter=self._limiter
-                )
-        except StoreError as exc:
-            self._fail_all(group, exc)
-            return
-        except BaseException as exc:
-            self._fail_all(group, StoreError(f"the commit was broken off by {exc!r}"))
-            raise
-        finally:
-            self._pass_on()
-        assert len(outcomes) == len(group), "one outcome for each batch"
-        kept = [
-            batch
-            for batch, outcome in zip(batches, outcomes, strict=True)
-            if not isinstance(outcome, StoreError)
-        ]
-        for taken, outcome in zip(group, outcomes, strict=True):
-            taken.settle(outcome)
-        self._on_kept(kept)
+            while self._wake.get():
+                while group := self._take():
+                    self._write_group(group)
+        except trio.RunFinishedError:
+            return  # Nobody is left to be told.
 
     def _take(self) -> list[_Ticket]:
         group: list[_Ticket] = []
         changes = 0
-        while self._waiting:
-            changes += len(self._waiting[0].changes)
+        while True:
+            try:
+                ticket = self._waiting.popleft()
+            except IndexError:
+                return group
+            changes += len(ticket.changes)
             if group and changes > GROUP_CHANGES_MAX:
-                break
-            ticket = self._waiting.popleft()
-            ticket.taken = True
+                self._waiting.appendleft(ticket)
+                return group
             group.append(ticket)
-        return group
 
-    def _fail_all(self, group: list[_Ticket], cause: StoreError) -> None:
+    def _write_group(self, group: list[_Ticket]) -> None:
+        try:
+            with self._writing:
+                outcomes = self._write([ticket.changes for ticket in group])
+            assert len(outcomes) == len(group), "one outcome for each batch"
+        except BaseException as exc:
+            if isinstance(exc, StoreError):
+                error = exc
+            else:
+                error = StoreError(f"the commit was broken off by {exc!r}")
+                error.__cause__ = exc
+            self._trio.run_sync_soon(self._fail, group, error)
+            self._heard.get()
+        else:
+            self._trio.run_sync_soon(self._settle, group, outcomes)
+
+    # Back on Trio's thread
+
+    def _settle(self, group: list[_Ticket], outcomes: list[Outcome]) -> None:
+        self._on_kept(
+            [
+                ticket.changes
+                for ticket, result in zip(group, outcomes, strict=True)
+                if not isinstance(result, StoreError)
+            ]
+        )
+        for ticket, result in zip(group, outcomes, strict=True):
+            ticket.settled(result)
+        self._count_settled(len(group))
+
+    def _fail(self, group: list[_Ticket], cause: StoreError) -> None:
         # Those who already wait may build on what was just lost, so they fail with it. Each gets
         # an exception of its own: one that is raised in many tasks would collect their tracebacks.
+        behind = list(self._waiting)
+        self._waiting.clear()
+        self._heard.put(None)
+        self._on_failed(cause)
         for ticket in group:
-            ticket.settle(_copy(cause, cause.message))
-        while self._waiting:
-            self._waiting.popleft().settle(
+            ticket.settled(_copy(cause, cause.message))
+        for ticket in behind:
+            ticket.settled(
                 _copy(cause, f"a commit before this one failed, so it was not tried: {cause}")
             )
-        self._on_failed(cause)
+        self._count_settled(len(group) + len(behind))
 
 
 def _copy(cause: StoreError, message: str) -> StoreError:

@@ -14,9 +14,8 @@ from pathlib import Path
 
 from ..errors import StoreError
 from ._connection import Connect, explain, is_damage
-from ._group_commit import Outcome
 from ._plan import LogTable, Plan
-from .base import Change
+from .base import Change, Outcome
 
 __all__ = ["Writer"]
 

@@ -12,7 +12,7 @@ durable. `write`, `append` and `delete` are batches of one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
@@ -20,13 +20,17 @@ from typing import Protocol, Self, runtime_checkable
 import attrs
 import trio
 
+from ..errors import StoreError
+
 __all__ = [
     "Append",
     "Change",
     "Delete",
     "KnowledgeStore",
+    "Outcome",
     "Put",
     "StoreHealth",
+    "SubmittingStore",
     "normalize_path",
 ]
 
@@ -62,6 +66,9 @@ class Delete:
 
 
 Change = Put | Append | Delete
+
+#: What came of a batch: the positions of its records, or why it was not (or may not be) kept.
+Outcome = tuple[int, ...] | StoreError
 
 
 @attrs.frozen
@@ -202,6 +209,27 @@ class KnowledgeStore(Protocol):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None: ...
+
+
+@runtime_checkable
+class SubmittingStore(Protocol):
+    """
+    What a `KnowledgeStore` may offer besides: to commit without a task that waits.
+
+    A hub writes through it where it is there, and through `KnowledgeStore.commit` where it is
+    not. It saves two task switches for each commit.
+    """
+
+    def submit(self, changes: Sequence[Change], settled: Callable[[Outcome], None]) -> None:
+        """
+        Queue `changes`, in one order with the batches of `commit`. Never blocks.
+
+        Args:
+            settled: Called once, later, on Trio's thread and in order of submission: with the
+                positions of the appended records once they are durable, or with the
+                `StoreError` that `commit` would have raised. It must not raise.
+        """
+        ...
 
 
 def normalize_path(path: str) -> str:

@@ -9,7 +9,8 @@
   aside and starting empty would forget promises silently.
 - One store at a time: the directory is locked, also against a second store in this process.
 
-All blocking work is done in threads: one at a time writes, another one at a time reads.
+All blocking work is done in threads: one writes for as long as the store is open, another one at
+a time reads.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from ._reader import Reader
 from ._schema import SCHEMA, Schema, is_empty, prepare_tables, read_epoch
 from ._shell import StoreShell
 from ._writer import Writer
-from .base import Change, StoreHealth
+from .base import Change, Outcome, StoreHealth
 
 __all__ = ["DATABASE_NAME", "DiskKnowledgeStore"]
 
@@ -140,6 +141,22 @@ class DiskKnowledgeStore(StoreShell):
         """
         commits = self._state().commits
         return await commits.commit(checked_changes(changes))
+
+    def submit(self, changes: Sequence[Change], settled: Callable[[Outcome], None]) -> None:
+        """
+        Queue `changes` as `commit` does, and have `settled` called instead of waiting.
+
+        Args:
+            settled: Called once, later, on Trio's thread and in order of submission: with the
+                positions of the appended records, or with the `StoreError` that `commit` would
+                have raised. It must not raise.
+
+        Raises:
+            ValueError, TypeError, TooLarge: The batch is no batch; nothing was done.
+
+        Durability: on disk when `settled` is called with positions.
+        """
+        self._state().commits.submit(checked_changes(changes), settled)
 
     async def read(self, path: str) -> bytes | None:
         """
@@ -251,12 +268,14 @@ class DiskKnowledgeStore(StoreShell):
         )
 
     async def _open(self) -> None:
-        self._opened = await trio.to_thread.run_sync(self._open_in_thread)
+        epoch, lock, writer, reader = await trio.to_thread.run_sync(self._open_in_thread)
+        commits = GroupCommit(writer.write, on_kept=self._kept, on_failed=self._failed)
+        self._opened = _Opened(epoch, lock, writer, reader, commits)
 
     async def _close(self) -> None:
         opened = self._opened
         assert opened is not None
-        await opened.commits.wait_idle()
+        await opened.commits.stop()
         # Behind the last read in the queue: the reader's connection is not pulled from under it.
         await trio.to_thread.run_sync(self._close_in_thread, opened, limiter=self._reading)
         self._opened = None
@@ -271,7 +290,7 @@ class DiskKnowledgeStore(StoreShell):
         self._ok = False
         self._note_problem(f"a commit failed: {error}")
 
-    def _open_in_thread(self) -> _Opened:
+    def _open_in_thread(self) -> tuple[str, DirectoryLock, Writer, Reader]:
         database = self._directory / DATABASE_NAME
         try:
             make_directory(self._directory)
@@ -300,8 +319,7 @@ class DiskKnowledgeStore(StoreShell):
         except BaseException:
             lock.release()
             raise
-        commits = GroupCommit(writer.write, on_kept=self._kept, on_failed=self._failed)
-        return _Opened(epoch, lock, writer, reader, commits)
+        return epoch, lock, writer, reader
 
     def _prepare(self, connection: sqlite3.Connection) -> str:
         if self._marker.exists() and is_empty(connection):
