@@ -53,7 +53,7 @@ class HubMachine:
             world.trace.record(HubStopped(at=trio.current_time(), killed=killed))
             if world.over:
                 return
-            await trio.sleep(world.faults.uniform(0.0, 3.0))
+            await trio.sleep(world.faults.uniform(0.0, 1.5))
 
     async def _live(self) -> bool:
         world = self._world

@@ -22,7 +22,6 @@ import attrs
 import hypothesis
 import msgspec
 import trio
-import trio.testing
 from hypothesis import strategies as st
 
 from trio_hub.errors import NetworkError
@@ -45,11 +44,14 @@ from trio_hub.testing.trace import (
     Trace,
 )
 
+from .clock import LeapingClock
 from .machines import POISON, QUESTION, HubMachine, Machine, SimAgent
 
 # How long the calm may last until everything owed is settled, in virtual seconds.
 CALM_SECONDS_MAX = 3600.0
-SECONDS_BETWEEN_OPERATIONS = 0.1
+SECONDS_BETWEEN_OPERATIONS = 0.03
+# How long the calm must have been quiet before the logs are read to see whether all is settled.
+QUIET_SECONDS = 10.0
 
 LINK_LIMITS = LinkLimits(
     ping_interval_seconds=3.0,
@@ -101,7 +103,9 @@ class World:
         self.faults = self.generator("faults")
         self.behaviour = self.generator("behaviour")
         self.disk = SimulatedDisk(self.generator("disk"), on_durable=self._on_durable)
-        self.network = SimulatedNetwork(self.generator("network"), limits=LINK_LIMITS)
+        self.network = SimulatedNetwork(
+            self.generator("network"), limits=LINK_LIMITS, eager=seed % 4 > 0
+        )
         self.hub_machine = HubMachine(self)
         self.machines = [Machine(self, name, agents) for name, agents in MACHINES.items()]
         self.agents = [agent for machine in self.machines for agent in machine.agents.values()]
@@ -122,7 +126,7 @@ class World:
 
     async def run(self) -> Run:
         async with trio.open_nursery() as nursery:
-            await self._shuffle_the_scheduler(nursery)
+            await self._shuffle_the_scheduler()
             nursery.start_soon(self.hub_machine.run)
             for machine in self.machines:
                 nursery.start_soon(machine.run)
@@ -138,16 +142,16 @@ class World:
         found += [f"the hub set something aside: {problem}" for problem in self.problems]
         return Run(trace, found)
 
-    async def _shuffle_the_scheduler(self, nursery: trio.Nursery) -> None:
+    async def _shuffle_the_scheduler(self) -> None:
         # Trio's scheduler draws from a generator that begins alike in every run. So that seeds
         # differ in this too, let it draw a number of times that depends on the seed.
         async def draw(times: int) -> None:
             for _ in range(times):
                 await trio.lowlevel.checkpoint()
 
-        for _ in range(2):
-            nursery.start_soon(draw, self.seed % 257)
-        await trio.testing.wait_all_tasks_blocked()
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(draw, self.seed % 257)
 
     async def _storm(self, nursery: trio.Nursery) -> None:
         acts: list[tuple[float, Callable[[], None]]] = [
@@ -179,10 +183,12 @@ class World:
         for machine in self.machines:
             self.network.join(machine.name)
         deadline = trio.current_time() + CALM_SECONDS_MAX
+        events = -1
         while True:
-            await trio.sleep(30)
+            heard, events = events, len(self.trace)
+            await trio.sleep(QUIET_SECONDS)
             hub = self.hub_machine.hub
-            if hub is None:
+            if hub is None or (heard != events and trio.current_time() < deadline):
                 continue
             seen = Trace(event for event in self.trace if not isinstance(event, Logged))
             await Recorder(seen).read_logs(hub)
@@ -417,8 +423,7 @@ def run_seed(seed: int, operations: int) -> Run:
     @hypothesis.given(st.none())
     def once(_: None) -> None:
         world = World(seed, operations)
-        clock = trio.testing.MockClock(autojump_threshold=0)
-        runs.append(trio.run(world.run, clock=clock))
+        runs.append(trio.run(world.run, clock=LeapingClock()))
 
     # The log of a storm is long, and a seed gives it again to whoever asks.
     level, propagate = logger.level, logger.propagate
