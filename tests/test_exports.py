@@ -21,6 +21,7 @@ RE_EXPORTING = [
     "trio_hub.client",
     "trio_hub.hub",
     "trio_hub.links",
+    "trio_hub.mcp",
     "trio_hub.protocol.adapters",
     "trio_hub.providers",
     "trio_hub.records",

@@ -37,6 +37,7 @@ HEIGHTS = {
     "client": 5,
     "testing": 6,
     "providers": 6,
+    "mcp": 6,
     "dashboard": 7,
     "cli": 8,
     "__main__": 9,

@@ -19,13 +19,14 @@ from .command import USAGE_STATUS, Command, CommandError
 from .dead_letters import DEAD_LETTERS
 from .demo import DEMO
 from .health import HEALTH
+from .mcp import MCP
 from .serve import SERVE
 
 __all__ = ["COMMANDS", "main"]
 
 PROGRAM = "trio_hub"
 
-COMMANDS: tuple[Command, ...] = (SERVE, DEMO, DEAD_LETTERS, HEALTH, AUDIT)
+COMMANDS: tuple[Command, ...] = (SERVE, DEMO, DEAD_LETTERS, HEALTH, AUDIT, MCP)
 
 # What a shell reports of a program that Ctrl-C ended.
 _INTERRUPTED_STATUS = 130

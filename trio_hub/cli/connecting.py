@@ -1,0 +1,122 @@
+"""
+Talking to a hub that runs somewhere: flags, key, link, and what to say when it does not work.
+
+The commands that act as an agent use this. They attach under a name, so whoever was attached
+under it is told that it was taken over: give each person and program a name of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import trio
+
+from ..errors import AuthError, ConnectionLost, NetworkError
+from ..links import WsLink
+from ..records import AuthBlock, Passport
+from .command import CommandError
+from .toml_files import read_file
+
+__all__ = ["KEY_VARIABLE", "add_connection_arguments", "explained", "make_link", "passport_of"]
+
+KEY_VARIABLE = "TRIO_HUB_KEY"
+
+_DEFAULT_URL = "ws://127.0.0.1:8765"
+
+
+def add_connection_arguments(parser: ArgumentParser, *, name_help: str) -> None:
+    """Add the flags that say which hub, and as whom."""
+    parser.add_argument(
+        "--url", default=_DEFAULT_URL, help="where the hub listens (default: %(default)s)"
+    )
+    parser.add_argument("--name", required=True, help=name_help)
+    parser.add_argument(
+        "--key-file",
+        type=Path,
+        metavar="FILE",
+        help=f"file that holds its API key and nothing else (or the variable {KEY_VARIABLE})",
+    )
+    parser.add_argument(
+        "--register",
+        action="store_true",
+        help="register the name, where the hub does not know it yet",
+    )
+    parser.add_argument(
+        "--tls-ca", type=Path, metavar="FILE", help="for wss://: the certificates to trust"
+    )
+
+
+@contextmanager
+def explained(arguments: Namespace) -> Iterator[None]:
+    """
+    Turn what can go wrong with a hub into one line for whoever typed the command.
+
+    Raises:
+        CommandError: The hub cannot be reached, or does not let us in, or refuses something.
+    """
+    url = arguments.url
+    try:
+        yield
+    except ConnectionLost as error:
+        raise CommandError(f"no connection to the hub at {url}: {error}") from error
+    except trio.TooSlowError as error:
+        raise CommandError(f"the hub at {url} is too slow: {error}") from error
+    except AuthError as error:
+        raise CommandError(
+            f"the hub at {url} does not believe that this is {arguments.name}: {error} (give its "
+            f"key with --key-file or {KEY_VARIABLE})"
+        ) from error
+    except NetworkError as error:
+        raise CommandError(f"the hub at {url}: {error}") from error
+
+
+def passport_of(arguments: Namespace) -> Passport | None:
+    """
+    Return the passport to come with: one that carries the key, where there is one; a bare one
+    where the name is to be registered; otherwise None.
+
+    Raises:
+        CommandError: The key file cannot be read.
+    """
+    key = _read_key(arguments.key_file)
+    if key is not None:
+        auth = AuthBlock(scheme="api_key", claim={"token": key})
+        return Passport(name=arguments.name, auth=auth)
+    return Passport(name=arguments.name) if arguments.register else None
+
+
+def make_link(arguments: Namespace) -> WsLink:
+    """
+    Return the link to the hub.
+
+    Raises:
+        CommandError: The URL is none, or the certificates cannot be read.
+    """
+    context = None
+    if arguments.tls_ca is not None:
+        read_file(arguments.tls_ca, "file of certificates")
+        try:
+            context = ssl.create_default_context(cafile=arguments.tls_ca)
+        except ssl.SSLError:
+            raise CommandError(f"--tls-ca {arguments.tls_ca} holds no certificates") from None
+    try:
+        return WsLink(arguments.url, ssl_context=context)
+    except ValueError as error:
+        raise CommandError(f"--url: {error}") from error
+
+
+def _read_key(path: Path | None) -> str | None:
+    if path is None:
+        return os.environ.get(KEY_VARIABLE) or None
+    try:
+        key = read_file(path, "key file").decode().strip()
+    except UnicodeDecodeError:
+        raise CommandError(f"the key file {path} is not UTF-8 text") from None
+    if not key:
+        raise CommandError(f"the key file {path} is empty")
+    return key

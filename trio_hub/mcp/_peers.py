@@ -1,0 +1,180 @@
+"""Which tools there are, and what happens when one is called: a consult with an agent."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import attrs
+import trio
+
+from ..client import AgentClient
+from ..errors import NetworkError, NotFoundError
+from ..records import EV_CHANNEL_CLOSED, EV_CHANNEL_EXPIRED, Envelope, Passport
+
+__all__ = ["PeerTool", "PeerTools"]
+
+# Many clients take no other characters in the name of a tool, and no more than 64 of them.
+_ODD: Final = re.compile(r"[^A-Za-z0-9_-]+")
+_STEM_CHARACTERS_MAX: Final = 48
+_PREFIX: Final = "ask_"
+_SUFFIX_DIGITS: Final = 8
+
+_RESUMES_AT_ONCE: Final = 16
+_ENDS: Final = (EV_CHANNEL_CLOSED, EV_CHANNEL_EXPIRED)
+
+
+@attrs.frozen(kw_only=True)
+class PeerTool:
+    """
+    An agent as a tool.
+
+    Attributes:
+        name: Of the tool: ``ask_`` and the agent's name, in characters that every client takes.
+        description: What the agent says it is good for.
+        agent_name: Of the agent.
+    """
+
+    name: str
+    description: str
+    agent_id: str
+    agent_name: str
+
+
+class PeerTools:
+    """
+    The agents that one of them can see, as tools.
+
+    Args:
+        client: Who asks. It opens a consulting channel for each question.
+        capability: Only agents that claim it.
+        peers_max: At most so many tools.
+        timeout_seconds: How long an answer may take, from the opening of the channel.
+    """
+
+    def __init__(
+        self,
+        client: AgentClient,
+        *,
+        capability: str | None = None,
+        peers_max: int = 100,
+        timeout_seconds: float = 300.0,
+    ) -> None:
+        self._client = client
+        self._capability = capability
+        self._peers_max = peers_max
+        self._timeout_seconds = timeout_seconds
+
+    async def tools(self) -> list[PeerTool]:
+        """
+        Return a tool for each agent that can be asked, as the hub knows them now.
+
+        People are left out: they may take a day.
+
+        Raises:
+            NetworkError: The hub does not say.
+
+        Cancellation: nothing happens.
+        """
+        peers = await self._peers()
+        resumes: dict[str, str] = {}
+        limiter = trio.CapacityLimiter(_RESUMES_AT_ONCE)
+
+        async def describe(passport: Passport, agent_id: str) -> None:
+            async with limiter:
+                try:
+                    resume = await self._client.hub_client.get_resume(agent_id)
+                except NotFoundError:  # It has left since it was listed.
+                    return
+            said = [resume.summary or f"Ask the agent {passport.name}."]
+            if resume.claimed_capabilities:
+                said.append(f"Capabilities: {', '.join(resume.claimed_capabilities)}.")
+            resumes[agent_id] = " ".join(said)
+
+        async with trio.open_nursery() as nursery:
+            for passport, agent_id in peers:
+                nursery.start_soon(describe, passport, agent_id)
+        names = _tool_names(peers)
+        return [
+            PeerTool(
+                name=names[agent_id],
+                description=resumes[agent_id],
+                agent_id=agent_id,
+                agent_name=passport.name,
+            )
+            for passport, agent_id in peers
+            if agent_id in resumes
+        ]
+
+    async def ask(self, tool_name: str, question: str) -> str:
+        """
+        Put a question to the agent behind a tool, and return its answer.
+
+        Raises:
+            NotFoundError: There is no such tool (any more).
+            NetworkError: The agent cannot be asked, or the channel ended without an answer.
+            trio.TooSlowError: There was no answer in time. The channel is closed then.
+
+        Durability: the question is on the hub's disk before the wait for an answer begins.
+
+        Cancellation: the channel is closed; the question stays in its log.
+        """
+        names = _tool_names(await self._peers())
+        agent_id = next((it for it, name in names.items() if name == tool_name), None)
+        if agent_id is None:
+            raise NotFoundError(f"no agent stands behind a tool called {tool_name!r}: list again")
+        with trio.move_on_after(self._timeout_seconds):
+            return await self._consult(agent_id, question)
+        raise trio.TooSlowError(f"{tool_name} gave no answer within {self._timeout_seconds:g} s")
+
+    async def _consult(self, agent_id: str, question: str) -> str:
+        channel = await self._client.open(type="consulting", target=agent_id)
+
+        def is_end(envelope: Envelope) -> bool:
+            return envelope.sender_id == agent_id or envelope.event_type in _ENDS
+
+        answered = False
+        try:
+            await channel.send(question)
+            last = await self._client.wait_for_channel_event(
+                channel_id=channel.channel_id,
+                predicate=is_end,
+                # The scope around this is the one that counts.
+                timeout=2 * self._timeout_seconds,
+            )
+            answered = True
+        finally:
+            if not answered:
+                # Nobody waits for the answer any more, so the agent need not work on it.
+                with trio.move_on_after(1) as scope:
+                    scope.shield = True
+                    await channel.close("the question was given up")
+        if last.sender_id != agent_id:
+            reason = last.event_data.get("reason") or last.event_type
+            raise NetworkError(
+                f"the consult {channel.channel_id} ended without an answer: {reason}"
+            )
+        return last.text
+
+    async def _peers(self) -> list[tuple[Passport, str]]:
+        passports = await self._client.hub_client.list_agents(
+            capability=self._capability, limit=self._peers_max + 1
+        )
+        return [
+            (it, it.agent_id)
+            for it in passports
+            if it.agent_id and it.agent_id != self._client.agent_id and it.effective_kind != "human"
+        ][: self._peers_max]
+
+
+def _tool_names(peers: list[tuple[Passport, str]]) -> dict[str, str]:
+    """Name a tool for each agent; where two would be alike, each has digits of its id behind it."""
+    stems = {
+        agent_id: _PREFIX + _ODD.sub("_", passport.name)[:_STEM_CHARACTERS_MAX]
+        for passport, agent_id in peers
+    }
+    alike = list(stems.values())
+    return {
+        agent_id: stem if alike.count(stem) == 1 else f"{stem}_{agent_id[-_SUFFIX_DIGITS:]}"
+        for agent_id, stem in stems.items()
+    }
