@@ -15,6 +15,7 @@ from typing import NoReturn
 from .._version import __version__
 from ._stdout import silence_stdout
 from .audit import AUDIT
+from .backup import BACKUP, RESTORE
 from .command import USAGE_STATUS, Command, CommandError
 from .dead_letters import DEAD_LETTERS
 from .demo import DEMO
@@ -26,7 +27,7 @@ __all__ = ["COMMANDS", "main"]
 
 PROGRAM = "trio_hub"
 
-COMMANDS: tuple[Command, ...] = (SERVE, DEMO, DEAD_LETTERS, HEALTH, AUDIT, MCP)
+COMMANDS: tuple[Command, ...] = (SERVE, DEMO, DEAD_LETTERS, HEALTH, AUDIT, BACKUP, RESTORE, MCP)
 
 # What a shell reports of a program that Ctrl-C ended.
 _INTERRUPTED_STATUS = 130

@@ -35,14 +35,12 @@ from ._reader import Reader
 from ._schema import SCHEMA, Schema, is_empty, prepare_tables, read_epoch
 from ._shell import StoreShell
 from ._writer import Writer
+from .backup import DATABASE_NAME, Backup, back_up, restore
 from .base import Change, Outcome, StoreHealth
 
 __all__ = ["DATABASE_NAME", "DiskKnowledgeStore"]
 
 _T = TypeVar("_T")
-
-#: The database inside the directory. SQLite puts a ``-wal`` and a ``-shm`` file beside it.
-DATABASE_NAME = "store.sqlite3"
 
 # Says that the directory has held a store, so that a database that went missing is noticed.
 _MARKER_NAME = "created"
@@ -64,7 +62,7 @@ class DiskKnowledgeStore(StoreShell):
 
     Args:
         path: The store's directory; it is made when the store is first opened, readable for its
-            owner only. Nothing else should be put there. Back it up as a whole.
+            owner only. Nothing else should be put there. Back it up with `back_up`.
 
     Entering it raises `StoreError` where another store has the directory open, where a newer
     release wrote it, or where the database cannot be read; each says what to do.
@@ -119,6 +117,33 @@ class DiskKnowledgeStore(StoreShell):
                 await opened.commits.alone(partial(opened.writer.set_epoch, epoch))
                 self._opened = attrs.evolve(opened, epoch=epoch)
         return epoch
+
+    async def back_up(self, target: str | os.PathLike[str]) -> Backup:
+        """
+        Copy the store as it is now into a new file, while it is used; see `restore`.
+
+        Raises:
+            StoreError: The target exists, or something cannot be read or written.
+
+        Durability: the file is on disk when it returns. Cancellation: carried through.
+        """
+        self._state()
+        return await trio.to_thread.run_sync(back_up, self._directory, Path(target))
+
+    @staticmethod
+    async def restore(backup: str | os.PathLike[str], path: str | os.PathLike[str]) -> Backup:
+        """
+        Make a store's directory at `path` out of a backup, which stays as it is.
+
+        What was written after the backup is not in it. The new store has an epoch of its own, so
+        clients that had got further are told that their position is lost.
+
+        Raises:
+            StoreError: The file is no backup or is damaged, or `path` holds a store already.
+
+        Durability: the store is on disk when it returns. Cancellation: carried through.
+        """
+        return await trio.to_thread.run_sync(restore, Path(backup), Path(path))
 
     async def commit(self, changes: Sequence[Change]) -> tuple[int, ...]:
         """
