@@ -28,26 +28,26 @@ async def test_backup_of_a_busy_hub_has_every_post_that_was_answered_before(tmp_
     async with (
         running(tmp_path, "--data", data, "--port", "0") as hub,
         HubClient(WsLink(hub.url)) as client,
+        trio.open_nursery() as nursery,
     ):
-        async with trio.open_nursery() as nursery:
-            await client.register(FunctionAgent("bob", silence))
-            alice = await client.register(FunctionAgent("alice", silence))
-            channel = await alice.open(type="conversation", target="bob")
+        await client.register(FunctionAgent("bob", silence))
+        alice = await client.register(FunctionAgent("alice", silence))
+        channel = await alice.open(type="conversation", target="bob")
 
-            async def speak() -> None:
-                while True:
-                    answered.append(await channel.send(f"number {len(answered)}"))
-                    if len(answered) == 50:
-                        enough.set()
+        async def speak() -> None:
+            while True:
+                answered.append(await channel.send(f"number {len(answered)}"))
+                if len(answered) == 50:
+                    enough.set()
 
-            nursery.start_soon(speak)
-            with trio.fail_after(PATIENCE_SECONDS):
-                await enough.wait()
-            before = list(answered)
-            ended = await run("backup", backup, "--data", data)
-            assert ended.status == 0, ended
-            assert "checked and on disk" in ended.stdout
-            nursery.cancel_scope.cancel()
+        nursery.start_soon(speak)
+        with trio.fail_after(PATIENCE_SECONDS):
+            await enough.wait()
+        before = list(answered)
+        ended = await run("backup", backup, "--data", data)
+        assert ended.status == 0, ended
+        assert "checked and on disk" in ended.stdout
+        nursery.cancel_scope.cancel()
     ended = await run("restore", backup, "--data", again)
     assert ended.status == 0, ended
     async with (
