@@ -22,6 +22,7 @@ RE_EXPORTING = [
     "trio_hub.hub",
     "trio_hub.links",
     "trio_hub.mcp",
+    "trio_hub.metrics",
     "trio_hub.protocol.adapters",
     "trio_hub.providers",
     "trio_hub.records",

@@ -64,6 +64,11 @@ from .links import (
     WsLinkEndpoint as WsLinkEndpoint,
     serve_ws as serve_ws,
 )
+from .metrics import (
+    HttpLimits as HttpLimits,
+    MetricsServer as MetricsServer,
+    serve_metrics as serve_metrics,
+)
 from .protocol.adapters import (
     AdapterResult as AdapterResult,
     ChannelAdapter as ChannelAdapter,

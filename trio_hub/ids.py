@@ -15,7 +15,14 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-__all__ = ["ID_PATTERN", "IdMint", "Now", "iso_from_seconds", "seconds_from_iso"]
+__all__ = [
+    "ID_PATTERN",
+    "IdMint",
+    "Now",
+    "iso_from_seconds",
+    "seconds_from_id",
+    "seconds_from_iso",
+]
 
 #: A clock: seconds since 1970 as a float. The hub's comes from its `clock=` argument.
 Now = Callable[[], float]
@@ -23,6 +30,7 @@ Now = Callable[[], float]
 ID_PATTERN = re.compile(r"[0-9a-f]{32}")
 
 _RANDOM_BITS = 80
+_TIME_DIGITS = 12
 # Leaves the upper half of each millisecond's space to count into.
 _SEED_BITS = _RANDOM_BITS - 1
 # How far two ids of the same millisecond lie apart: unguessable enough, and 2**47 of them fit.
@@ -67,6 +75,16 @@ class IdMint:
         """
         base = max(int(self._now() * 1000) << _RANDOM_BITS, self._last)
         return f"{base + (int(seconds_ahead * 1000) << _RANDOM_BITS):032x}"
+
+
+def seconds_from_id(minted: str) -> float:
+    """
+    Return when an id was made, to the millisecond.
+
+    It may be ahead of the clock: by as much as the clock has stepped back, or as the hub had
+    reserved before a crash.
+    """
+    return int(minted[:_TIME_DIGITS], 16) / 1000
 
 
 def iso_from_seconds(seconds: float) -> str:

@@ -1,7 +1,8 @@
 """
 Tables of the reference that come from the code itself, so that they cannot drift.
 
-``{operations}``, ``{errors}``, ``{limits}`` (with a class) and ``{states}`` (with a table's name).
+``{operations}``, ``{errors}``, ``{metrics}``, ``{limits}`` (with a class) and ``{states}`` (with a
+table's name).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from trio_hub.errors import ERRORS_BY_CODE
+from trio_hub.metrics import METRICS
 from trio_hub.wire.operations import OPERATIONS
 
 
@@ -63,6 +65,18 @@ class Errors(TableDirective):
         for code, cls in ERRORS_BY_CODE.items():
             retry = "yes" if cls.retryable else "no"
             yield (f"`{code}`", f"`{cls.__name__}`", retry, cls.acts, _first_sentence(cls))
+
+
+class Metrics(TableDirective):
+    """Every metric of a hub."""
+
+    header = ("metric", "kind", "labels", "meaning")
+
+    def rows(self) -> Iterable[tuple[str, ...]]:
+        for it in METRICS:
+            name = it.name + ("_total" if it.kind == "counter" else "")
+            labels = ", ".join(f"`{label}`" for label in it.labels)
+            yield (f"`{name}`", it.kind, labels, it.help)
 
 
 class Limits(TableDirective):
@@ -133,6 +147,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives."""
     app.add_directive("operations", Operations)
     app.add_directive("errors", Errors)
+    app.add_directive("metrics", Metrics)
     app.add_directive("limits", Limits)
     app.add_directive("states", States)
     return {"parallel_read_safe": True}

@@ -36,6 +36,8 @@ def test_every_option_can_stand_in_the_file(tmp_path: Path) -> None:
         operators = ["ops", "night.shift"]
         allow-unauthenticated-operators = true
         transport = "trio-websocket"
+        metrics-host = "::1"
+        metrics-port = 9100
         log-level = "error"
         log-format = "json"
         """,
@@ -52,6 +54,8 @@ def test_every_option_can_stand_in_the_file(tmp_path: Path) -> None:
         "operators": ["ops", "night.shift"],
         "allow_unauthenticated_operators": True,
         "transport": "trio-websocket",
+        "metrics_host": "::1",
+        "metrics_port": 9100,
         "log_level": "error",
         "log_format": "json",
     }

@@ -9,6 +9,7 @@ import socket
 import ssl
 from pathlib import Path
 
+import httpx
 import pytest
 import trio
 import trustme
@@ -108,6 +109,28 @@ async def test_beyond_loopback_needs_keys_or_a_flag(tmp_path: Path) -> None:
     async with running(tmp_path, *everywhere, "--allow-unauthenticated") as hub:
         assert re.fullmatch(r"ws://0\.0\.0\.0:\d+", hub.url)
         assert "without authentication" in hub.log
+
+
+async def test_metrics_and_health_are_served_on_a_port_of_their_own(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, *FREE, "--memory", "--metrics-port", "0") as hub,
+        HubClient(WsLink(hub.url)) as hub_client,
+    ):
+        await consult(hub_client)
+        [url] = re.findall(r"http://127\.0\.0\.1:\d+", hub.log)
+        async with httpx.AsyncClient(base_url=url) as scraper:
+            assert (await scraper.get("/readyz")).json()["ok"] is True
+            page = (await scraper.get("/metrics")).text
+    assert 'trio_hub_posts_total{channel_type="consulting"}' in page
+    assert QUESTION not in page
+
+
+async def test_a_taken_metrics_port_is_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = await run(*FREE, "--memory", "--metrics-port", str(port))
+    assert f"metrics on 127.0.0.1 port {port}" in ended.stderr
+    assert ended.status == 2
 
 
 # Ending

@@ -17,8 +17,13 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import Any
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
+from typing import Any, TypeVar
 
 import trio
 import trio.testing
@@ -47,6 +52,7 @@ from trio_hub.wire.frames import Dialect
 PATIENCE_SECONDS = 20.0
 
 Frame = dict[str, Any]
+T = TypeVar("T")
 
 
 class Peer:
@@ -332,6 +338,10 @@ class House:
         self.hub = hub
         self.link = link
         self._stack = stack
+
+    async def enter(self, block: AbstractAsyncContextManager[T]) -> T:
+        """Enter a block that is left when the house closes, after whoever comes in later."""
+        return await self._stack.enter_async_context(block)
 
     async def peer(self, *, link: Link | None = None, **options: Any) -> Peer:
         """Let a peer in that acts for nobody yet."""

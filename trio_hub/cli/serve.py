@@ -26,6 +26,7 @@ from ..hub import Hub
 from ..links import TransportName, choose_transport, serve_ws
 from ..links.server import WsServer
 from ..links.transport import TRANSPORTS
+from ..metrics import serve_metrics
 from ..stores import DiskKnowledgeStore, KnowledgeStore, MemoryKnowledgeStore
 from . import options as o
 from ._stdout import silence_stdout
@@ -122,6 +123,17 @@ OPTIONS = (
         negatable=True,
         help="without --keys, believe whoever says to be an operator",
     ),
+    o.Option(
+        name="metrics-port",
+        kind=o.port,
+        help="serve /metrics, /healthz and /readyz over HTTP on this port; 0 takes a free one",
+    ),
+    o.Option(
+        name="metrics-host",
+        kind=o.text("HOST"),
+        default="127.0.0.1",
+        help="the address for --metrics-port; whoever reaches it can read them",
+    ),
     o.Option(name="log-level", kind=o.choice(*LOG_LEVELS), default="info", help="the least to log"),
     o.Option(name="log-format", kind=o.choice(*LOG_FORMATS), default="text", help="how to log"),
 )
@@ -142,6 +154,8 @@ class ServeSettings:
     operators: Sequence[str]
     allow_unauthenticated_operators: bool
     transport: TransportName
+    metrics_port: int | None
+    metrics_host: str
     log_level: str
     log_format: str
 
@@ -161,6 +175,7 @@ async def serve(settings: ServeSettings, auth: AuthRegistry, tls: ssl.SSLContext
             async with AsyncExitStack() as stack:
                 hub = await _open_hub(settings, auth, stack)
                 server = await _open_server(settings, hub, tls, stack)
+                await _open_metrics(settings, hub, stack)
                 stop.started = True
                 _announce(server, settings.host)
                 await _until_stopped(hub, server, stop)
@@ -219,6 +234,19 @@ async def _open_server(
     except ValueError as error:
         # A name of loopback that the server does not know for one.
         raise _unauthenticated(settings) from error
+
+
+async def _open_metrics(settings: ServeSettings, hub: Hub, stack: AsyncExitStack) -> None:
+    if settings.metrics_port is None:
+        return
+    host, port = settings.metrics_host, settings.metrics_port
+    try:
+        await stack.enter_async_context(serve_metrics(hub, host, port))
+    except ImportError as error:
+        raise CommandError(f"--metrics-port: {error}") from error
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CommandError(f"cannot serve metrics on {host} port {port}: {reason}") from error
 
 
 def _unusable(settings: ServeSettings, error: OSError | UnicodeError) -> CommandError:

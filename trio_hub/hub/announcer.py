@@ -11,6 +11,7 @@ nack) stay out of it, as do claims: it is read by people who may not read the ch
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import attrs
@@ -56,6 +57,8 @@ class Announcer:
     def __init__(self, listeners: Listeners, audit: AuditLog) -> None:
         self.listeners = listeners
         self._audit = audit
+        #: Posts that were refused, by the code of the error.
+        self.rejections: Counter[str] = Counter()
 
     # Envelopes
 
@@ -67,6 +70,7 @@ class Announcer:
 
     def rejected(self, envelope: Envelope, error: NetworkError) -> None:
         """A post was refused."""
+        self.rejections[error.code] += 1
         self.listeners.tell("on_envelope_rejected", envelope, error)
 
     def dispatch_failed(self, envelope: Envelope, recipient_id: str, error: NetworkError) -> None:

@@ -11,12 +11,14 @@ next one and shares it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
 import attrs
 import trio
 
+from .._histogram import SECONDS, Histogram
 from .._logging import get_logger
 from ..errors import StoreError
 from ..stores import Change, KnowledgeStore, Outcome, SubmittingStore
@@ -37,6 +39,7 @@ class Ticket:
 
     Attributes:
         error: Why it failed; None while it waits and once it is durable.
+        submitted_at: When it was, by a clock for measuring.
     """
 
     changes: Sequence[Change]
@@ -44,6 +47,7 @@ class Ticket:
     on_failed: Callable[[StoreError], None] | None
     done: bool = False
     error: StoreError | None = None
+    submitted_at: float = attrs.field(factory=time.perf_counter)
     _event: trio.Event | None = None
     _callbacks: list[Callable[[StoreError | None], None]] = attrs.field(factory=list)
 
@@ -92,6 +96,11 @@ class Committer:
 
     Args:
         store: An open store.
+
+    Attributes:
+        commits: Tickets that were kept.
+        failures: How often the store could not keep what it was given.
+        seconds: From the submission of a ticket until it was durable.
     """
 
     def __init__(self, store: KnowledgeStore) -> None:
@@ -109,6 +118,7 @@ class Committer:
         self._failing = False
         self.commits = 0
         self.failures = 0
+        self.seconds = Histogram(SECONDS)
 
     @property
     def waiting(self) -> int:
@@ -192,8 +202,8 @@ class Committer:
                 self._note_failure(result)
                 ticket.settle(result)
             else:
-                self.commits += 1
                 self._failing = False
+                self._note_kept(ticket)
                 ticket.settle(None)
         except BaseException as error:
             self._crash = self._crash or error
@@ -201,6 +211,10 @@ class Committer:
         finally:
             self._under_way -= 1
             self._note_idle()
+
+    def _note_kept(self, ticket: Ticket) -> None:
+        self.commits += 1
+        self.seconds.observe(time.perf_counter() - ticket.submitted_at)
 
     def _note_failure(self, error: StoreError) -> None:
         if not self._failing:
@@ -223,8 +237,8 @@ class Committer:
                 ticket.settle(error)
             self._fail_waiting(error)
             return
-        self.commits += 1
         for ticket in batch:
+            self._note_kept(ticket)
             ticket.settle(None)
 
     def _take(self) -> tuple[list[Ticket], list[Change]]:

@@ -105,6 +105,10 @@ class ConnectionHost(Protocol):
         """Raise `AccessDeniedError` where the connection may not do that."""
         ...
 
+    def refused(self, what: str, error: NetworkError) -> None:
+        """Count what a peer is refused: a "request", a "hello", a "frame"."""
+        ...
+
     async def post(self, connection: Connection, params: PostEnvelope) -> tuple[str, Ticket | None]:
         """Post an envelope; what is returned may be told once the ticket is durable."""
         ...
@@ -230,6 +234,7 @@ class Connection:
             try:
                 message = await self.endpoint.receive()
             except TooLarge as error:
+                self._host.refused("frame", error)
                 self.send_error(error)
                 continue
             for frame in decode_message(message, dialect):
@@ -256,9 +261,12 @@ class Connection:
                 if frame.request_id is not None:
                     self._respond_error(frame.request_id, frame)
                 else:
+                    self._host.refused("frame", frame)
                     self.send_error(frame)
             case _:
-                self.send_error(ProtocolError(f"a {frame.kind} frame goes from hub to client only"))
+                error = ProtocolError(f"a {frame.kind} frame goes from hub to client only")
+                self._host.refused("frame", error)
+                self.send_error(error)
 
     async def _take_hello(self, frame: HelloFrame) -> None:
         try:
@@ -266,6 +274,7 @@ class Connection:
         except NetworkError as error:
             if isinstance(error, AuthError):
                 self._log.warning("authentication failed", agent=frame.name)
+            self._host.refused("hello", error)
             self.send_error(error, name=frame.name)
             return
         self.send(greeting.welcome)
@@ -343,6 +352,7 @@ class Connection:
         self.endpoint.push_nowait(frame)
 
     def _respond_error(self, request_id: str, error: NetworkError) -> None:
+        self._host.refused("request", error)
         if isinstance(error, AccessDeniedError | NotFoundError | ProtocolError):
             self._log.debug("request refused", code=error.code, request_id=request_id)
         self.send(

@@ -13,6 +13,7 @@ What is posted never waits for any of this: an agent that is slow or away costs 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import trio
@@ -96,6 +97,11 @@ class Deliveries:
         )
         self.delivered = 0
         self.redelivered = 0
+        #: How many envelopes became dead letters, and what was said of deliveries.
+        self.buried = 0
+        self.receipts = {"ack": 0, "nack": 0, "progress": 0}
+        #: By type of channel, how many envelopes went into a log, the hub's own included.
+        self.posted: Counter[str] = Counter()
 
     async def run(self) -> None:
         """Deliver until cancelled."""
@@ -103,6 +109,11 @@ class Deliveries:
             nursery.start_soon(self._dispatch)
             nursery.start_soon(self._replay.run)
             nursery.start_soon(self._overflow.run)
+
+    @property
+    def mailboxes(self) -> Mapping[str, Mailbox]:
+        """By agent id."""
+        return self._mailboxes
 
     # Agents come and go
 
@@ -172,6 +183,7 @@ class Deliveries:
         """Hand durable records to everybody who takes part."""
         if self._announcer.listeners.hear_posts:
             self._announcer.posted(channel.metadata, records)
+        self.posted[channel.metadata.manifest.type] += len(records)
         channel_id = channel.channel_id
         for agent_id in channel.metadata.participant_ids:
             mailbox = self._mailboxes.get(agent_id)
@@ -259,6 +271,7 @@ class Deliveries:
         mailbox = self._mailboxes.get(frame.recipient_id)
         if mailbox is None:
             return
+        self.receipts[frame.status] += 1
         now = trio.current_time()
         inbox, channel_id, envelope_id = mailbox.inbox, frame.channel_id, frame.envelope_id
         match frame.status:
@@ -317,6 +330,7 @@ class Deliveries:
         agent_id, channel_id, position = mailbox.agent_id, letter.channel_id, letter.position
         if self._mailboxes.get(agent_id) is not mailbox:
             return  # Unregistered meanwhile.
+        self.buried += 1
         log.warning(
             "dead letter",
             agent_id=agent_id,

@@ -23,20 +23,22 @@ from ..links import LinkEndpoint
 from ..protocol.adapters import AdapterRegistry, ChannelAdapter
 from ..protocol.delivery_policy import DeliveryPolicy
 from ..records import Envelope
-from ..stores import KnowledgeStore, Put
+from ..stores import KnowledgeStore, MeasuredStore, Put
 from ..wire.validation import decode_strictly
 from . import paths
 from .admission import Admission
 from .announcer import Announcer
 from .arbiter import HubArbiter, RuleArbiter
 from .audit import AuditLog
+from .backlog import Backlog, BacklogSurvey
 from .caretaker import Caretaker
 from .channel_api import ChannelApi
 from .channels import Channel, ChannelBook, LogRecord
-from .committer import Committer
+from .committer import Committer, Ticket
 from .dead_letter_api import DeadLetterApi
 from .dead_letters import DeadLetterBox
 from .deliveries import Deliveries
+from .figures import HubFigures
 from .gate import Gate
 from .health import HubHealth
 from .identity_api import IdentityApi
@@ -126,6 +128,7 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
             listener=self._deliveries,
             on_change=self._on_channel_change,
         )
+        self._survey = BacklogSurvey(self._deliveries, self.channels)
         self.tasks = TaskBook(store, self._committer, clock, self._announcer.task)
         self._caretaker = Caretaker(
             self.channels, self._timers, clock, invite_ack_timeout=invite_ack_timeout
@@ -308,6 +311,49 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
             audit_waiting=self.audit.waiting,
         )
 
+    def figures(self) -> HubFigures:
+        """Return what the hub has counted. Never blocks; costs a little for each connection."""
+        store = self._store
+        return HubFigures(
+            health=self.health(),
+            posted=dict(self._deliveries.posted),
+            rejected=dict(self._announcer.rejections),
+            refused=dict(self._reception.refusals),
+            receipts=dict(self._deliveries.receipts),
+            buried=self._deliveries.buried,
+            connections_opened=self._reception.opened,
+            outbox_bytes=sum(it.endpoint.outbox.bytes_waiting for it in self._reception),
+            commit_seconds=self._committer.seconds,
+            writes=store.write_figures() if isinstance(store, MeasuredStore) else None,
+        )
+
+    async def survey_backlog(self) -> dict[str, Backlog]:
+        """
+        Look up what is owed and not settled, by type of channel.
+
+        Only of channels whose logs have been read since the hub opened. It goes through all
+        agents that are owed something, a few at a time, and reads a bounded number of records.
+
+        Cancellation: nothing has changed.
+        """
+        return await self._survey.run()
+
+    async def probe(self) -> None:
+        """
+        Return once the store has kept all that was submitted before this call.
+
+        Where the last commit failed, something small is written to see whether the next would.
+
+        Raises:
+            StoreError: It does not.
+
+        Cancellation: only the waiting ends.
+        """
+        if self._store.health().ok:
+            await self._committer.caught_up()
+        else:
+            await self._lease_ids().wait()
+
     # Inside
 
     async def _load(self) -> None:
@@ -353,12 +399,15 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
         """Mint an id, and see to it that no later hub on this store can mint one below it."""
         new_id = self._mint()
         if new_id >= self._id_ceiling:
-            self._id_ceiling = self._mint.ceiling(self._limits.id_lease_seconds)
             # Submitted before what carries the id, so it is on disk no later.
-            self._committer.submit(
-                [Put(paths.ID_FLOOR, self._id_ceiling.encode())], on_failed=self._lose_id_lease
-            )
+            self._lease_ids()
         return new_id
+
+    def _lease_ids(self) -> Ticket:
+        self._id_ceiling = self._mint.ceiling(self._limits.id_lease_seconds)
+        return self._committer.submit(
+            [Put(paths.ID_FLOOR, self._id_ceiling.encode())], on_failed=self._lose_id_lease
+        )
 
     def _lose_id_lease(self, _error: StoreError) -> None:
         """Whether the ceiling is on disk is unknown, so the next id brings a new one."""

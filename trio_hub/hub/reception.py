@@ -6,12 +6,13 @@ Who comes in, who they say they are, what they may do, and whom they act for.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .._logging import get_logger
 from ..auth import AuthRegistry
-from ..errors import AccessDeniedError, AuthError, NotFoundError
+from ..errors import AccessDeniedError, AuthError, NetworkError, NotFoundError
 from ..ids import Now, iso_from_seconds
 from ..links import LinkEndpoint
 from ..wire.frames import HelloFrame, ReceiptFrame, WelcomeFrame
@@ -86,6 +87,9 @@ class Reception:
         self._clock = clock
         self._epoch = epoch
         self._connections: dict[Connection, None] = {}
+        #: Connections that were ever taken, and what peers were refused: (what, code of the error).
+        self.opened = 0
+        self.refusals: Counter[tuple[str, str]] = Counter()
         #: The handler of every operation but ``post_envelope``; the hub fills it in.
         self.handlers: Mapping[str, Handler] = {}
 
@@ -101,6 +105,7 @@ class Reception:
         if self._gate.closed:
             endpoint.close_soon(_SERVICE_RESTART, "the hub is closing")
         self._connections[connection] = None
+        self.opened += 1
         self._announcer.connection(connection.connection_id, "opened", endpoint.peer)
         await connection.run()
 
@@ -148,6 +153,10 @@ class Reception:
                 assert name is not None, "it was authorized"
                 # Submitted before what it is about, so it is on disk no later.
                 self._announcer.operator_acted(name, operation.name, subject)
+
+    def refused(self, what: str, error: NetworkError) -> None:
+        """Count what a peer is refused."""
+        self.refusals[what, error.code] += 1
 
     async def post(self, connection: Connection, params: PostEnvelope) -> tuple[str, Ticket | None]:
         """Post an envelope; what is returned may be told once the ticket is durable."""

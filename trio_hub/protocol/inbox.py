@@ -438,6 +438,16 @@ class Inbox(Generic[PayloadT]):
         parked = self._parked.get(channel_id)
         return (ledger.owed if ledger is not None else 0) + (parked.owed if parked else 0)
 
+    def owing(self) -> list[Victim]:
+        """Return the oldest unsettled envelope of each channel that owes any. For statistics."""
+        found: list[Victim] = []
+        for channel_id, ledger in self._ledgers.items():
+            parked = self._parked.get(channel_id)
+            oldest = (parked.first_owed() if parked is not None else None) or ledger.first_owed()
+            if oldest is not None:
+                found.append(Victim(channel_id, *oldest))
+        return found
+
     def snapshot(self, channel_id: str) -> CursorSnapshot:
         """Return where one channel stands. Raises `KeyError` for an unknown one."""
         cursor, settled = self._ledgers[channel_id].snapshot()

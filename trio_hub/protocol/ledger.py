@@ -192,6 +192,18 @@ class Ledger(Generic[PayloadT]):
             return first.position, first.envelope_id
         return None
 
+    def first_owed(self) -> tuple[int, str | None] | None:
+        """
+        Return position and id of the oldest unsettled envelope, sent or not; None: none is owed.
+
+        The id is None where the record is not in memory: then it must be read, and may turn out
+        not to be addressed at all.
+        """
+        if self._window is not None:
+            first = next(iter(self._window.values()))
+            return first.position, first.envelope_id
+        return (self.offered, None) if self.owed else None
+
     def wake_at(self) -> float | None:
         """Return when to look again if no receipt arrives, or None: at no time."""
         window, pending = self._window, self._pending

@@ -6,10 +6,12 @@ from .base import (
     Change as Change,
     Delete as Delete,
     KnowledgeStore as KnowledgeStore,
+    MeasuredStore as MeasuredStore,
     Outcome as Outcome,
     Put as Put,
     StoreHealth as StoreHealth,
     SubmittingStore as SubmittingStore,
+    WriteFigures as WriteFigures,
     normalize_path as normalize_path,
 )
 from .disk import DiskKnowledgeStore as DiskKnowledgeStore

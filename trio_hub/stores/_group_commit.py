@@ -19,12 +19,14 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
 import attrs
 import trio
 
+from .._histogram import SECONDS, SIZES, Histogram
 from ..errors import StoreError
 from .base import Change, Outcome
 
@@ -55,6 +57,10 @@ class GroupCommit:
             `StoreError` where the whole transaction failed, or was never begun.
         on_kept: Called on Trio's thread with the batches that are now durable.
         on_failed: Called on Trio's thread when a whole transaction failed.
+
+    Attributes:
+        sizes: How many batches shared a transaction.
+        seconds: How long writing one took, sync included.
     """
 
     def __init__(
@@ -67,6 +73,8 @@ class GroupCommit:
         self._write = write
         self._on_kept = on_kept
         self._on_failed = on_failed
+        self.sizes = Histogram(SIZES)
+        self.seconds = Histogram(SECONDS)
         self._waiting: deque[_Ticket] = deque()
         self._unsettled = 0
         self._idle = trio.Event()
@@ -186,7 +194,10 @@ class GroupCommit:
     def _write_group(self, group: list[_Ticket]) -> None:
         try:
             with self._writing:
+                began = time.perf_counter()
                 outcomes = self._write([ticket.changes for ticket in group])
+                self.seconds.observe(time.perf_counter() - began)
+            self.sizes.observe(len(group))
             assert len(outcomes) == len(group), "one outcome for each batch"
         except BaseException as exc:
             if isinstance(exc, StoreError):

@@ -20,6 +20,7 @@ from typing import Protocol, Self, runtime_checkable
 import attrs
 import trio
 
+from .._histogram import Histogram
 from ..errors import StoreError
 
 __all__ = [
@@ -27,10 +28,12 @@ __all__ = [
     "Change",
     "Delete",
     "KnowledgeStore",
+    "MeasuredStore",
     "Outcome",
     "Put",
     "StoreHealth",
     "SubmittingStore",
+    "WriteFigures",
     "normalize_path",
 ]
 
@@ -229,6 +232,29 @@ class SubmittingStore(Protocol):
                 positions of the appended records once they are durable, or with the
                 `StoreError` that `commit` would have raised. It must not raise.
         """
+        ...
+
+
+@attrs.frozen
+class WriteFigures:
+    """
+    How a store writes.
+
+    Attributes:
+        sizes: How many batches shared a transaction, and so a sync.
+        seconds: How long writing one took, sync included.
+    """
+
+    sizes: Histogram
+    seconds: Histogram
+
+
+@runtime_checkable
+class MeasuredStore(Protocol):
+    """What a `KnowledgeStore` may offer besides: to say how it writes."""
+
+    def write_figures(self) -> WriteFigures:
+        """Return what was measured since the store was opened."""
         ...
 
 

@@ -36,7 +36,7 @@ from ._schema import SCHEMA, Schema, is_empty, prepare_tables, read_epoch
 from ._shell import StoreShell
 from ._writer import Writer
 from .backup import DATABASE_NAME, Backup, back_up, restore
-from .base import Change, Outcome, StoreHealth
+from .base import Change, Outcome, StoreHealth, WriteFigures
 
 __all__ = ["DATABASE_NAME", "DiskKnowledgeStore"]
 
@@ -182,6 +182,11 @@ class DiskKnowledgeStore(StoreShell):
         Durability: on disk when `settled` is called with positions.
         """
         self._state().commits.submit(checked_changes(changes), settled)
+
+    def write_figures(self) -> WriteFigures:
+        """Return how many batches shared a transaction, and how long one took."""
+        commits = self._state().commits
+        return WriteFigures(commits.sizes, commits.seconds)
 
     async def read(self, path: str) -> bytes | None:
         """
