@@ -10,13 +10,27 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_hub import Hub, HubLimits
-from trio_hub.client import AgentClient, HubClient, Reconnect, Turn, default_handler
+from trio_hub.client import (
+    AgentClient,
+    HubClient,
+    IdentityChange,
+    Reconnect,
+    StateChange,
+    Turn,
+    default_handler,
+)
 from trio_hub.errors import NetworkError, StoreError
 from trio_hub.protocol.backoff import Backoff
 from trio_hub.protocol.delivery_policy import DeliveryPolicy
 from trio_hub.records import Envelope, Passport
-from trio_hub.testing.simulated_disk import MachineStore
-from trio_hub.testing.trace import ClientStarted, ClientStopped, HubStarted, HubStopped
+from trio_hub.testing.simulated_disk import DiskCopy, MachineStore
+from trio_hub.testing.trace import (
+    ClientStarted,
+    ClientStopped,
+    HubStarted,
+    HubStopped,
+    PositionLost,
+)
 
 if TYPE_CHECKING:
     from .world import World
@@ -96,6 +110,11 @@ class HubMachine:
         self._world.disk.cut_power()
         self._scope.cancel()
 
+    def restore(self, copy: DiskCopy) -> dict[str, list[bytes]]:
+        """Kill it, and let the next one begin with a backup. Returns the lost records."""
+        self.kill()
+        return self._world.disk.restore(copy)
+
     def stop(self) -> None:
         """Ask it to end in all form."""
         self._stop.set()
@@ -139,16 +158,23 @@ class Machine:
             progress_interval_seconds=ACK_WAIT / 4,
             rng=world.generator(f"{self.name} {self.life}"),
         ) as client:
-            for agent in self.agents.values():
-                agent.enter(
-                    await client.attach(
-                        agent,
-                        agent.name,
-                        passport=Passport(name=agent.name),
-                        handler=world.recorder.handler(agent.handle, life=self.life),
+            with client.observed_by(self._notice):
+                for agent in self.agents.values():
+                    agent.enter(
+                        await client.attach(
+                            agent,
+                            agent.name,
+                            passport=Passport(name=agent.name),
+                            handler=world.recorder.handler(agent.handle, life=self.life),
+                        )
                     )
-                )
-            await trio.sleep_forever()
+                await trio.sleep_forever()
+
+    def _notice(self, change: StateChange | IdentityChange) -> None:
+        if isinstance(change, IdentityChange) and change.what == "position_lost":
+            agent = self.agents[change.name]
+            agent.is_to_be_told = False
+            self._world.trace.record(PositionLost(at=trio.current_time(), agent_id=agent.agent_id))
 
     def kill(self) -> None:
         """End the process. What it had not sent is never sent."""
@@ -164,6 +190,8 @@ class SimAgent:
         self.client: AgentClient | None = None
         self.agent_id = ""
         self.up = trio.Event()
+        # A backup was restored while it was there, and nobody has said so yet.
+        self.is_to_be_told = False
 
     @property
     def name(self) -> str:
@@ -175,6 +203,7 @@ class SimAgent:
 
     def leave(self) -> None:
         self.client = None
+        self.is_to_be_told = False
         if self.up.is_set():
             self.up = trio.Event()
 

@@ -18,8 +18,8 @@ def test_seed_keeps_every_promise(seed: int, operations: int) -> None:
         sentences = "\n".join(run.violations[:20])
         pytest.fail(f"seed {seed}: {command}\n{sentences}", pytrace=False)
     # Nothing promises much where nothing happens.
-    assert run.posts_acked > operations / 10
-    assert run.delivered > operations / 5
+    assert run.posts_acked > operations / 20
+    assert run.delivered > operations / 10
 
 
 @pytest.mark.parametrize("once", [0, 1])

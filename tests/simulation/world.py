@@ -7,7 +7,8 @@ gives the same trace every time it is called.
 
 A run has two halves. While it is stormy, agents open channels, talk, ask and answer, and faults
 strike: cut and silent and pulled connections, dying clients, a hub that loses its power or is
-closed, failing disks, a clock that jumps. Then comes the calm: everything is healed and given
+closed, failing disks, a clock that jumps; in some worlds also messages that come twice, and a
+store that is restored from a backup. Then comes the calm: everything is healed and given
 time, until nothing is owed any more, or too long. At last the logs are read into the trace.
 """
 
@@ -25,12 +26,13 @@ import trio
 from hypothesis import strategies as st
 
 from trio_hub.errors import NetworkError
+from trio_hub.hub import paths
 from trio_hub.links import LinkLimits
 from trio_hub.records import EV_TEXT, Envelope
 from trio_hub.stores import Put
 from trio_hub.stores.base import Change
-from trio_hub.testing.checkers import everything_owed_is_settled, violations
-from trio_hub.testing.simulated_disk import SimulatedDisk
+from trio_hub.testing.checkers import as_restored, everything_owed_is_settled, violations
+from trio_hub.testing.simulated_disk import DiskCopy, SimulatedDisk
 from trio_hub.testing.simulated_network import SimulatedNetwork
 from trio_hub.testing.trace import (
     CursorWritten,
@@ -41,6 +43,8 @@ from trio_hub.testing.trace import (
     Logged,
     PostAcked,
     Recorder,
+    StoreCopied,
+    StoreRestored,
     Trace,
 )
 
@@ -103,9 +107,15 @@ class World:
         self.faults = self.generator("faults")
         self.behaviour = self.generator("behaviour")
         self.disk = SimulatedDisk(self.generator("disk"), on_durable=self._on_durable)
+        kind = self.generator("kind of world")
+        self._restores_backups = kind.random() < 0.4
         self.network = SimulatedNetwork(
-            self.generator("network"), limits=LINK_LIMITS, eager=seed % 4 > 0
+            self.generator("network"),
+            limits=LINK_LIMITS,
+            eager=kind.random() < 0.75,
+            duplicates=0.05 if kind.random() < 0.4 else 0.0,
         )
+        self._backup: DiskCopy | None = None
         self.hub_machine = HubMachine(self)
         self.machines = [Machine(self, name, agents) for name, agents in MACHINES.items()]
         self.agents = [agent for machine in self.machines for agent in machine.agents.values()]
@@ -139,7 +149,7 @@ class World:
         trace = self.trace
         found = violations(trace)
         found += [f"a connection of the hub raised {error!r}" for error in self.network.failures]
-        found += [f"the hub set something aside: {problem}" for problem in self.problems]
+        found += [f"the hub complains: {problem}" for problem in self.problems]
         return Run(trace, found)
 
     async def _shuffle_the_scheduler(self) -> None:
@@ -170,6 +180,8 @@ class World:
             (0.3, lambda: nursery.start_soon(self._fill_disk)),
             (0.3, self._jump_clock),
         ]
+        if self._restores_backups:
+            acts += [(0.5, self._back_up), (0.2, self._restore)]
         weights = [weight for weight, _ in acts]
         for _ in range(self.operations):
             ((_, act),) = self.work.choices(acts, weights)
@@ -192,12 +204,17 @@ class World:
                 continue
             seen = Trace(event for event in self.trace if not isinstance(event, Logged))
             await Recorder(seen).read_logs(hub)
-            owed = everything_owed_is_settled(seen)
+            owed = everything_owed_is_settled(as_restored(seen))
             if (not owed and not self._posting) or trio.current_time() > deadline:
                 break
         await self.recorder.read_logs(hub)
         if self._posting:
             self.problems.append(f"{self._posting} posts have no answer at the end")
+        self.problems += [
+            f"{agent.name} was never told that a backup was restored"
+            for agent in self.agents
+            if agent.is_to_be_told
+        ]
 
     # What agents do
 
@@ -335,6 +352,23 @@ class World:
     def _stop_hub(self) -> None:
         self._note("the hub is closed")
         self.hub_machine.stop()
+
+    def _back_up(self) -> None:
+        self._backup = self.disk.copy()
+        self.trace.record(StoreCopied(at=trio.current_time()))
+
+    def _restore(self) -> None:
+        if self._backup is None:
+            return
+        lost = [
+            msgspec.json.decode(record)["envelope_id"]
+            for path, records in self.hub_machine.restore(self._backup).items()
+            if path.startswith(f"{paths.CHANNELS}/")
+            for record in records
+        ]
+        self.trace.record(StoreRestored(at=trio.current_time(), lost=tuple(lost)))
+        for agent in self.agents:
+            agent.is_to_be_told = agent.client is not None
 
     def _break_disk(self) -> None:
         store = self.hub_machine.store

@@ -19,10 +19,13 @@ from trio_hub.testing.trace import (
     Handled,
     Logged,
     Nacked,
+    PositionLost,
     PostAcked,
     Posted,
     PostFailed,
     Recorder,
+    StoreCopied,
+    StoreRestored,
     Trace,
     TraceEvent,
     content_of,
@@ -235,6 +238,40 @@ def test_dead_letter_settles() -> None:
     events = still_owed(good_run())
     events.insert(events.index(cursor(2)), letter)
     assert c.violations(Trace(events)) == []
+
+
+def test_what_a_restored_backup_undid_is_not_held_against_anybody() -> None:
+    # The second envelope came after the backup, and so did the cursors that cover both.
+    kept = [event for event in good_run() if not isinstance(event, Logged | CursorWritten)]
+    logged = next(event for event in good_run() if isinstance(event, Logged))
+    story = [
+        *kept,
+        cursor(2),
+        StoreRestored(at=5.0, lost=(SECOND,)),
+        PositionLost(at=6.0, agent_id="bob"),
+        delivered(FIRST),
+        handled(FIRST),
+        cursor(1),
+        logged,
+    ]
+    assert c.violations(Trace([StoreCopied(at=0.0), *story])) == []
+    # Without a backup it would have been three broken promises.
+    told = [it for it in story if not isinstance(it, StoreRestored | PositionLost)]
+    checkers = {sentence.partition(":")[0] for sentence in c.violations(Trace(told))}
+    assert checkers >= {
+        "no_acknowledged_post_lost",
+        "duplicates_bounded",
+        "cursors_advance_over_settled_only",
+    }
+
+
+def test_what_is_owed_after_a_restored_backup_is_owed() -> None:
+    letter = DeadLettered(at=3.0, agent_id="bob", channel_id="ch", envelope_id=SECOND)
+    restored = [StoreCopied(at=0.0), letter, StoreRestored(at=4.0, lost=())]
+    (sentence,) = c.violations(
+        Trace([*restored, *still_owed(good_run())]), checkers=(c.everything_owed_is_settled,)
+    )
+    assert SECOND in sentence
 
 
 def test_assert_holds_tells_the_first_of_many() -> None:

@@ -98,3 +98,36 @@ async def test_commit_under_way_that_breaks_a_rule_leaves_nothing(
             disk.cut_power()
         async with disk.store() as store:
             assert await store.list("/") == []
+
+
+async def test_restored_copy_takes_the_place_of_what_was_there(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    changed: list[Sequence[Change]] = []
+    disk = SimulatedDisk(random.Random(0), on_durable=changed.append)
+    async with disk.store() as store, trio.open_nursery() as nursery:
+        first_epoch = store.epoch
+        await store.append("/log", b"kept")
+        backup = disk.copy()
+        await store.commit([Append("/log", b"lost"), Put("/late", b"")])
+        with pytest.raises(RuntimeError, match="cut its power"):
+            disk.restore(backup)
+        nursery.start_soon(_try_to_append, store)
+        await trio.testing.wait_all_tasks_blocked()
+        disk.cut_power()
+        told = len(changed)
+        # What is under way was for the disk that is replaced.
+        assert disk.restore(backup) == {"/log": [b"lost"]}
+    for _ in range(2):
+        async with disk.store() as store:
+            assert await store.read_range("/log", 0) == [b"kept"]
+            assert await store.read("/late") is None
+            assert store.epoch != first_epoch
+            assert len(changed) == told
+            disk.cut_power()
+        assert disk.restore(backup) == {}
+
+
+async def _try_to_append(store: MachineStore) -> None:
+    with pytest.raises(StoreError, match="power"):
+        await store.append("/log", b"too late")

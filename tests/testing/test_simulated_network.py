@@ -39,9 +39,11 @@ class Echo:
             nursery.cancel_scope.cancel()
 
 
-@pytest.fixture
-def network() -> SimulatedNetwork:
-    return SimulatedNetwork(random.Random(1), limits=LIMITS, dialect=Dialect.PLAIN)
+@pytest.fixture(params=[False, True], ids=["", "eager"])
+def network(request: pytest.FixtureRequest) -> SimulatedNetwork:
+    return SimulatedNetwork(
+        random.Random(1), limits=LIMITS, dialect=Dialect.PLAIN, eager=request.param
+    )
 
 
 async def read_to_the_end(endpoint: LinkEndpoint) -> tuple[list[str | bytes], str]:
@@ -206,3 +208,23 @@ async def test_nobody_hears_of_an_end_through_a_pulled_cable(
         network.join("m")
         _, why = await read_to_the_end(endpoint)
         assert "broke" in why
+
+
+@pytest.mark.parametrize("eager", [False, True])
+async def test_message_may_come_again_behind_a_later_one(
+    eager: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    network = SimulatedNetwork(
+        random.Random(1), limits=LIMITS, dialect=Dialect.PLAIN, eager=eager, duplicates=0.3
+    )
+    echo = Echo()
+    sent = [str(number) for number in range(200)]
+    async with network.serving(echo), network.link("m").connect() as endpoint:
+        for text in sent:
+            await endpoint.stream.send_messages([text.encode()])
+        await trio.sleep(10)
+    first_times = list(dict.fromkeys(echo.heard))
+    assert first_times == sent
+    again = len(echo.heard) - len(sent)
+    assert 20 < again < 100
+    assert max(map(echo.heard.count, sent)) == 2

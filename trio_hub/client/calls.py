@@ -56,7 +56,7 @@ class Call:
     op: str
     frame: bytes = attrs.field(repr=False)
     hint: str = ""
-    on_result: Callable[[msgspec.Raw], None] | None = None
+    on_result: Callable[[ResponseFrame], None] | None = None
     sent_count: int = 0
     sent_over: object | None = attrs.field(default=None, repr=False)
     sent_to_plain_hub: bool = False
@@ -131,7 +131,7 @@ class Calls:
             call.result = frame.result
             if call.on_result is not None:
                 try:
-                    call.on_result(frame.result)
+                    call.on_result(frame)
                 except NetworkError as error:
                     call.error = error
             call.answered.set()

@@ -15,14 +15,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import attrs
-import msgspec
 import trio
 
 from .._logging import get_logger
 from ..errors import ConnectionLost, NetworkError, NotFoundError, ProtocolError
 from ..records import AuthBlock, Envelope, Passport, Resume, Rule, without_claim
 from ..wire import params as p
-from ..wire.frames import Dialect
+from ..wire.frames import Dialect, ResponseFrame
 from ..wire.validation import decode_strictly
 from .agent_client import AgentClient
 from .agents import Agent, AgentFunction, as_agent
@@ -247,7 +246,7 @@ class HubClient(HubOperations):
         *,
         timeout: float | None = None,
         hint: str = "",
-        on_result: Callable[[msgspec.Raw], None] | None = None,
+        on_result: Callable[[ResponseFrame], None] | None = None,
     ) -> Any:
         """
         Ask the hub to do `op`, and decode the answer.
@@ -429,10 +428,11 @@ class HubClient(HubOperations):
     ) -> Identity:
         made: list[Identity] = []
 
-        def registered(result: msgspec.Raw) -> None:
+        def registered(answer: ResponseFrame) -> None:
             # The hub has bound it by now, and what is for it may come in the next frame.
-            stamped = decode_strictly(result, Passport, "answer to register")
+            stamped = decode_strictly(answer.result, Passport, "answer to register")
             identity = self._make(handle, stamped, passport.auth)
+            identity.epoch = answer.epoch or None
             self._roster.add(identity)
             made.append(identity)
             if self._keeper.connection is not None:

@@ -58,7 +58,7 @@ class Requester:
         *,
         timeout: float | None = None,
         hint: str = "",
-        on_result: Callable[[msgspec.Raw], None] | None = None,
+        on_result: Callable[[ResponseFrame], None] | None = None,
     ) -> Any:
         """See `HubClient.request`."""
         if timeout is None:

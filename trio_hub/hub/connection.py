@@ -36,6 +36,7 @@ from ..links import LinkEndpoint
 from ..protocol.inbox import Delivery
 from ..wire.codec import decode_message, encode_frame, encode_notify, encode_result
 from ..wire.frames import (
+    Dialect,
     ErrorFrame,
     Frame,
     HelloFrame,
@@ -94,6 +95,11 @@ class ConnectionHost(Protocol):
     @property
     def handlers(self) -> Mapping[str, Handler]:
         """The handler of every operation but ``post_envelope``."""
+        ...
+
+    @property
+    def epoch(self) -> str:
+        """The identity of the hub's logs."""
         ...
 
     @property
@@ -324,7 +330,10 @@ class Connection:
     async def _finish(self, request_id: str, operation: Operation, result: Awaitable[Any]) -> None:
         """Wait for what an operation waits for, and answer."""
         try:
-            self._respond(request_id, await result)
+            answer = await result
+            # Whoever has come in by a hello was told; a plain peer would not know the word.
+            is_new = operation.name == "register" and self.endpoint.dialect is Dialect.BATCHED
+            self._respond(request_id, answer, epoch=self._host.epoch if is_new else "")
         except NetworkError as error:
             self._respond_error(request_id, error)
         except Exception:
@@ -336,9 +345,9 @@ class Connection:
         self._unanswered -= 1
         self._answered.ring()
 
-    def _respond(self, request_id: str, result: Any) -> None:
+    def _respond(self, request_id: str, result: Any, *, epoch: str = "") -> None:
         data = result.data if isinstance(result, RawJson) else encode(result)
-        frame = encode_result(request_id, data)
+        frame = encode_result(request_id, data, epoch=epoch)
         limit = self.endpoint.frame_bytes_max
         if len(frame) > limit:
             self._respond_error(

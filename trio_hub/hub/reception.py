@@ -221,6 +221,11 @@ class Reception:
                 self._deliveries.resume(agent_id, channel, position)
         self.bind(connection, agent_id, replays=greeting.replays)
 
+    @property
+    def epoch(self) -> str:
+        """The identity of the hub's logs."""
+        return self._epoch()
+
     def receipt(self, frame: ReceiptFrame) -> None:
         """Take a receipt of an identity that is bound to the connection it came from."""
         self._deliveries.receipt(frame)

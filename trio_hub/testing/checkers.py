@@ -6,6 +6,9 @@ empty list is a pass. `violations` asks all of them, `assert_holds` fails a test
 found. What a trace has no events of cannot be checked: logs are compared only where the trace
 has `Logged` events, cursors only where it has `CursorWritten`.
 
+Where a backup was restored (`StoreRestored`), ask of `as_restored(trace)`: what nobody can promise
+any more is not in it. `violations` and `assert_holds` do so by themselves.
+
 ====================================  ==========================================================
 checker                               the promise
 ====================================  ==========================================================
@@ -33,14 +36,19 @@ from .trace import (
     Handled,
     Logged,
     Nacked,
+    PositionLost,
     PostAcked,
     Posted,
+    StoreCopied,
+    StoreRestored,
     Trace,
+    TraceEvent,
 )
 
 __all__ = [
     "CHECKERS",
     "Checker",
+    "as_restored",
     "assert_holds",
     "cursors_advance_over_settled_only",
     "duplicates_bounded",
@@ -169,12 +177,22 @@ def first_deliveries_in_order(trace: Trace) -> list[str]:
 
 
 def duplicates_bounded(trace: Trace) -> list[str]:
-    """Within one life of an agent, an envelope is handled again only after its handler failed."""
+    """
+    Within one life of an agent, an envelope is handled again only after its handler failed.
+
+    Or after the agent was told that the hub's log is an older one: then only its handler can tell
+    what is still there.
+    """
     runs: Counter[tuple[str, int, str]] = Counter()
     nacks: Counter[tuple[str, int, str]] = Counter()
     handled: set[tuple[str, int, str]] = set()
     found = []
     for event in trace:
+        if isinstance(event, PositionLost):
+            for counted in (runs, nacks):
+                for run in [run for run in counted if run[0] == event.agent_id]:
+                    del counted[run]
+            handled = {run for run in handled if run[0] != event.agent_id}
         if not isinstance(event, Delivered | Handled | Nacked):
             continue
         run = (event.agent_id, event.life, event.envelope_id)
@@ -278,8 +296,37 @@ CHECKERS: tuple[Checker, ...] = (
 )
 
 
+def as_restored(trace: Trace) -> Trace:
+    """
+    Return what of a trace still counts after the backups that were restored in it.
+
+    Envelopes that were lost by it are not in it, nor is what was written to the store between
+    the backup and its restoration: cursors and dead letters.
+    """
+    events = list(trace)
+    lost: set[str] = set()
+    undone: set[int] = set()
+    copied_at = 0
+    for index, event in enumerate(events):
+        if isinstance(event, StoreCopied):
+            copied_at = index
+        elif isinstance(event, StoreRestored):
+            lost.update(event.lost)
+            undone.update(range(copied_at, index))
+    if not undone:
+        return trace
+
+    def counts(index: int, event: TraceEvent) -> bool:
+        if isinstance(event, CursorWritten | DeadLettered) and index in undone:
+            return False
+        return getattr(event, "envelope_id", None) not in lost
+
+    return Trace(event for index, event in enumerate(events) if counts(index, event))
+
+
 def violations(trace: Trace, *, checkers: tuple[Checker, ...] = CHECKERS) -> list[str]:
     """Return what all checkers find, each sentence with the name of its checker in front."""
+    trace = as_restored(trace)
     return [
         f"{checker.__name__}: {sentence}" for checker in checkers for sentence in checker(trace)
     ]

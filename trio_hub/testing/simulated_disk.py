@@ -13,6 +13,9 @@ one on what is left::
     async with Hub.open(disk.store()) as hub:
         ...
 
+A backup is a `copy`, and `restore` puts it in the place of what is there, as an operator would who
+renews the epoch as the documentation says.
+
 Each commit takes a moment of Trio's clock, so that the power can go while it is under way. Batches
 are whole or absent, which is the contract of every `KnowledgeStore`; whether a store keeps it on
 real files is what ``tests/crash`` asks.
@@ -32,7 +35,7 @@ from ..stores.base import Change
 from ..stores.memory import MemoryKnowledgeStore
 from .faulty_store import FaultyStore
 
-__all__ = ["MachineStore", "SimulatedDisk"]
+__all__ = ["DiskCopy", "MachineStore", "SimulatedDisk"]
 
 
 class SimulatedDisk:
@@ -77,6 +80,28 @@ class SimulatedDisk:
             under_way = machine.die()
             if under_way is not None and self._rng.random() < 0.5:
                 self._leftover.append(under_way)
+
+    def copy(self) -> DiskCopy:
+        """Return what is on the disk now, for `restore`."""
+        return DiskCopy(self._platter)
+
+    def restore(self, copy: DiskCopy) -> dict[str, list[bytes]]:
+        """
+        Let the next store begin with what `copy` has, under an epoch of its own.
+
+        Returns:
+            The records of each log that are lost by it.
+
+        Raises:
+            RuntimeError: A process still works on this disk: `cut_power` first.
+        """
+        if self._machines:
+            raise RuntimeError("a process still works on this disk: cut its power first")
+        replaced, self._platter = self._platter, copy.platter()
+        self._leftover.clear()
+        # A process that has lost its power may still be about to write: on what nobody reads.
+        replaced.forget_listener()
+        return self._platter.missing_from(replaced)
 
     def commit_takes(self) -> float:
         """Draw how long the next commit takes, in seconds."""
@@ -154,6 +179,17 @@ class MachineStore(FaultyStore):
             raise StoreError("the power is gone, and nothing more is kept")
 
 
+class DiskCopy:
+    """A backup; `SimulatedDisk.copy` makes them."""
+
+    def __init__(self, platter: _Platter) -> None:
+        self._platter = platter.twin()
+
+    def platter(self) -> _Platter:
+        """Return the content, for a disk to write on."""
+        return self._platter.twin()
+
+
 class _Platter(MemoryKnowledgeStore):
     """The content, and somebody who is told when it changes."""
 
@@ -166,3 +202,22 @@ class _Platter(MemoryKnowledgeStore):
         if self._on_durable is not None:
             self._on_durable(changes)
         return positions
+
+    def twin(self) -> _Platter:
+        """Return the same content once more. Its epoch is another one."""
+        twin = _Platter(self._on_durable)
+        twin._documents = dict(self._documents)
+        twin._logs = {path: list(log) for path, log in self._logs.items()}
+        return twin
+
+    def forget_listener(self) -> None:
+        """Tell nobody of changes any more."""
+        self._on_durable = None
+
+    def missing_from(self, newer: _Platter) -> dict[str, list[bytes]]:
+        """Return what the logs of `newer` have and these have not."""
+        return {
+            path: log[len(self._logs.get(path, ())) :]
+            for path, log in newer._logs.items()
+            if len(log) > len(self._logs.get(path, ()))
+        }

@@ -8,6 +8,7 @@ messages travel for a while, in order, as over TCP. What can go wrong is what go
 - `cut`: the connection ends; a part of what was on its way still arrives, the rest never does;
 - ``cut(silently=True)``: the same, and neither side is told. Only heartbeats find out;
 - `part` and `join`: nothing flows and nobody can connect, until the cable is put back;
+- `duplicates`: now and then a message comes out twice, the second time behind later ones;
 - leaving `serving`: the hub is gone, with all its connections.
 
 ::
@@ -59,6 +60,8 @@ class SimulatedNetwork:
         dialect: What is spoken.
         eager: Whether messages are sent without a wait where that is possible, as over the
             faster transport. Cheaper, too.
+        duplicates: How likely a message arrives twice. No socket does that; a peer may that
+            sends again what it believes to be lost.
 
     Attributes:
         failures: What `serve` of a hub has raised; it should never raise anything.
@@ -72,6 +75,7 @@ class SimulatedNetwork:
         limits: LinkLimits | None = None,
         dialect: Dialect = Dialect.BATCHED,
         eager: bool = False,
+        duplicates: float = 0.0,
     ) -> None:
         self.failures: list[Exception] = []
         self._rng = rng
@@ -79,6 +83,7 @@ class SimulatedNetwork:
         self._limits = limits if limits is not None else LinkLimits()
         self._dialect = dialect
         self._eager = eager
+        self._duplicates = duplicates
         self._hub: tuple[EndpointServer, trio.Nursery] | None = None
         # In the order of connecting, so that a run is the same each time.
         self._wires: dict[_Wire, None] = {}
@@ -154,7 +159,7 @@ class SimulatedNetwork:
         if self._hub is None or machine in self._parted:
             raise ConnectionLost(f"cannot reach the hub from {machine!r}")
         hub, nursery = self._hub
-        wire = _Wire(machine, self._dialect, self._latency, eager=self._eager)
+        wire = _Wire(machine, self._dialect, self._latency, self._comes_again, eager=self._eager)
         self._wires[wire] = None
         nursery.start_soon(self._serve, hub, wire)
         endpoint = LinkEndpoint(wire.client_end, side=Side.CLIENT, limits=self._limits)
@@ -183,6 +188,9 @@ class SimulatedNetwork:
 
     def _latency(self) -> float:
         return self._rng.uniform(*self._latency_seconds)
+
+    def _comes_again(self) -> bool:
+        return self._duplicates > 0 and self._rng.random() < self._duplicates
 
     def _of(self, machine: str) -> Iterator[_Wire]:
         return (wire for wire in self._wires if wire.machine == machine)
@@ -219,8 +227,11 @@ class NetworkLink:
 class _Pipe:
     """One direction of a wire."""
 
-    def __init__(self, latency: Callable[[], float]) -> None:
+    def __init__(self, latency: Callable[[], float], comes_again: Callable[[], bool]) -> None:
         self._latency = latency
+        self._comes_again = comes_again
+        # Goes out once more, behind the next message.
+        self._again: bytes | None = None
         self._messages: deque[tuple[float, bytes]] = deque()
         # Taken from the end that sends, and not on its way yet.
         self._to_send: deque[bytes] = deque()
@@ -254,10 +265,10 @@ class _Pipe:
                 self._messages.pop()
         self.wake()
 
-    def stop_reading(self) -> None:
+    def stop_reading(self, farewell: ConnectionLost) -> None:
         """Nothing comes out any more."""
         self._unread = True
-        self.end(ConnectionLost("closed by the peer"), 0)
+        self.end(farewell, 0)
 
     async def send(self, messages: Sequence[bytes]) -> None:
         self._to_send.extend(messages)
@@ -285,11 +296,18 @@ class _Pipe:
             elif self._ended is not None:
                 self._to_send.clear()
             else:
-                self._last_due = max(self._last_due, self._arrival_of_what_is_sent_now())
-                self._messages.append((self._last_due, self._to_send.popleft()))
-                if len(self._messages) == 1 and self._reader is not None and not self.is_held:
-                    self._reader.deadline = self._last_due
+                message, again = self._to_send.popleft(), self._again
+                self._again = message if self._comes_again() else None
+                self._put(message)
+                if again is not None:
+                    self._put(again)
         return True
+
+    def _put(self, message: bytes) -> None:
+        self._last_due = max(self._last_due, self._arrival_of_what_is_sent_now())
+        self._messages.append((self._last_due, message))
+        if len(self._messages) == 1 and self._reader is not None and not self.is_held:
+            self._reader.deadline = self._last_due
 
     async def receive(self) -> bytes:
         while True:
@@ -369,7 +387,7 @@ class _End:
             farewell = ConnectionLost(f"closed by the peer: {code} {reason}".rstrip())
             # The other end still reads what is under way; here nobody reads any more.
             self._out.end(farewell)
-            self._into.stop_reading()
+            self._into.stop_reading(farewell)
         await trio.lowlevel.checkpoint()
 
     def _check_open(self) -> None:
@@ -389,12 +407,18 @@ class _Wire:
     """Two pipes, and the ends of them."""
 
     def __init__(
-        self, machine: str, dialect: Dialect, latency: Callable[[], float], *, eager: bool
+        self,
+        machine: str,
+        dialect: Dialect,
+        latency: Callable[[], float],
+        comes_again: Callable[[], bool],
+        *,
+        eager: bool,
     ) -> None:
         self.machine = machine
         self.broken = False
         # Up is towards the hub.
-        self.up, self.down = _Pipe(latency), _Pipe(latency)
+        self.up, self.down = _Pipe(latency, comes_again), _Pipe(latency, comes_again)
         end = _EagerEnd if eager else _End
         self.client_end = end(dialect, "the hub", self.up, self.down, self)
         self.hub_end = end(dialect, machine, self.down, self.up, self)

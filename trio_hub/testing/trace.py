@@ -48,10 +48,13 @@ __all__ = [
     "HubStopped",
     "Logged",
     "Nacked",
+    "PositionLost",
     "PostAcked",
     "PostFailed",
     "Posted",
     "Recorder",
+    "StoreCopied",
+    "StoreRestored",
     "Trace",
     "TraceEvent",
     "content_of",
@@ -204,6 +207,30 @@ class HubStopped(TraceEvent):
     """The hub was closed; `killed`: without a chance to do anything about it."""
 
     killed: bool
+
+
+@attrs.frozen(kw_only=True)
+class StoreCopied(TraceEvent):
+    """A backup of the hub's store was made."""
+
+
+@attrs.frozen(kw_only=True)
+class StoreRestored(TraceEvent):
+    """
+    The newest backup took the place of the store.
+
+    `lost` are the envelopes that stood in the logs and are not in the backup. Nothing is promised
+    of them, and what else was written since the backup has not happened either.
+    """
+
+    lost: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class PositionLost(TraceEvent):
+    """An agent was told so: from here on it handles again what comes again."""
+
+    agent_id: str
 
 
 @attrs.frozen(kw_only=True)

@@ -136,11 +136,12 @@ def encode_notify(envelope_json: bytes, recipient_id: str, attempt: int, dialect
     )
 
 
-def encode_result(request_id: str, result_json: bytes) -> bytes:
+def encode_result(request_id: str, result_json: bytes, *, epoch: str = "") -> bytes:
     """Write a successful response around a result that is already encoded."""
-    return b'{"kind":"response","request_id":%b,"ok":true,"result":%b}' % (
+    return b'{"kind":"response","request_id":%b,"ok":true,"result":%b%b}' % (
         encode(request_id),
         result_json,
+        b',"epoch":%b' % encode(epoch) if epoch else b"",
     )
 
 

@@ -98,7 +98,13 @@ class RequestFrame:
 
 @attrs.frozen(kw_only=True)
 class ResponseFrame:
-    """Hub to client: how an operation ended."""
+    """
+    Hub to client: how an operation ended.
+
+    Attributes:
+        epoch: To ``register``: the identity of the log in which the new identity's deliveries
+            begin, as a welcome tells it to those who come back.
+    """
 
     kind: ClassVar[str] = "response"
     request_id: str
@@ -107,6 +113,7 @@ class ResponseFrame:
     error_code: str = ""
     error_message: str = ""
     retry_after_seconds: float | None = None
+    epoch: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -173,7 +180,7 @@ Frame = (
 EXTENSIONS: Final[dict[str, frozenset[str]]] = {
     "hello": frozenset({"epoch"}),
     "welcome": frozenset({"name", "agent_id", "epoch", "position_lost"}),
-    "response": frozenset({"retry_after_seconds"}),
+    "response": frozenset({"retry_after_seconds", "epoch"}),
     "notify": frozenset({"attempt"}),
     "error": frozenset({"name", "retry_after_seconds"}),
 }
