@@ -331,6 +331,7 @@ class InboxMachine(RuleBasedStateMachine):
             del self.logs[channel_id]
             self.since.pop(channel_id, None)
             self.written.pop(channel_id, None)
+            self.dying = [d for d in self.dying if d.channel_id != channel_id]
             self.unburied = [d for d in self.unburied if d.channel_id != channel_id]
             self.reading = [page for page in self.reading if page.channel_id != channel_id]
 

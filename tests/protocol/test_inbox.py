@@ -565,6 +565,17 @@ def test_a_channel_that_is_resumed_to_its_end_is_not_read() -> None:
     assert logs.inbox.owed == 0
 
 
+def test_forgotten_channel_leaves_no_letter_behind() -> None:
+    logs = Logs()
+    logs.grow("a", "x")
+    logs.grow("b", "x")
+    assert logs.sent() == ["a0", "b0"]
+    for channel_id in "ab":
+        assert logs.inbox.give_up(channel_id, 0, 0.0, "larger than the peer takes")
+    logs.inbox.forget("a")
+    assert [letter.channel_id for letter in logs.work().dead] == ["b"]
+
+
 def test_what_is_forgotten_is_owed_no_more_and_leaves_room() -> None:
     logs = Logs(max_in_flight=2)
     logs.grow("a", "xxx")

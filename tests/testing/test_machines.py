@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import random
-import shutil
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -20,7 +16,6 @@ from trio_hub import (
     ConsultingAdapter,
     ConversationAdapter,
     DiscussionAdapter,
-    DiskKnowledgeStore,
     Envelope,
     ExpectedTurn,
     KnowledgeStore,
@@ -33,7 +28,9 @@ from trio_hub.records import EV_CHANNEL_INVITE, EV_TEXT
 from trio_hub.stores import Append
 from trio_hub.stores.base import Change
 from trio_hub.testing.machines import AdapterMachine, DeliveryMachine, StoreMachine
-from trio_hub.testing.simulated_disk import MachineStore, SimulatedDisk
+from trio_hub.testing.simulated_disk import MachineStore
+
+from ..properties.test_store_machine import CrashingStoreMachine, MemoryStoreMachine
 
 # Enough to find what is seeded below, and nothing is shrunk: that it was found is the point.
 SEARCH = settings(
@@ -55,53 +52,6 @@ def finds_a_fault(machine: type[RuleBasedStateMachine], match: str | None = None
 
 
 # Stores
-
-
-class MemoryStoreMachine(StoreMachine):
-    def make_store(self) -> KnowledgeStore:
-        return MemoryKnowledgeStore()
-
-
-class DiskStoreMachine(StoreMachine):
-    virtual_time = False
-
-    def make_store(self) -> KnowledgeStore:
-        self.folder = Path(tempfile.mkdtemp(prefix="trio_hub-test-"))
-        return DiskKnowledgeStore(self.folder)
-
-    def reopen(self, store: KnowledgeStore) -> KnowledgeStore:
-        return DiskKnowledgeStore(self.folder)
-
-    def teardown(self) -> None:
-        super().teardown()
-        shutil.rmtree(self.folder)
-
-
-class CrashingStoreMachine(StoreMachine):
-    def make_disk(self) -> SimulatedDisk:
-        return SimulatedDisk(random.Random(0))
-
-    def make_store(self) -> KnowledgeStore:
-        self.disk = self.make_disk()
-        return self.disk.store()
-
-    def reopen(self, store: KnowledgeStore) -> KnowledgeStore:
-        return self.disk.store()
-
-    def crash(self, store: KnowledgeStore) -> KnowledgeStore:
-        self.disk.cut_power()
-        return self.disk.store()
-
-
-@pytest.mark.parametrize("machine", [MemoryStoreMachine, CrashingStoreMachine])
-def test_store_is_as_the_model_through_restarts_and_crashes(machine: type[StoreMachine]) -> None:
-    run_state_machine_as_test(machine, settings=QUICK)
-
-
-def test_disk_store_is_as_the_model_through_restarts() -> None:
-    # A directory and a file for each example, so only a few; the stores' own tests do more.
-    few = settings(max_examples=5, stateful_step_count=20, deadline=None)
-    run_state_machine_as_test(DiskStoreMachine, settings=few)
 
 
 def test_store_that_forgets_when_it_is_closed_is_found() -> None:

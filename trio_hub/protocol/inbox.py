@@ -144,6 +144,8 @@ class Inbox(Generic[PayloadT]):
         self._pages.forget(channel_id)
         for container in (self._ready, self._dirty, self._unburied):
             container.pop(channel_id, None)
+        # A letter that was not handed out yet would be about a log that is not there.
+        self._dead = [letter for letter in self._dead if letter.channel_id != channel_id]
         self._alarms.forget(channel_id)
 
     def extended(
