@@ -222,19 +222,29 @@ async def test_submitted_batches_are_settled_in_order_with_those_that_are_waited
     async with store:
         release = faults.hold()
         settled: list[object] = []
+        turns: list[int] = []
+
+        def after() -> None:
+            turns.append(len(settled))
+
+        def submit(*changes: Change) -> None:
+            store.submit(changes, settled.append, after=after)
+
         async with trio.open_nursery() as nursery:
-            store.submit([Append("/log", b"a"), Append("/log", b"b")], settled.append)
+            submit(Append("/log", b"a"), Append("/log", b"b"))
             await trio.to_thread.run_sync(faults.entered.wait)
             nursery.start_soon(store.append, "/log", b"c")
             await trio.testing.wait_all_tasks_blocked()
-            store.submit([Append("/log", b"no", 0)], settled.append)
-            store.submit([], settled.append)
-            store.submit([Append("/log", b"d")], settled.append)
+            submit(Append("/log", b"no", 0))
+            submit()
+            submit(Append("/log", b"d"))
             assert settled == []
             release.set()
         refused = settled.pop(1)
         assert isinstance(refused, StoreError)
         assert settled == [(0, 1), (), (3,)]
+        # Once for the first alone, and once for the three that were settled together.
+        assert turns == [1, 4]
         assert await store.read_range("/log", 0) == [b"a", b"b", b"c", b"d"]
 
 
@@ -249,13 +259,13 @@ async def test_what_is_submitted_when_a_failure_is_heard_of_is_tried(
         def again(outcome: object) -> None:
             heard.append(outcome)
             faults.before_commit = lambda: None
-            store.submit([Append("/log", b"x")], finished)
+            store.submit([Append("/log", b"x")], finished, after=lambda: None)
 
         def finished(outcome: object) -> None:
             heard.append(outcome)
             done.set()
 
-        store.submit([Append("/log", b"x")], again)
+        store.submit([Append("/log", b"x")], again, after=lambda: None)
         await done.wait()
         assert isinstance(heard[0], StoreError)
         assert heard[1] == (0,)

@@ -23,6 +23,7 @@ from .._logging import get_logger
 from ..errors import StoreError
 from ..stores import Change, KnowledgeStore, Outcome, SubmittingStore
 from .doorbell import Doorbell
+from .turn import Turn
 
 __all__ = ["Committer", "Ticket"]
 
@@ -96,6 +97,7 @@ class Committer:
 
     Args:
         store: An open store.
+        turn: What is settled together is settled in one turn of it.
 
     Attributes:
         commits: Tickets that were kept.
@@ -103,8 +105,9 @@ class Committer:
         seconds: From the submission of a ticket until it was durable.
     """
 
-    def __init__(self, store: KnowledgeStore) -> None:
+    def __init__(self, store: KnowledgeStore, turn: Turn | None = None) -> None:
         self._store = store
+        self._turn = turn if turn is not None else Turn()
         self._submit_to_store = store.submit if isinstance(store, SubmittingStore) else None
         self._waiting: list[Ticket] = []
         # With the store, and not settled yet.
@@ -114,8 +117,8 @@ class Committer:
         self._idle.set()
         # What a ticket's callback has raised: a mistake of this program, for `run` to raise.
         self._crash: BaseException | None = None
-        # Whether the last thing that happened was a failure: one failure takes many tickets.
-        self._failing = False
+        # Whether a failure among those that are being settled was told of: it takes many tickets.
+        self._told = False
         self.commits = 0
         self.failures = 0
         self.seconds = Histogram(SECONDS)
@@ -148,8 +151,9 @@ class Committer:
             self._waiting.append(ticket)
         else:
             self._under_way += 1
-            self._failing = False
-            self._submit_to_store(changes, partial(self._settled, ticket))
+            self._submit_to_store(
+                changes, partial(self._settled, ticket), after=self._after_settling
+            )
         return ticket
 
     async def commit(self, changes: Sequence[Change]) -> None:
@@ -190,37 +194,47 @@ class Committer:
             with trio.CancelScope(shield=True):
                 while self._under_way:
                     await self._idle.wait()
-            self._fail_waiting(StoreError("the hub has closed before this could be kept"))
+            waiting, self._waiting = self._waiting, []
+            self._settle_all(waiting, StoreError("the hub has closed before this could be kept"))
             self._note_idle()
 
     # Through a store that takes tickets
 
     def _settled(self, ticket: Ticket, result: Outcome) -> None:
         """Called by the store, which must not hear of our mistakes."""
+        self._turn.begin()
+        self._under_way -= 1
         try:
             if isinstance(result, StoreError):
-                self._note_failure(result)
+                self._tell_of_failure(result)
                 ticket.settle(result)
             else:
-                self._failing = False
                 self._note_kept(ticket)
                 ticket.settle(None)
         except BaseException as error:
-            self._crash = self._crash or error
-            self._doorbell.ring()
-        finally:
-            self._under_way -= 1
-            self._note_idle()
+            self._crash_with(error)
 
     def _note_kept(self, ticket: Ticket) -> None:
         self.commits += 1
         self.seconds.observe(time.perf_counter() - ticket.submitted_at)
 
-    def _note_failure(self, error: StoreError) -> None:
-        if not self._failing:
-            self._failing = True
+    def _after_settling(self) -> None:
+        self._told = False
+        try:
+            self._turn.end()
+        except BaseException as error:
+            self._crash_with(error)
+        self._note_idle()
+
+    def _tell_of_failure(self, error: StoreError) -> None:
+        if not self._told:
+            self._told = True
             self.failures += 1
-            log.error("commit failed", tickets=self._under_way, exc_info=error)
+            log.error("commit failed", exc_info=error)
+
+    def _crash_with(self, error: BaseException) -> None:
+        self._crash = self._crash or error
+        self._doorbell.ring()
 
     # Through any other
 
@@ -233,13 +247,12 @@ class Committer:
             self.failures += 1
             log.exception("commit failed", tickets=len(batch))
             # Those that wait were planned on top of what has just failed.
-            for ticket in batch:
-                ticket.settle(error)
-            self._fail_waiting(error)
+            waiting, self._waiting = self._waiting, []
+            self._settle_all(batch + waiting, error)
             return
         for ticket in batch:
             self._note_kept(ticket)
-            ticket.settle(None)
+        self._settle_all(batch, None)
 
     def _take(self) -> tuple[list[Ticket], list[Change]]:
         changes: list[Change] = []
@@ -252,10 +265,10 @@ class Committer:
         batch, self._waiting = self._waiting[:taken], self._waiting[taken:]
         return batch, changes
 
-    def _fail_waiting(self, error: StoreError) -> None:
-        waiting, self._waiting = self._waiting, []
-        for ticket in waiting:
-            ticket.settle(error)
+    def _settle_all(self, tickets: Sequence[Ticket], error: StoreError | None) -> None:
+        with self._turn:
+            for ticket in tickets:
+                ticket.settle(error)
 
     def _note_idle(self) -> None:
         if not (self._waiting or self._under_way):

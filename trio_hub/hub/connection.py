@@ -52,6 +52,7 @@ from ..wire.params import PostEnvelope
 from ..wire.validation import decode_strictly, encode
 from .committer import Ticket
 from .doorbell import Doorbell
+from .turn import Turn
 
 __all__ = ["Connection", "ConnectionHost", "Greeting", "Handler", "RawJson"]
 
@@ -100,6 +101,11 @@ class ConnectionHost(Protocol):
     @property
     def epoch(self) -> str:
         """The identity of the hub's logs."""
+        ...
+
+    @property
+    def turn(self) -> Turn:
+        """In which receipts are taken."""
         ...
 
     @property
@@ -243,8 +249,16 @@ class Connection:
                 self._host.refused("frame", error)
                 self.send_error(error)
                 continue
+            receipts: list[ReceiptFrame] = []
             for frame in decode_message(message, dialect):
+                if type(frame) is ReceiptFrame:
+                    receipts.append(frame)
+                    continue
+                if receipts:
+                    self._take_receipts(receipts)
                 await self._take(frame)
+            if receipts:
+                self._take_receipts(receipts)
             # A peer that asks faster than it reads the answers waits for itself.
             await self.endpoint.outbox.wait_for_room()
 
@@ -252,10 +266,6 @@ class Connection:
         match frame:
             case RequestFrame():
                 await self._take_request(frame)
-            case ReceiptFrame():
-                # A receipt for somebody else settles nothing, and is nobody's business.
-                if frame.recipient_id in self.bound:
-                    self._host.receipt(frame)
             case HelloFrame():
                 await self._take_hello(frame)
             case PingFrame():
@@ -273,6 +283,15 @@ class Connection:
                 error = ProtocolError(f"a {frame.kind} frame goes from hub to client only")
                 self._host.refused("frame", error)
                 self.send_error(error)
+
+    def _take_receipts(self, receipts: list[ReceiptFrame]) -> None:
+        """Take receipts that came in a row, in one turn; the list is empty afterwards."""
+        with self._host.turn:
+            for frame in receipts:
+                # A receipt for somebody else settles nothing, and is nobody's business.
+                if frame.recipient_id in self.bound:
+                    self._host.receipt(frame)
+        receipts.clear()
 
     async def _take_hello(self, frame: HelloFrame) -> None:
         try:

@@ -51,6 +51,7 @@ from .reception import Reception
 from .registry import Registry
 from .tasks import TaskBook
 from .timers import Timers
+from .turn import Turn
 
 __all__ = ["Hub"]
 
@@ -91,7 +92,8 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
         self._id_ceiling = ""
         self._gate = Gate()
         self._problems: list[str] = []
-        self._committer = Committer(store)
+        self._turn = Turn()
+        self._committer = Committer(store, self._turn)
         #: What was done to whom, by whom, and when.
         self.audit = AuditLog(store, self._committer, clock)
         self._listeners = Listeners()
@@ -108,6 +110,7 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
         self._admission = Admission(arbiter, self._registry, self._owed)
         self._deliveries = Deliveries(
             committer=self._committer,
+            turn=self._turn,
             timers=self._timers,
             letters=self._letters,
             read_log=self._read_log,
@@ -139,6 +142,7 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
         )
         self._reception = Reception(
             gate=self._gate,
+            turn=self._turn,
             auth=auth,
             registry=self._registry,
             channels=self.channels,

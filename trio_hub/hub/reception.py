@@ -30,6 +30,7 @@ from .operators import Operators
 from .posting import Posting
 from .registry import Registry
 from .tasks import TaskBook
+from .turn import Turn
 
 __all__ = ["Reception"]
 
@@ -45,6 +46,7 @@ class Reception:
 
     Args:
         gate: Whether anybody is let in.
+        turn: What is pushed to connections during one is written at its end.
         auth: Who may be whom.
         registry: Who there is.
         channels: What they take part in.
@@ -62,6 +64,7 @@ class Reception:
         self,
         *,
         gate: Gate,
+        turn: Turn,
         auth: AuthRegistry,
         registry: Registry,
         channels: ChannelBook,
@@ -75,6 +78,7 @@ class Reception:
         epoch: Callable[[], str],
     ) -> None:
         self._gate = gate
+        self.turn = turn
         self._auth = auth
         self._registry = registry
         self._channels = channels
@@ -101,6 +105,7 @@ class Reception:
 
     async def serve(self, endpoint: LinkEndpoint) -> None:
         """Talk with a peer until either side is done. Cancellation: the connection ends."""
+        endpoint.use_cork(self.turn.cork)
         connection = Connection(self, endpoint)
         if self._gate.closed:
             endpoint.close_soon(_SERVICE_RESTART, "the hub is closing")

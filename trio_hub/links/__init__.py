@@ -5,6 +5,7 @@ from .base import (
     Link as Link,
     MessageStream as MessageStream,
 )
+from .cork import Cork as Cork
 from .endpoint import LinkEndpoint as LinkEndpoint, Side as Side
 from .limits import LinkLimits as LinkLimits
 from .local import LocalLink as LocalLink, local_stream_pair as local_stream_pair

@@ -30,6 +30,7 @@ from ..errors import ConnectionLost, TooLarge
 from ..wire.codec import join_frames
 from ..wire.frames import Dialect
 from .base import EagerStream, MessageStream
+from .cork import Cork
 from .limits import LinkLimits
 from .outbox import Outbox
 
@@ -94,6 +95,10 @@ class LinkEndpoint:
         self._farewell = (1000, "")
         self._closed = False
         self._cut = False
+        self._broken = False
+        # Bytes that the stream has taken and not sent yet; only the writer goes on then.
+        self._unsent = 0
+        self._cork: Cork | None = None
         self._write_scope = trio.CancelScope()
         self._send_scope: trio.CancelScope | None = None
         self._listening = False
@@ -134,6 +139,12 @@ class LinkEndpoint:
             )
         return False
 
+    def use_cork(self, cork: Cork) -> None:
+        """Let what is pushed be written when `cork` is pulled, where that needs no task."""
+        if self._eager is not None:
+            self._cork = cork
+            self.outbox.on_waiting = self._keep_or_wake
+
     async def receive(self) -> str | bytes:
         """
         Return the next message: text as str, a binary one as bytes.
@@ -169,9 +180,8 @@ class LinkEndpoint:
             try:
                 await self._write_all()
             except ConnectionLost as error:
-                # No reason to close the stream: what the peer sent before it left can be read.
-                self.outbox.discard()
-                self._end(error.message)
+                self._lose(error)
+            if self._broken:
                 return
             await self._close_stream(*self._farewell)
         if self._cut:
@@ -253,16 +263,22 @@ class LinkEndpoint:
 
     async def _write_all(self) -> None:
         limits = self.limits
-        while frames := await self.outbox.take_all(_SEND_BYTES_MAX):
-            size = sum(map(len, frames))
-            messages = join_frames(
-                frames, self.dialect, min(limits.batch_bytes_max, self.frame_bytes_max)
-            )
-            if self._eager is not None:
-                if self._eager.send_nowait(messages):
-                    self.outbox.written(size)
+        while True:
+            messages: list[bytes] = []
+            if not self._unsent:
+                frames = self.outbox.take_nowait(_SEND_BYTES_MAX)
+                if not frames:
+                    if self.outbox.closed:
+                        return
+                    await self.outbox.rung()
                     continue
-                messages = []
+                self._unsent = sum(map(len, frames))
+                messages = self._joined(frames)
+                if self._send_eagerly(messages):
+                    continue
+                if self._eager is not None:
+                    messages = []
+            size = self._unsent
             allowed = limits.send_timeout_seconds + size / limits.send_bytes_per_second_min
             if self._closed:
                 allowed = min(allowed, limits.close_timeout_seconds)
@@ -273,7 +289,53 @@ class LinkEndpoint:
             if cancelled:
                 self.cut(f"slow peer: it did not take {size} bytes in time")
                 return
-            self.outbox.written(size)
+            self._count_sent()
+
+    def _keep_or_wake(self) -> None:
+        assert self._cork is not None
+        if self._cork.is_in:
+            self._cork.keep(self._write_nowait)
+        else:
+            self.outbox.wake_writer()
+
+    def _write_nowait(self) -> None:
+        """Write what waits, as far as the peer takes it at once; the rest is the writer's."""
+        if self._unsent:
+            return  # The writer looks again when it is through.
+        frames = self.outbox.take_nowait(_SEND_BYTES_MAX)
+        if not frames:
+            return
+        self._unsent = sum(map(len, frames))
+        try:
+            sent = self._send_eagerly(self._joined(frames))
+        except ConnectionLost as error:
+            self._lose(error)
+            return
+        if not sent or self.outbox.bytes_waiting:
+            self.outbox.wake_writer()
+
+    def _send_eagerly(self, messages: list[bytes]) -> bool:
+        """Send without a wait; False where that was not all, or cannot be done at all."""
+        if self._eager is None or not self._eager.send_nowait(messages):
+            return False
+        self._count_sent()
+        return True
+
+    def _count_sent(self) -> None:
+        # First, for whoever hears that there is room may push again.
+        size, self._unsent = self._unsent, 0
+        self.outbox.written(size)
+
+    def _joined(self, frames: list[bytes]) -> list[bytes]:
+        limit = min(self.limits.batch_bytes_max, self.frame_bytes_max)
+        return join_frames(frames, self.dialect, limit)
+
+    def _lose(self, error: ConnectionLost) -> None:
+        """Take note that the peer is gone, and what it says of that to whoever writes."""
+        # No reason to close the stream: what the peer sent before it left can be read.
+        self._broken = True
+        self.outbox.discard()
+        self._end(error.message)
 
     async def _close_stream(self, code: int, reason: str) -> None:
         with trio.move_on_after(self.limits.close_timeout_seconds):

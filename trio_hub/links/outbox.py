@@ -28,6 +28,9 @@ class Outbox:
         high_bytes: There is no room once as many bytes wait.
         hard_bytes: `push_nowait` refuses what would go beyond it.
         on_drained: Called (by the writer, synchronously) each time room comes back.
+
+    Attributes:
+        on_waiting: Called when the first frame waits; wakes the writer, if nobody sets another.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Outbox:
         self._doorbell: trio.MemoryReceiveChannel[None]
         self._ring, self._doorbell = trio.open_memory_channel[None](1)
         self._closed = False
+        self.on_waiting: Callable[[], None] = self.wake_writer
 
     def __repr__(self) -> str:
         return f"<Outbox {len(self._frames)} frames, {self._bytes_waiting} bytes waiting>"
@@ -83,7 +87,7 @@ class Outbox:
             self._has_room = False
         self._frames.append(frame)
         if len(self._frames) == 1:
-            self._wake_writer()
+            self.on_waiting()
         return True
 
     async def take_all(self, bytes_max: int | None = None) -> list[bytes]:
@@ -99,18 +103,27 @@ class Outbox:
         Cancellation: nothing is taken.
         """
         while not self._frames and not self._closed:
-            await self._doorbell.receive()
-        if bytes_max is None:
-            taken = list(self._frames)
-            self._frames.clear()
+            await self.rung()
+        return self.take_nowait(bytes_max)
+
+    def take_nowait(self, bytes_max: int | None = None) -> list[bytes]:
+        """Take the frames that are there, as `take_all` does; perhaps none."""
+        frames = self._frames
+        if bytes_max is None or self._bytes_waiting <= bytes_max:
+            taken = list(frames)
+            frames.clear()
             return taken
         taken = []
         size = 0
-        while self._frames and (not taken or size + len(self._frames[0]) <= bytes_max):
-            frame = self._frames.popleft()
+        while frames and (not taken or size + len(frames[0]) <= bytes_max):
+            frame = frames.popleft()
             size += len(frame)
             taken.append(frame)
         return taken
+
+    async def rung(self) -> None:
+        """Wait until the writer is woken. Cancellation: changes nothing."""
+        await self._doorbell.receive()
 
     def written(self, byte_count: int) -> None:
         """Say that so many of the bytes that were taken are on their way and count no more."""
@@ -134,7 +147,7 @@ class Outbox:
     def close(self) -> None:
         """Take nothing more in. What waits can still be taken out. Idempotent."""
         self._closed = True
-        self._wake_writer()
+        self.wake_writer()
         self._wake_pushers()
 
     def discard(self) -> None:
@@ -143,7 +156,8 @@ class Outbox:
         self._frames.clear()
         self.close()
 
-    def _wake_writer(self) -> None:
+    def wake_writer(self) -> None:
+        """Have the writer look for something to do."""
         try:
             self._ring.send_nowait(None)
         except trio.WouldBlock:

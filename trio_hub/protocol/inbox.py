@@ -279,6 +279,11 @@ class Inbox(Generic[PayloadT]):
         dead, self._dead = self._dead, []
         return Work(sends, reads, dead)
 
+    @property
+    def has_work(self) -> bool:
+        """Whether `poll` may find something to do before any alarm rings."""
+        return bool(self._ready or self._dead or self._pages.hungry or self._pages.behind)
+
     def wake_at(self) -> float | None:
         """
         Return when to `poll` if nothing happens before, or None: at no time.

@@ -43,6 +43,7 @@ _Settled = Callable[[Outcome], None]
 class _Ticket:
     changes: Sequence[Change]
     settled: _Settled
+    after: Callable[[], None] | None = None
 
 
 class GroupCommit:
@@ -124,14 +125,17 @@ class GroupCommit:
             raise result
         return result
 
-    def submit(self, changes: Sequence[Change], settled: _Settled) -> None:
+    def submit(
+        self, changes: Sequence[Change], settled: _Settled, after: Callable[[], None]
+    ) -> None:
         """
         Have `changes` written in their turn, and `settled` called with what came of it.
 
-        It is called later, on Trio's thread, in the order of submission; it must not raise.
-        Errors are those of `commit`.
+        Both are called later, on Trio's thread: `settled` in the order of submission, with what
+        `commit` would return or raise, and `after` once for all that are settled in one go.
+        Neither must raise.
         """
-        self._submit(_Ticket(changes, settled))
+        self._submit(_Ticket(changes, settled, after))
 
     async def wait_idle(self) -> None:
         """Wait until every batch that was submitted is settled."""
@@ -222,7 +226,7 @@ class GroupCommit:
         )
         for ticket, result in zip(group, outcomes, strict=True):
             ticket.settled(result)
-        self._count_settled(len(group))
+        self._finish(group)
 
     def _fail(self, group: list[_Ticket], cause: StoreError) -> None:
         # Those who already wait may build on what was just lost, so they fail with it. Each gets
@@ -237,7 +241,13 @@ class GroupCommit:
             ticket.settled(
                 _copy(cause, f"a commit before this one failed, so it was not tried: {cause}")
             )
-        self._count_settled(len(group) + len(behind))
+        self._finish(group + behind)
+
+    def _finish(self, tickets: list[_Ticket]) -> None:
+        self._count_settled(len(tickets))
+        for after in dict.fromkeys(ticket.after for ticket in tickets):
+            if after is not None:
+                after()
 
 
 def _copy(cause: StoreError, message: str) -> StoreError:

@@ -223,7 +223,13 @@ class SubmittingStore(Protocol):
     not. It saves two task switches for each commit.
     """
 
-    def submit(self, changes: Sequence[Change], settled: Callable[[Outcome], None]) -> None:
+    def submit(
+        self,
+        changes: Sequence[Change],
+        settled: Callable[[Outcome], None],
+        *,
+        after: Callable[[], None],
+    ) -> None:
         """
         Queue `changes`, in one order with the batches of `commit`. Never blocks.
 
@@ -231,6 +237,8 @@ class SubmittingStore(Protocol):
             settled: Called once, later, on Trio's thread and in order of submission: with the
                 positions of the appended records once they are durable, or with the
                 `StoreError` that `commit` would have raised. It must not raise.
+            after: Called after it, with no checkpoint in between: once for all batches that are
+                settled in one go and were given an equal one. It must not raise either.
         """
         ...
 

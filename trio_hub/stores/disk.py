@@ -167,7 +167,13 @@ class DiskKnowledgeStore(StoreShell):
         commits = self._state().commits
         return await commits.commit(checked_changes(changes))
 
-    def submit(self, changes: Sequence[Change], settled: Callable[[Outcome], None]) -> None:
+    def submit(
+        self,
+        changes: Sequence[Change],
+        settled: Callable[[Outcome], None],
+        *,
+        after: Callable[[], None],
+    ) -> None:
         """
         Queue `changes` as `commit` does, and have `settled` called instead of waiting.
 
@@ -175,13 +181,15 @@ class DiskKnowledgeStore(StoreShell):
             settled: Called once, later, on Trio's thread and in order of submission: with the
                 positions of the appended records, or with the `StoreError` that `commit` would
                 have raised. It must not raise.
+            after: Called after it, without a checkpoint in between: once for all batches that
+                are settled in one go and were given an equal one. It must not raise either.
 
         Raises:
             ValueError, TypeError, TooLarge: The batch is no batch; nothing was done.
 
         Durability: on disk when `settled` is called with positions.
         """
-        self._state().commits.submit(checked_changes(changes), settled)
+        self._state().commits.submit(checked_changes(changes), settled, after)
 
     def write_figures(self) -> WriteFigures:
         """Return how many batches shared a transaction, and how long one took."""
