@@ -73,11 +73,13 @@ class PowerMeter:
 
         class Watched(sqlite3.Connection):
             def execute(self, sql: str, *parameters: object) -> sqlite3.Cursor:  # type: ignore[override]
-                if sql != "COMMIT" or not meter.is_due():
+                # A change outside of a transaction is one by itself.
+                commits = sql == "COMMIT" or (not self.in_transaction and sql.startswith("INSERT"))
+                if not commits or not meter.is_due():
                     return super().execute(sql, *parameters)  # type: ignore[arg-type]
                 known = meter.ask()
                 before = _read(path)
-                cursor = super().execute(sql)
+                cursor = super().execute(sql, *parameters)  # type: ignore[arg-type]
                 meter.tell(Cut(before, _read(path), known))
                 return cursor
 

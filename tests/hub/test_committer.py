@@ -104,7 +104,7 @@ async def test_disk_that_fails_fails_all_that_wait_and_is_tried_again(tmp_path: 
 
     class Disk(sqlite3.Connection):
         def execute(self, sql: str, *args: object) -> sqlite3.Cursor:  # type: ignore[override]
-            if full and sql == "COMMIT":
+            if full and sql.startswith(("COMMIT", "INSERT")):
                 raise sqlite3.OperationalError("database or disk is full")
             return super().execute(sql, *args)  # type: ignore[arg-type]
 

@@ -379,7 +379,21 @@ def test_closed_and_expired_are_final(state: r.ChannelState) -> None:
         created_at="",
     )
     assert channel.is_terminal is state.is_terminal is (state in ("closed", "expired"))
+
+
+def test_what_a_record_remembers_of_itself_is_not_written() -> None:
+    channel = r.ChannelMetadata(
+        channel_id="c",
+        manifest=r.ChannelManifest(type="x"),
+        creator_id="a",
+        participants=(r.Participant(agent_id="a", role=r.ParticipantRole.INITIATOR, order=0),),
+        state=r.ChannelState.ACTIVE,
+        created_at="",
+    )
+    written = encode(channel)
     assert channel.participant_ids == ("a",)
+    assert encode(channel) == written
+    assert attrs.evolve(channel, participants=()).participant_ids == ()
 
 
 @pytest.mark.parametrize("state", r.TaskState)

@@ -19,6 +19,8 @@ from trio_hub.stores import Append, Change, DiskKnowledgeStore, Outcome, Put
 from trio_hub.stores._connection import connect
 from trio_hub.stores._group_commit import GROUP_CHANGES_MAX, GroupCommit
 
+_CHANGES = ("INSERT", "UPDATE", "DELETE")
+
 
 class Faults:
     """
@@ -41,10 +43,11 @@ class Faults:
 
         class Connection(sqlite3.Connection):
             def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
-                if sql != "COMMIT":
+                # A change outside of a transaction is one by itself.
+                if sql != "COMMIT" and (self.in_transaction or not sql.startswith(_CHANGES)):
                     return super().execute(sql, *args)
                 faults.before_commit()
-                cursor = super().execute(sql)
+                cursor = super().execute(sql, *args)
                 faults.commits += 1
                 faults.after_commit()
                 return cursor

@@ -76,17 +76,24 @@ class Ticket:
             # One error may be met by many; each raises its own, so that tracebacks do not mix.
             raise StoreError(self.error.message) from self.error
 
-    def settle(self, error: StoreError | None) -> None:
-        """Tell everybody who cares how it ended."""
+    def settle(self, error: StoreError | None, answered: Callable[[], None] | None = None) -> None:
+        """
+        Tell everybody who cares how it ended.
+
+        Args:
+            answered: Called when those who asked have been answered. They come first where it
+                is durable, because they wait; what follows from it comes after.
+        """
         self.done = True
         self.error = error
-        if error is None:
-            if self.on_durable is not None:
-                self.on_durable()
-        elif self.on_failed is not None:
+        if error is not None and self.on_failed is not None:
             self.on_failed(error)
         for callback in self._callbacks:
             callback(error)
+        if answered is not None:
+            answered()
+        if error is None and self.on_durable is not None:
+            self.on_durable()
         if self._event is not None:
             self._event.set()
 
@@ -202,7 +209,10 @@ class Committer:
 
     def _settled(self, ticket: Ticket, result: Outcome) -> None:
         """Called by the store, which must not hear of our mistakes."""
-        self._turn.begin()
+        turn = self._turn
+        # Whoever is the first of many is answered at once, and can go on while we do.
+        answered = None if turn.is_on else turn.cork.write_out
+        turn.begin()
         self._under_way -= 1
         try:
             if isinstance(result, StoreError):
@@ -210,7 +220,7 @@ class Committer:
                 ticket.settle(result)
             else:
                 self._note_kept(ticket)
-                ticket.settle(None)
+                ticket.settle(None, answered)
         except BaseException as error:
             self._crash_with(error)
 

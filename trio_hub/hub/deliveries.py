@@ -211,7 +211,7 @@ class Deliveries:
                 inbox.extended(
                     channel_id, record.position, envelope.envelope_id, record.raw, addressed
                 )
-            self._changed(mailbox)
+            self._touched(mailbox)
 
     def _admits(self, mailbox: Mailbox, envelope: Envelope, position: int) -> bool:
         """
@@ -297,11 +297,9 @@ class Deliveries:
                 known = inbox.progress(channel_id, envelope_id, now)
         if not known:
             self._letter_replay.receipt(frame)
-        elif not inbox.has_work:
-            # As most receipts leave it. An alarm that is set already rings early enough.
-            self._note_change(mailbox)
-            return
-        self._changed(mailbox)
+            self._changed(mailbox)
+        else:
+            self._touched(mailbox)
 
     def room_again(self, agent_ids: Iterable[str]) -> None:
         """Go on for agents whose connection was full and has room again."""
@@ -411,6 +409,18 @@ class Deliveries:
             if not self._turn.is_on:
                 self._bell.ring()
 
+    def _touched(self, mailbox: Mailbox) -> None:
+        """
+        Have a mailbox looked at if there is something to do for it now.
+
+        After most receipts, and with what an agent said itself, there is not. An alarm that is
+        set already rings early enough.
+        """
+        if mailbox.inbox.has_work:
+            self._changed(mailbox)
+        else:
+            self._note_change(mailbox)
+
     def _note_change(self, mailbox: Mailbox) -> None:
         """Take note that what a mailbox is owed has changed."""
         self._overflow.note_pressure(mailbox)
@@ -429,11 +439,13 @@ class Deliveries:
             work = mailbox.inbox.poll(trio.current_time())
             if not work:
                 break
-            backlog.extend(work.sends)
             for page in work.reads:
                 self._replay.want(mailbox, page)
             for letter in work.dead:
                 self._bury(mailbox, letter)
+            backlog.extend(work.sends)
+            if not (backlog or mailbox.inbox.has_work):
+                break
         self._letter_replay.pump(mailbox.agent_id)
         self._schedule(mailbox)
 

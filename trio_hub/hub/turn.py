@@ -48,14 +48,10 @@ class Turn:
 
     def end(self) -> None:
         """Dispatch, and have everything written."""
-        cork = self.cork
         try:
-            if len(cork) == 1:
-                # One who waits for an answer gets it before others get their notifications.
-                cork.write_out()
             self.dispatch()
         finally:
-            cork.pull()
+            self.cork.pull()
 
 
 def _nothing() -> None:

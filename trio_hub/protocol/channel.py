@@ -101,7 +101,23 @@ class Stamp:
 
     def put_on(self, envelope: Envelope) -> Envelope:
         """Return `envelope` with its id and time."""
-        return attrs.evolve(envelope, envelope_id=self.mint(), created_at=self.created_at)
+        # Field by field: `attrs.evolve` takes three times as long to find out which there are.
+        return Envelope(
+            channel_id=envelope.channel_id,
+            sender_id=envelope.sender_id,
+            audience=envelope.audience,
+            event_type=envelope.event_type,
+            event_data=envelope.event_data,
+            envelope_id=self.mint(),
+            task_id=envelope.task_id,
+            causation_id=envelope.causation_id,
+            trace_id=envelope.trace_id,
+            priority=envelope.priority,
+            depth=envelope.depth,
+            idempotency_key=envelope.idempotency_key,
+            created_at=self.created_at,
+            ttl_seconds=envelope.ttl_seconds,
+        )
 
 
 @attrs.frozen

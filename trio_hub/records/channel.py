@@ -9,6 +9,7 @@ version of an adapter never changes a channel that is under way.
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import attrs
@@ -120,6 +121,12 @@ class ChannelMetadata:
     @property
     def participant_ids(self) -> tuple[str, ...]:
         """The ids of all that take part, in their order."""
+        return self._participant_ids
+
+    # Asked for several times with every post. The name is private because msgspec would take a
+    # public attribute for a field, and write it.
+    @cached_property
+    def _participant_ids(self) -> tuple[str, ...]:
         return tuple(participant.agent_id for participant in self.participants)
 
     @property

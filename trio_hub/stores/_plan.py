@@ -18,7 +18,7 @@ import attrs
 from ..errors import StoreError
 from .base import Append, Change, Delete, Put
 
-__all__ = ["LogTable", "Plan", "document_checksum", "record_checksum"]
+__all__ = ["LogTable", "Plan", "Step", "document_checksum", "record_checksum"]
 
 _INSERT_LOG = "INSERT INTO logs (path, log_id) VALUES (?, ?)"
 _INSERT_RECORD = "INSERT INTO records (log_id, position, record, checksum) VALUES (?, ?, ?, ?)"

@@ -175,14 +175,8 @@ class DiskKnowledgeStore(StoreShell):
         after: Callable[[], None],
     ) -> None:
         """
-        Queue `changes` as `commit` does, and have `settled` called instead of waiting.
-
-        Args:
-            settled: Called once, later, on Trio's thread and in order of submission: with the
-                positions of the appended records, or with the `StoreError` that `commit` would
-                have raised. It must not raise.
-            after: Called after it, without a checkpoint in between: once for all batches that
-                are settled in one go and were given an equal one. It must not raise either.
+        Queue `changes` as `commit` does, and have both called instead of waiting; see
+        `SubmittingStore.submit`.
 
         Raises:
             ValueError, TypeError, TooLarge: The batch is no batch; nothing was done.
