@@ -97,6 +97,7 @@ from .records import (
     ChannelTypeAccess as ChannelTypeAccess,
     CostProfile as CostProfile,
     DeadLetterPage as DeadLetterPage,
+    DeliveryRule as DeliveryRule,
     Envelope as Envelope,
     Expectation as Expectation,
     InboxBlock as InboxBlock,

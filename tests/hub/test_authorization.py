@@ -105,6 +105,8 @@ ROWS: dict[str, Params] = {
     "set_resume": lambda w: {"agent_id": w.alice_id, "resume": {}},
     "set_skill": lambda w: {"agent_id": w.alice_id, "skill_md": "x"},
     "set_rule": lambda w: {"agent_id": w.alice_id, "rule": {}},
+    "get_delivery_rule": lambda w: {"agent_id": w.alice_id},
+    "set_delivery_rule": lambda w: {"agent_id": w.alice_id, "rule": {}},
     "create_channel": lambda w: {
         "creator_id": w.alice_id,
         "manifest_type": "conversation",

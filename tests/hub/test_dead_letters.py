@@ -142,6 +142,32 @@ async def test_letters_come_in_bounded_pages() -> None:
         assert (len(exact.letters), exact.after) == (5, None)
 
 
+async def test_the_oldest_letter_makes_room_for_a_new_one_and_that_is_audited() -> None:
+    store = MemoryKnowledgeStore()
+    limits = HubLimits(dead_letters_per_agent_max=2)
+    async with store, talking(store, limits=limits) as talk:
+        first, second = await talk.dies("a"), await talk.dies("b")
+        assert talk.letters == (first, second)
+        third = await talk.dies("c")
+        assert talk.letters == (second, third)
+        await talk.bob_is_cut()
+        await talk.replay(second)
+        # What somebody wants delivered stays.
+        back = await talk.house.back("bob", acks=False)
+        assert await back.hears("b")
+        await talk.alice.say(talk.channel_id, "d")
+        back.nack(await back.hears("d"), "cannot")
+        await back.quiet()
+        fourth = talk.letters[-1]
+        assert talk.letters == (attrs.evolve(second, replaying=True), fourth)
+        audited = (await talk.house.hub.audit.query(kind="dead_letter_displaced")).records
+        assert [it.details["envelope_id"] for it in audited] == [
+            first.envelope_id,
+            third.envelope_id,
+        ]
+        assert sorted(await kept(store)) == sorted([second.envelope_id, fourth.envelope_id])
+
+
 async def test_one_envelope_may_be_a_letter_of_several(autojump_clock: MockClock) -> None:
     async with open_house(delivery=ONCE) as house:
         alice = await house.join("alice")

@@ -31,6 +31,8 @@ TABLE: dict[str, tuple[Caller, dict[str, Any], str | None]] = {
     "set_resume": (Caller.SELF, {"agent_id": "a", "resume": {}}, "a"),
     "set_skill": (Caller.SELF, {"agent_id": "a"}, "a"),
     "set_rule": (Caller.SELF, {"agent_id": "a", "rule": {}}, "a"),
+    "get_delivery_rule": (Caller.SELF_OR_OPERATOR, {"agent_id": "a"}, "a"),
+    "set_delivery_rule": (Caller.SELF_OR_OPERATOR, {"agent_id": "a", "rule": {}}, "a"),
     "create_channel": (
         Caller.SELF,
         {"creator_id": "a", "manifest_type": "consulting", "participants": ["b"]},
@@ -77,6 +79,8 @@ TABLE: dict[str, tuple[Caller, dict[str, Any], str | None]] = {
 #: Operations that AG2 does not have. It must go on without them.
 OURS = {
     "read_tail",
+    "get_delivery_rule",
+    "set_delivery_rule",
     "list_dead_letters",
     "read_dead_letter",
     "replay_dead_letter",

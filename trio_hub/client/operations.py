@@ -19,6 +19,7 @@ from ..records import (
     AuditPage,
     ChannelMetadata,
     DeadLetterPage,
+    DeliveryRule,
     Duration,
     Envelope,
     KeptLetter,
@@ -169,6 +170,23 @@ class HubOperations(ABC):
     async def set_rule(self, agent_id: str, rule: Rule) -> None:
         """Replace the rule of an agent that is attached here."""
         await self.request("set_rule", p.SetRule(agent_id=agent_id, rule=rule), None)
+
+    async def get_delivery_rule(self, agent_id: str) -> DeliveryRule:
+        """Return what of the hub's delivery is different for an agent (one's own: or operators)."""
+        rule: DeliveryRule = await self.request(
+            "get_delivery_rule", p.OfAgent(agent_id=agent_id), DeliveryRule
+        )
+        return rule
+
+    async def set_delivery_rule(self, agent_id: str, rule: DeliveryRule) -> None:
+        """
+        Say how an agent that is attached here is delivered to; for operators, any agent.
+
+        It holds from the next failure on. Durable on return.
+        """
+        await self.request(
+            "set_delivery_rule", p.SetDeliveryRule(agent_id=agent_id, rule=rule), None
+        )
 
     # Channels
 

@@ -20,6 +20,7 @@ from ..errors import NetworkError
 from ..records import (
     ChannelMetadata,
     ChannelState,
+    DeliveryRule,
     Envelope,
     KeptLetter,
     Passport,
@@ -91,6 +92,15 @@ class Announcer:
                 "position": letter.position,
                 "attempts": letter.attempts,
             },
+        )
+
+    def dead_letter_displaced(self, letter: KeptLetter) -> None:
+        """A dead letter was discarded because its recipient has too many."""
+        self._audit.record(
+            "dead_letter_displaced",
+            agent_id=letter.agent_id,
+            channel_id=letter.channel_id,
+            details={"envelope_id": letter.envelope_id, "position": letter.position},
         )
 
     def inbox_pressure(self, agent_id: str, pending: int, cap: int) -> None:
@@ -172,6 +182,16 @@ class Announcer:
             self._audit.record(
                 "rule_changed", agent_id=agent_id, by=by, details={"changed": changed}
             )
+        )
+
+    async def delivery_rule_set(
+        self, agent_id: str, before: DeliveryRule, after: DeliveryRule, by: str
+    ) -> None:
+        """How an agent is delivered to was replaced. Audited when this returns."""
+        self._agent(agent_id, "delivery_rule_set", rule=after, by=by)
+        details = {"changed": _differences(before, after)}
+        await self._audit.written(
+            self._audit.record("delivery_rule_changed", agent_id=agent_id, by=by, details=details)
         )
 
     def resume_set(self, agent_id: str, version: int, by: str) -> None:

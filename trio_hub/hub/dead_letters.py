@@ -45,12 +45,25 @@ class DeadLetterBox:
         committer: Writes them.
         timers: Say when to try again what the store did not keep.
         clock: Seconds since 1970.
+        per_agent_max: How many letters of one agent are kept.
+        on_displaced: Told of each that was discarded because there were more.
     """
 
-    def __init__(self, committer: Committer, timers: Timers, clock: Now) -> None:
+    def __init__(
+        self,
+        committer: Committer,
+        timers: Timers,
+        clock: Now,
+        *,
+        per_agent_max: int,
+        on_displaced: Callable[[KeptLetter], None],
+    ) -> None:
         self._committer = committer
         self._timers = timers
         self._clock = clock
+        self._per_agent_max = per_agent_max
+        self._on_displaced = on_displaced
+        # Of one agent, in the order in which they died (after a restart: were posted).
         self._by_agent: dict[str, dict[str, KeptLetter]] = {}
 
     def load(self, documents: Mapping[str, bytes]) -> list[str]:
@@ -122,6 +135,7 @@ class DeadLetterBox:
             )
         )
         self._write(agent_id, letter.envelope_id, on_kept)
+        self._make_room(agent_id)
 
     def failed_again(self, letter: KeptLetter, reason: str) -> None:
         """Note that a letter was delivered again in vain."""
@@ -189,6 +203,23 @@ class DeadLetterBox:
 
     def _keep(self, letter: KeptLetter) -> None:
         self._by_agent.setdefault(letter.agent_id, {})[letter.envelope_id] = letter
+
+    def _make_room(self, agent_id: str) -> None:
+        letters = self._by_agent[agent_id]
+        while len(letters) > self._per_agent_max:
+            oldest = next(
+                (letter for letter in letters.values() if not letter.replaying),
+                next(iter(letters.values())),
+            )
+            log.warning(
+                "dead letter displaced",
+                agent_id=agent_id,
+                channel_id=oldest.channel_id,
+                envelope_id=oldest.envelope_id,
+            )
+            # Behind the one that takes its place, and so on the disk no earlier.
+            self.settle(oldest)
+            self._on_displaced(oldest)
 
     def _drop(self, agent_id: str, envelope_id: str) -> KeptLetter | None:
         letters = self._by_agent.get(agent_id, {})

@@ -23,7 +23,7 @@ from ..errors import NotFoundError
 from ..protocol.delivery_policy import DeliveryPolicy
 from ..protocol.inbox import DeadLetter, Delivery, Inbox
 from ..protocol.ledger import joined
-from ..records import Envelope, InboxBlock, KeptLetter, is_addressed_to
+from ..records import DeliveryRule, Envelope, InboxBlock, KeptLetter, is_addressed_to
 from ..stores import Change, Delete
 from ..wire.frames import ReceiptFrame
 from . import paths
@@ -139,6 +139,15 @@ class Deliveries:
             self._mailboxes[agent_id] = Mailbox(agent_id, inbox, limits, self._refusal)
         else:
             mailbox.limits = limits
+
+    def obey(self, agent_id: str, rule: DeliveryRule) -> None:
+        """Deliver to an agent by the hub's policy, but for what its rule says otherwise."""
+        mailbox = self._mailboxes.get(agent_id)
+        if mailbox is not None:
+            of_rule = rule.max_attempts
+            mailbox.inbox.set_max_attempts(
+                self._policy.max_attempts if of_rule is None else of_rule
+            )
 
     def remove_agent(self, agent_id: str, channels: Iterable[Channel]) -> None:
         """Take an agent's mailbox away, and what it left in the store."""

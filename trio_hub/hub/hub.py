@@ -106,7 +106,13 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
             auth,
             allow_unauthenticated=allow_unauthenticated_operators,
         )
-        self._letters = DeadLetterBox(self._committer, self._timers, clock)
+        self._letters = DeadLetterBox(
+            self._committer,
+            self._timers,
+            clock,
+            per_agent_max=limits.dead_letters_per_agent_max,
+            on_displaced=self._announcer.dead_letter_displaced,
+        )
         self._admission = Admission(arbiter, self._registry, self._owed)
         self._deliveries = Deliveries(
             committer=self._committer,
@@ -369,6 +375,7 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
         problems += self._registry.load(await store.read_under(paths.AGENTS))
         for registration in self._registry:
             self._deliveries.add_agent(registration.agent_id, registration.rule.limits.inbox)
+            self._deliveries.obey(registration.agent_id, registration.delivery)
         problems += self._letters.load(await store.read_under(paths.DEAD_LETTERS))
         problems += self._deliveries.load(await store.read_under(paths.CURSORS))
         problems += self.channels.load(await store.read_under(paths.CHANNELS), lengths)

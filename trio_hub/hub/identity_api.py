@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..auth import AuthRegistry
 from ..errors import AuthError
-from ..records import Passport, Resume, Rule, TaskState, without_claim
+from ..records import DeliveryRule, Passport, Resume, Rule, TaskState, without_claim
 from .admission import Admission, check_rule
 from .announcer import Announcer
 from .channels import ChannelBook
@@ -133,6 +133,10 @@ class IdentityApi:
         """Return a rule. Raises `NotFoundError`."""
         return self._registry.get(agent_id).rule
 
+    def get_delivery_rule(self, agent_id: str) -> DeliveryRule:
+        """Return what of the hub's delivery is different for an agent. Raises `NotFoundError`."""
+        return self._registry.get(agent_id).delivery
+
     async def set_resume(self, agent_id: str, resume: Resume, *, by: str = "hub") -> None:
         """Replace a resume; its version goes up, what the hub observed stays."""
         await self._registry.set_resume(agent_id, resume)
@@ -159,6 +163,25 @@ class IdentityApi:
         await self._registry.set_rule(agent_id, rule)
         self._deliveries.add_agent(agent_id, rule.limits.inbox)
         await self._announcer.rule_set(agent_id, before, rule, by)
+
+    async def set_delivery_rule(
+        self, agent_id: str, rule: DeliveryRule, *, by: str = "hub"
+    ) -> None:
+        """
+        Say how an agent is delivered to. It holds from the next failure on.
+
+        When this returns, the audit log says so too.
+
+        Raises:
+            NotFoundError: There is no such agent.
+            StoreError: It could not be kept.
+
+        Cancellation: it may or may not be set.
+        """
+        before = self._registry.get(agent_id).delivery
+        await self._registry.set_delivery_rule(agent_id, rule)
+        self._deliveries.obey(agent_id, rule)
+        await self._announcer.delivery_rule_set(agent_id, before, rule, by)
 
     async def record_observation(
         self, agent_id: str, capability: str, outcome: TaskState, *, latency_ms: int | None = None

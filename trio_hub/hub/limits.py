@@ -27,6 +27,10 @@ class HubLimits:
         participants_max: Members of one channel. A post costs something for each of them.
         page_records_max: Envelopes in one answer of `read_wal` before it is cut into pages by
             the store; the answer itself is bounded by the message limit of the link.
+        dead_letters_per_agent_max: Dead letters of one agent that are kept; then the oldest that
+            nobody is replaying is discarded for each new one, and audited. 10,000 are a few
+            megabytes, and more than anybody goes through. An inbox that stopped instead would
+            let one poisonous sender silence an agent.
         cursor_flush_seconds: How far behind cursors are written. What a crash costs is that so
             much is delivered again.
         id_lease_seconds: How far ahead of the clock ids are reserved on disk. After a crash,
@@ -38,5 +42,6 @@ class HubLimits:
     identities_per_connection_max: int = attrs.field(default=10_000, validator=_positive)
     participants_max: int = attrs.field(default=1_000, validator=_positive)
     page_records_max: int = attrs.field(default=1_000, validator=_positive)
+    dead_letters_per_agent_max: int = attrs.field(default=10_000, validator=_positive)
     cursor_flush_seconds: float = attrs.field(default=1.0, validator=_positive)
     id_lease_seconds: float = attrs.field(default=60.0, validator=_positive)

@@ -72,6 +72,7 @@ class HubListener:
         Something happened to an identity.
 
         ``registered``, ``unregistered``, ``resume_set``, ``skill_set``, ``rule_set``,
+        ``delivery_rule_set``,
         ``observation_recorded``; and to its binding: ``attached``, ``detached``, ``taken_over``.
         """
 

@@ -18,6 +18,7 @@ from ..records import (
     AuditPage,
     ChannelMetadata,
     DeadLetterPage,
+    DeliveryRule,
     Envelope,
     KeptLetter,
     Passport,
@@ -100,6 +101,14 @@ class OperationHandlers:
 
     async def set_rule(self, caller: Connection, it: p.SetRule) -> None:
         await self._hub.set_rule(it.agent_id, it.rule, by=it.agent_id)
+
+    def get_delivery_rule(self, caller: Connection, it: p.OfAgent) -> DeliveryRule:
+        return self._hub.get_delivery_rule(it.agent_id)
+
+    async def set_delivery_rule(self, caller: Connection, it: p.SetDeliveryRule) -> None:
+        # What operators do is audited with their names.
+        by = it.agent_id if it.agent_id in caller.bound else "operator"
+        await self._hub.set_delivery_rule(it.agent_id, it.rule, by=by)
 
     # Channels
 

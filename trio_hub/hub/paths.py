@@ -4,7 +4,7 @@ Where the hub keeps what in its store.
 ::
 
     /hub/id_floor                               no id above it was ever minted
-    /agents/<agent id>/{passport,resume,rule,skill}
+    /agents/<agent id>/{passport,resume,rule,skill,delivery}
     /channels/<channel id>/metadata             a document
     /channels/<channel id>/log                  the write-ahead log: envelopes
     /cursors/<agent id>/<channel id>            how far a recipient has settled a channel
@@ -39,6 +39,11 @@ def resume(agent_id: str) -> str:
 def rule(agent_id: str) -> str:
     """Return the path of an agent's rule."""
     return f"{AGENTS}/{agent_id}/rule"
+
+
+def delivery_rule(agent_id: str) -> str:
+    """Return the path of how an agent is delivered to."""
+    return f"{AGENTS}/{agent_id}/delivery"
 
 
 def skill(agent_id: str) -> str:

@@ -13,6 +13,7 @@ from ..ids import ID_PATTERN, Now, iso_from_seconds
 from ..records import (
     AccessBlock,
     ChannelTypeAccess,
+    DeliveryRule,
     ObservedStat,
     Passport,
     Resume,
@@ -46,6 +47,7 @@ class Registration:
     resume: Resume
     rule: Rule
     skill_md: str | None = None
+    delivery: DeliveryRule = attrs.field(factory=DeliveryRule)
 
     @property
     def agent_id(self) -> str:
@@ -105,6 +107,15 @@ class Registry:
             except (FrameError, UnicodeError) as error:
                 problems.append(f"agent {agent_id} is set aside: {error}")
                 continue
+            if "delivery" in parts:
+                try:
+                    delivery = decode_strictly(parts["delivery"], DeliveryRule, "delivery rule")
+                    registration = attrs.evolve(registration, delivery=delivery)
+                except FrameError as error:
+                    problems.append(
+                        f"how agent {agent_id} is to be delivered to cannot be read, so the hub's "
+                        f"own numbers hold: {error}"
+                    )
             if registration.rule is _SHUT:
                 problems.append(
                     f"the rule of agent {agent_id} cannot be read: until it is set again, the "
@@ -255,7 +266,13 @@ class Registry:
             if self._by_id.pop(agent_id, None) is not None:
                 del self._id_by_name[registration.passport.name]
 
-        documents = (paths.passport, paths.resume, paths.rule, paths.skill)
+        documents = (
+            paths.passport,
+            paths.resume,
+            paths.rule,
+            paths.skill,
+            paths.delivery_rule,
+        )
         await self._committer.submit([Delete(path(agent_id)) for path in documents], forget).wait()
         log.info("agent unregistered", agent=registration.passport.name, agent_id=agent_id)
         return registration
@@ -271,6 +288,11 @@ class Registry:
         """Replace a rule."""
         change = Put(paths.rule(agent_id), encode(rule))
         await self._replace(agent_id, change, lambda it: attrs.evolve(it, rule=rule))
+
+    async def set_delivery_rule(self, agent_id: str, rule: DeliveryRule) -> None:
+        """Replace how an agent is delivered to."""
+        change = Put(paths.delivery_rule(agent_id), encode(rule))
+        await self._replace(agent_id, change, lambda it: attrs.evolve(it, delivery=rule))
 
     async def set_skill(self, agent_id: str, skill_md: str | None) -> None:
         """Replace a skill page, or remove it."""

@@ -131,6 +131,13 @@ class Inbox(Generic[PayloadT]):
             else:
                 self._park(channel_id, ledger)
 
+    def set_max_attempts(self, max_attempts: int) -> None:
+        """Have envelopes die after so many failures, from the next failure on; 0 means never."""
+        self.policy = attrs.evolve(self.policy, max_attempts=max_attempts)
+        for ledgers in (self._ledgers, self._parked):
+            for ledger in ledgers.values():
+                ledger.obey(self.policy)
+
     def forget(self, channel_id: str) -> None:
         """Drop a channel and all that is owed in it; nothing happens where it is unknown."""
         ledger = self._ledgers.pop(channel_id, None)

@@ -216,6 +216,10 @@ class Ledger(Generic[PayloadT]):
             return due
         return self._deadline if due is None else min(due, self._deadline)
 
+    def obey(self, policy: DeliveryPolicy) -> None:
+        """Go by another policy from now on. Deadlines that are running stay."""
+        self._policy = policy
+
     # The log grows and is read.
 
     def extended(self, addressed: bool) -> None:

@@ -12,6 +12,7 @@ from .channel import (
     PendingTurn as PendingTurn,
 )
 from .dead_letter import DeadLetterPage as DeadLetterPage, KeptLetter as KeptLetter
+from .delivery_rule import DeliveryRule as DeliveryRule
 from .duration import Duration as Duration, duration_seconds as duration_seconds
 from .envelope import (
     EV_CHANNEL_CLOSED as EV_CHANNEL_CLOSED,

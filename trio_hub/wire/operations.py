@@ -206,6 +206,18 @@ _ROWS = (
     _owner("read_task_checkpoint", p.OfTask, "state or null", "Read a task's kept state."),
     # Looking after a hub
     _self_or_operator(
+        "get_delivery_rule",
+        p.OfAgent,
+        "delivery rule",
+        "Read what of the hub's delivery is different for an agent.",
+    ),
+    _self_or_operator(
+        "set_delivery_rule",
+        p.SetDeliveryRule,
+        "null",
+        "Say how an agent is delivered to: after how many failures an envelope is a dead letter.",
+    ),
+    _self_or_operator(
         "list_dead_letters",
         p.ListDeadLetters,
         "{letters, after}",

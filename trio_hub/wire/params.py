@@ -12,6 +12,7 @@ from typing import Any, Literal
 import attrs
 
 from ..records import (
+    DeliveryRule,
     Duration,
     Envelope,
     Passport,
@@ -107,6 +108,14 @@ class SetRule:
 
     agent_id: str
     rule: Rule
+
+
+@attrs.frozen(kw_only=True)
+class SetDeliveryRule:
+    """How an agent is to be delivered to."""
+
+    agent_id: str
+    rule: DeliveryRule
 
 
 @attrs.frozen(kw_only=True)
