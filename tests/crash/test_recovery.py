@@ -306,6 +306,18 @@ async def test_log_whose_end_is_spoilt_costs_its_channel_and_holds_up_nobody(wor
     spoil_page(world.data, b"<bob key 199>")
     bob = world.channel_ids["short-lived bob"]
     carol = world.channel_ids["short-lived carol"]
+    async with world.open_hub() as hub:
+        # Nobody is told to try again what can never be done.
+        with pytest.raises(ProtocolError, match="damaged") as refused:
+            await world.post(hub, "short-lived bob", 0, 1)
+        assert not refused.value.retryable
+        assert bob in all_problems(hub.health())
+        # What stands before the damage is there, and is delivered.
+        left = [one.text for one in await hub.read_wal(bob) if one.event_type == NOTE]
+        assert left == [f"<bob {number}>" * 20 for number in range(len(left))]
+        assert 100 < len(left) < 200
+        async with world.listener(hub, "bob") as told:
+            await heard(told, bob, len(left) + 2)
     store = DiskKnowledgeStore(world.data)
     # Both are overdue when it opens.
     async with Hub.open(store, clock=lambda: time.time() + 3600, limits=_LIMITS) as hub:
@@ -322,6 +334,10 @@ async def test_log_whose_end_is_spoilt_costs_its_channel_and_holds_up_nobody(wor
             with trio.fail_after(_HEARD_WITHIN_SECONDS):
                 while EV_CHANNEL_EXPIRED not in told.heard.get(carol, {}):
                     await told.changes()
+    async with world.open_hub() as hub:
+        # Its end could be noted, though not be said in its log.
+        assert hub.get_channel(bob).is_terminal
+        assert hub.health().commits_failed == 0
 
 
 async def _try_to_close(hub: Hub, channel_id: str) -> None:

@@ -69,6 +69,7 @@ class Channel:
         machine: None while it is cold.
         settled_open: Set once it is no longer pending, or is gone.
         announced: The state that was told of last; None before anything was.
+        takes_records: False where the end of its log is damaged, so that nothing can be appended.
     """
 
     metadata: ChannelMetadata
@@ -77,6 +78,7 @@ class Channel:
     settled_open: trio.Event = attrs.field(factory=trio.Event)
     failure: StoreError | None = None
     announced: ChannelState | None = None
+    takes_records: bool = True
     _loading: trio.Lock = attrs.field(factory=trio.Lock)
 
     @property
@@ -308,6 +310,9 @@ class ChannelBook:
         plan = machine.plan_end(state, reason, self.stamp())
         if plan is None:
             return None
+        if not channel.takes_records:
+            # Its end is noted, and cannot be said in its log.
+            plan = attrs.evolve(plan, envelopes=())
         return self._submit(channel, machine, plan, self._encode(machine, plan))
 
     # Reading
@@ -382,8 +387,15 @@ class ChannelBook:
         """Read and fold a cold channel."""
         metadata = await self._durable_metadata(channel)
         known = channel.length
-        length = await self._store.length(paths.channel_log(channel.channel_id))
         machine = ChannelMachine(metadata, self.adapters.for_manifest(metadata.manifest))
+        channel.takes_records = True
+        try:
+            length = await self._store.length(paths.channel_log(channel.channel_id))
+        except DamagedRecord:
+            channel.takes_records = False
+            # What stood at the end is lost, and what stands before it is still owed.
+            length = max(known, await self._readable_length(channel))
+            machine.damage = "the end of its log cannot be read"
         counter = self._listener.counter(channel) if channel.failure is None else None
         unseen: list[LogRecord] = []
         page = self._limits.page_records_max
@@ -398,7 +410,7 @@ class ChannelBook:
                 elif record.position >= known:
                     unseen.append(record)
         if not length:
-            machine.damage = "its log cannot be read"
+            machine.damage = machine.damage or "its log cannot be read"
         if machine.damage:
             log.error("channel damaged", channel_id=channel.channel_id, damage=machine.damage)
             self.damages[channel.channel_id] = machine.damage
@@ -414,6 +426,20 @@ class ChannelBook:
             # The outcome of the failed commit was unknown: here is what it really kept.
             self._listener.extended(channel, unseen)
         self._changed(channel)
+
+    async def _readable_length(self, channel: Channel) -> int:
+        """Return where the part of a log that can be read without a gap ends."""
+        path = paths.channel_log(channel.channel_id)
+        page = self._limits.page_records_max
+        length = 0
+        while True:
+            try:
+                raws = await self._store.read_range(path, length, length + page)
+            except DamagedRecord as error:
+                return error.position
+            if not raws:
+                return length
+            length += len(raws)
 
     async def _durable_metadata(self, channel: Channel) -> ChannelMetadata:
         if channel.failure is None:

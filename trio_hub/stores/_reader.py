@@ -156,9 +156,13 @@ class Reader:
         return records
 
     def length(self, connection: sqlite3.Connection, path: str) -> int:
-        """Return the number of records in the log at `path`."""
-        (last,) = connection.execute(_LAST_POSITION, (path,)).fetchone()
-        return 0 if last is None else last + 1
+        """Return the number of records in the log at `path`. Raises `DamagedRecord`, position -1."""
+        try:
+            return _length(connection, path)
+        except sqlite3.DatabaseError as exc:
+            if is_damage(exc):
+                raise _damaged_end(path) from exc
+            raise
 
     def lengths_under(self, connection: sqlite3.Connection, prefix: str) -> dict[str, int]:
         """Return the length of every readable log below `prefix` and note the others."""
@@ -166,9 +170,7 @@ class Reader:
         for (path,) in self._scan(connection, _LOGS, prefix):
             try:
                 lengths[path] = self.length(connection, path)
-            except sqlite3.DatabaseError as exc:
-                if not is_damage(exc):
-                    raise
+            except DamagedRecord:
                 self._note(f"left out: the log {path}, whose end cannot be read")
         return lengths
 
@@ -225,7 +227,7 @@ class Reader:
         for position in range(start, stop):
             try:
                 row = connection.execute(_RECORD, (path, position)).fetchone()
-                if row is None and position >= self.length(connection, path):
+                if row is None and position >= _length(connection, path):
                     break
             except sqlite3.DatabaseError as exc:
                 if is_damage(exc):
@@ -235,6 +237,11 @@ class Reader:
                 raise _damaged_record(path, position)
             records.append(_sound_record(path, position, *row))
         return records
+
+
+def _length(connection: sqlite3.Connection, path: str) -> int:
+    (last,) = connection.execute(_LAST_POSITION, (path,)).fetchone()
+    return 0 if last is None else last + 1
 
 
 def _bounds(prefix: str) -> tuple[str, str]:
@@ -270,6 +277,15 @@ def _damaged_document(path: str) -> DamagedRecord:
     return DamagedRecord(
         f"the document {path} is damaged: its bytes are not those that were written. Write it "
         "anew or delete it",
+        path=path,
+        position=-1,
+    )
+
+
+def _damaged_end(path: str) -> DamagedRecord:
+    return DamagedRecord(
+        f"the end of the log {path} is damaged: how long it was cannot be told, and nothing can be "
+        "appended to it. The records before can still be read; restore a backup for the others",
         path=path,
         position=-1,
     )

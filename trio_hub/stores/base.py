@@ -156,7 +156,11 @@ class KnowledgeStore(Protocol):
         ...
 
     async def length(self, path: str) -> int:
-        """Return the number of records in the log at `path` (0 where there is none)."""
+        """
+        Return the number of records in the log at `path` (0 where there is none).
+
+        Where its end cannot be read any more, raises `DamagedRecord` with position -1.
+        """
         ...
 
     async def lengths_under(self, prefix: str) -> dict[str, int]:

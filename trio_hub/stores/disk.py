@@ -238,6 +238,7 @@ class DiskKnowledgeStore(StoreShell):
         Return the number of records in the log at `path` (0 where there is none).
 
         Raises:
+            DamagedRecord: Its end cannot be read, now or later; `position` is -1.
             StoreError: The disk failed.
 
         Cancellation: waits for the disk, changes nothing.
