@@ -251,6 +251,19 @@ async def test_submitted_batches_are_settled_in_order_with_those_that_are_waited
         assert await store.read_range("/log", 0) == [b"a", b"b", b"c", b"d"]
 
 
+async def test_what_is_submitted_in_one_turn_of_the_loop_shares_one_transaction(
+    store: DiskKnowledgeStore, faults: Faults
+) -> None:
+    async with store:
+        before = faults.commits
+        done = trio.Event()
+        for _ in range(20):
+            store.submit([Append("/log", b"x")], lambda _: None, after=done.set)
+        await done.wait()
+        assert faults.commits == before + 1
+        assert await store.length("/log") == 20
+
+
 async def test_what_is_submitted_when_a_failure_is_heard_of_is_tried(
     store: DiskKnowledgeStore, faults: Faults
 ) -> None:

@@ -2,9 +2,9 @@
 Many callers, one transaction: batches that wait together share one sync.
 
 One thread writes, for as long as the store is open. It takes everything that waits, has it
-written, and hands the outcomes to Trio's thread in one piece. So a lone batch costs two wake-ups
-and nothing else, and the busier it gets the more share a sync, without any delay that somebody
-would have to tune.
+written, and hands the outcomes to Trio's thread in one piece. It is woken when Trio's thread has
+nothing more to do. So a lone batch costs two wake-ups and nothing else, what comes in one turn of
+the loop shares a sync, and so does what comes during one: there is no delay to tune.
 
 A batch is in one of two states that matter for cancellation. While it *waits* it can be
 withdrawn, and nothing has happened. Once it is *taken* it is carried through, and its caller
@@ -46,6 +46,25 @@ class _Ticket:
     after: Callable[[], None] | None = None
 
 
+class _Waker(trio.abc.Instrument):
+    """
+    Wakes the thread when Trio's has nothing more to do, and not before.
+
+    Woken at once, the thread would stand in line for the interpreter's lock, take it in the
+    middle of whatever Trio's thread does next, and begin with a group of one.
+    """
+
+    def __init__(self, wake: queue.SimpleQueue[bool]) -> None:
+        self._wake = wake
+        self.is_due = False
+
+    def before_io_wait(self, timeout: float) -> None:
+        """Called by Trio, each time before it looks for what has happened outside."""
+        if self.is_due:
+            self.is_due = False
+            self._wake.put(True)
+
+
 class GroupCommit:
     """
     The queue in front of a writer, and the thread that it works in.
@@ -79,7 +98,7 @@ class GroupCommit:
         self._waiting: deque[_Ticket] = deque()
         self._unsettled = 0
         self._idle = trio.Event()
-        # Wakes the thread, where there was nothing before; False ends it.
+        # True wakes the thread, False ends it.
         self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._heard: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._writing = threading.Lock()
@@ -88,6 +107,8 @@ class GroupCommit:
         # same; what it had acknowledged is on disk.
         self._thread = threading.Thread(target=self._work, name="trio_hub store", daemon=True)
         self._thread.start()
+        self._waker = _Waker(self._wake)
+        trio.lowlevel.add_instrument(self._waker)
 
     async def commit(self, changes: Sequence[Change]) -> tuple[int, ...]:
         """
@@ -154,16 +175,14 @@ class GroupCommit:
     async def stop(self) -> None:
         """Wait until all is settled, and end the thread. Shield it."""
         await self.wait_idle()
+        trio.lowlevel.remove_instrument(self._waker)
         self._wake.put(False)
         await trio.to_thread.run_sync(self._thread.join)
 
     def _submit(self, ticket: _Ticket) -> None:
         self._unsettled += 1
         self._waiting.append(ticket)
-        if len(self._waiting) == 1:
-            # Where it was not empty, whoever put the first one there has woken the thread, and
-            # it goes on until there is nothing left.
-            self._wake.put(True)
+        self._waker.is_due = True
 
     def _count_settled(self, count: int) -> None:
         self._unsettled -= count
