@@ -513,3 +513,37 @@ async def test_a_hub_opens_though_an_adapter_has_a_bug_since(
         await alice.say(other_id, "goes on")
         await trio.sleep(200)
         await bob.hears(event_type=EV_CHANNEL_EXPIRED)
+
+
+async def test_channel_that_many_ask_for_again_after_a_failed_commit_is_opened_once(
+    autojump_clock: MockClock,
+) -> None:
+    store = FaultyStore(MemoryKnowledgeStore())
+    async with open_house(store) as house:
+        alice, bob = await house.join("alice"), await house.join("bob")
+        opened: list[str] = []
+
+        async def ask() -> None:
+            metadata = await house.hub.create_channel(
+                creator_id=alice.id,
+                manifest_type="conversation",
+                participants=[bob.id],
+                required_acks=0,
+                idempotency_key="the same",
+            )
+            opened.append(metadata.channel_id)
+
+        store.fail("commit")
+        with pytest.raises(StoreError):
+            await ask()
+        # All of them, and the hub itself, look on the disk for what the first one left there.
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(ask)
+            nursery.start_soon(house.hub.channels.settle_doubts)
+        [channel_id] = set(opened)
+        assert len(opened) == 4
+        await alice.say(channel_id, "it lives")
+        assert await bob.hears("it lives")
+        log = await house.hub.read_wal(channel_id)
+        assert [one.event_type for one in log].count(EV_CHANNEL_INVITE) == 1

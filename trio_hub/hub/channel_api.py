@@ -114,15 +114,17 @@ class ChannelApi:
 
     async def _opened_before(self, channel_id: str) -> ChannelMetadata | None:
         """Return the channel that the same request opened before, or None where it did not."""
-        channel = self.channels.find(channel_id)
-        if channel is None:
-            return None
-        try:
-            await self.channels.warm(channel)
-        except NotFoundError:
-            # It was never kept: the commit that should have failed.
-            return None
-        return await self._when_opened(channel)
+        while (channel := self.channels.find(channel_id)) is not None:
+            try:
+                await self.channels.warm(channel)
+            except NotFoundError:
+                if self.channels.find(channel_id) is channel:
+                    raise
+                # It was never kept: the commit that should have failed. Who asks for the same at
+                # the same time may have opened it anew already.
+                continue
+            return await self._when_opened(channel)
+        return None
 
     async def _when_opened(self, channel: Channel) -> ChannelMetadata:
         """Wait for the invitees; raise `ProtocolError` where they do not let it open."""

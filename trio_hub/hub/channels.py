@@ -239,6 +239,10 @@ class ChannelBook:
             return machine
         async with channel._loading:  # noqa: SLF001  (of this very module)
             if channel.machine is None:
+                # Somebody who was here before may have found that it never came to be, and
+                # another one may have come under its id.
+                if self._channels.get(channel.channel_id) is not channel:
+                    raise NotFoundError(f"no channel with id {channel.channel_id!r}")
                 await self._load(channel)
             assert channel.machine is not None
             return channel.machine
