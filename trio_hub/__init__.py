@@ -78,6 +78,7 @@ from .protocol.adapters import (
     ExpectedTurn as ExpectedTurn,
 )
 from .protocol.delivery_policy import DeliveryPolicy as DeliveryPolicy
+from .protocol.retention import Retention as Retention
 from .records import (
     EV_CHANNEL_CLOSED as EV_CHANNEL_CLOSED,
     EV_CHANNEL_EXPIRED as EV_CHANNEL_EXPIRED,

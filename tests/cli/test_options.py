@@ -38,6 +38,9 @@ def test_every_option_can_stand_in_the_file(tmp_path: Path) -> None:
         transport = "trio-websocket"
         metrics-host = "::1"
         metrics-port = 9100
+        retain-ended = "30d"
+        retain-ended-max = 100
+        archive = "old"
         log-level = "error"
         log-format = "json"
         """,
@@ -56,6 +59,9 @@ def test_every_option_can_stand_in_the_file(tmp_path: Path) -> None:
         "transport": "trio-websocket",
         "metrics_host": "::1",
         "metrics_port": 9100,
+        "retain_ended": "30d",
+        "retain_ended_max": 100,
+        "archive": tmp_path / "old",
         "log_level": "error",
         "log_format": "json",
     }

@@ -23,6 +23,7 @@ class HubProcess:
     Args:
         directory: Its data, and beside it what it says on stderr.
         rng: Chooses the port.
+        options: More of its command line.
 
     Attributes:
         port, url: Where it is reached; the same all the time.
@@ -30,7 +31,8 @@ class HubProcess:
         is_well: Whether it listens and nobody has killed it; no connection may end then.
     """
 
-    def __init__(self, directory: Path, rng: random.Random) -> None:
+    def __init__(self, directory: Path, rng: random.Random, *options: str) -> None:
+        self._options = options
         self.data = directory / "data"
         self._stderr = directory / "stderr.txt"
         self.port = _port_for_good(rng)
@@ -53,6 +55,7 @@ class HubProcess:
                 [
                     *(sys.executable, "-m", "trio_hub", "--log-level", "warning"),
                     *("--port", str(self.port), "--data", str(self.data)),
+                    *self._options,
                 ],
                 stdout=subprocess.PIPE,
                 stderr=stderr,

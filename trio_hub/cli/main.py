@@ -17,6 +17,7 @@ from ._stdout import silence_stdout
 from .audit import AUDIT
 from .backup import BACKUP, RESTORE
 from .command import USAGE_STATUS, Command, CommandError
+from .compact import COMPACT
 from .dead_letters import DEAD_LETTERS
 from .demo import DEMO
 from .health import HEALTH
@@ -27,7 +28,17 @@ __all__ = ["COMMANDS", "main"]
 
 PROGRAM = "trio_hub"
 
-COMMANDS: tuple[Command, ...] = (SERVE, DEMO, DEAD_LETTERS, HEALTH, AUDIT, BACKUP, RESTORE, MCP)
+COMMANDS: tuple[Command, ...] = (
+    SERVE,
+    DEMO,
+    DEAD_LETTERS,
+    HEALTH,
+    AUDIT,
+    BACKUP,
+    RESTORE,
+    COMPACT,
+    MCP,
+)
 
 # What a shell reports of a program that Ctrl-C ended.
 _INTERRUPTED_STATUS = 130

@@ -15,9 +15,22 @@ from typing import Any
 
 import attrs
 
+from ..records.duration import duration_seconds
 from .toml_files import load_toml, malformed, toml_name
 
-__all__ = ["Kind", "Option", "choice", "flag", "merge", "path", "port", "text", "texts"]
+__all__ = [
+    "Kind",
+    "Option",
+    "choice",
+    "count",
+    "duration",
+    "flag",
+    "merge",
+    "path",
+    "port",
+    "text",
+    "texts",
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -218,5 +231,30 @@ def _filed_flag(value: Any, _folder: Path) -> bool:
     return value
 
 
+def _duration(value: str | float) -> str | float:
+    duration_seconds(value)
+    return value
+
+
+def _filed_duration(value: Any, _folder: Path) -> str | float:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"expected a duration such as '30d', got {toml_name(value)}")  # noqa: TRY004  as `Kind` says
+    return _duration(value)
+
+
+def _typed_count(word: str) -> int:
+    if not (word.isascii() and word.isdigit()):
+        raise ValueError(f"expected a whole number, 0 or more, got {word!r}")
+    return int(word)
+
+
+def _filed_count(value: Any, _folder: Path) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"expected a whole number, 0 or more, got {value!r}")
+    return value
+
+
+count = Kind(from_words=_typed_count, from_toml=_filed_count, metavar="N")
+duration = Kind(from_words=_duration, from_toml=_filed_duration, metavar="DURATION")
 port = Kind(from_words=_typed_port, from_toml=_filed_port, metavar="PORT")
 flag = Kind(from_words=None, from_toml=_filed_flag)

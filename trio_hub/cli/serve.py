@@ -27,11 +27,13 @@ from ..links import TransportName, choose_transport, serve_ws
 from ..links.server import WsServer
 from ..links.transport import TRANSPORTS
 from ..metrics import serve_metrics
+from ..records import Duration
 from ..stores import DiskKnowledgeStore, KnowledgeStore, MemoryKnowledgeStore
 from . import options as o
 from ._stdout import silence_stdout
 from .command import Command, CommandError
 from .logs import LOG_FORMATS, LOG_LEVELS, configure_logging
+from .retention import RETENTION_OPTIONS, make_retention
 from .signals import Stop, stopped_by_signals
 from .toml_files import read_file, read_keys
 
@@ -134,6 +136,7 @@ OPTIONS = (
         default="127.0.0.1",
         help="the address for --metrics-port; whoever reaches it can read them",
     ),
+    *RETENTION_OPTIONS,
     o.Option(name="log-level", kind=o.choice(*LOG_LEVELS), default="info", help="the least to log"),
     o.Option(name="log-format", kind=o.choice(*LOG_FORMATS), default="text", help="how to log"),
 )
@@ -156,6 +159,9 @@ class ServeSettings:
     transport: TransportName
     metrics_port: int | None
     metrics_host: str
+    retain_ended: Duration | None
+    retain_ended_max: int | None
+    archive: Path | None
     log_level: str
     log_format: str
 
@@ -184,6 +190,9 @@ async def serve(settings: ServeSettings, auth: AuthRegistry, tls: ssl.SSLContext
 
 async def _open_hub(settings: ServeSettings, auth: AuthRegistry, stack: AsyncExitStack) -> Hub:
     store = _make_store(settings)
+    retention = make_retention(
+        settings.retain_ended, settings.retain_ended_max, archives=settings.archive is not None
+    )
     try:
         return await stack.enter_async_context(
             Hub.open(
@@ -191,6 +200,8 @@ async def _open_hub(settings: ServeSettings, auth: AuthRegistry, stack: AsyncExi
                 auth=auth,
                 operators=settings.operators,
                 allow_unauthenticated_operators=settings.allow_unauthenticated_operators,
+                retention=retention,
+                archive=settings.archive,
             )
         )
     except (StoreError, OSError) as error:

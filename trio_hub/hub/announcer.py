@@ -134,6 +134,13 @@ class Announcer:
         if metadata.is_terminal:
             self._audit.record(f"channel_{kind}", channel_id=metadata.channel_id)
 
+    def channel_retired(self, metadata: ChannelMetadata, archived: bool) -> None:
+        """A channel that had ended is not kept any more."""
+        self._channel(metadata, "retired")
+        self._audit.record(
+            "channel_retired", channel_id=metadata.channel_id, details={"archived": archived}
+        )
+
     async def turn_failed(
         self, channel_id: str, agent_id: str, envelope_id: str, error: str
     ) -> None:

@@ -13,7 +13,8 @@ decides how it goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import attrs
@@ -31,7 +32,7 @@ from ..ids import Now, iso_from_seconds
 from ..protocol.adapters import AdapterRegistry
 from ..protocol.channel import ChannelMachine, Plan, Stamp
 from ..records import ChannelMetadata, ChannelState, Envelope
-from ..stores import Append, Change, KnowledgeStore, Put
+from ..stores import Append, Change, Delete, KnowledgeStore, Put
 from ..wire.validation import decode_strictly, encode
 from . import paths
 from .committer import Committer, Ticket
@@ -115,7 +116,7 @@ class LogListener(Protocol):
         """A log grew by `records`, and they are durable."""
 
     def dropped(self, channel: Channel) -> None:
-        """A channel that was announced never came to be; another may come under its id."""
+        """A channel never came to be, or is no more; another may come under its id."""
 
 
 class ChannelBook:
@@ -319,6 +320,28 @@ class ChannelBook:
             plan = attrs.evolve(plan, envelopes=())
         return self._submit(channel, machine, plan, self._encode(machine, plan))
 
+    async def remove(self, channel: Channel, changes: Sequence[Change]) -> None:
+        """
+        Take a channel that has ended out of the store, and then out of memory.
+
+        Args:
+            changes: What else goes in the same batch.
+
+        Raises:
+            StoreError: It may or may not be gone from the store. Remove it again.
+
+        Durability: it is gone when it returns. Cancellation: it goes all the same.
+        """
+        assert channel.metadata.is_terminal, f"channel {channel.channel_id} has not ended"
+        gone = [
+            Delete(paths.channel_metadata(channel.channel_id)),
+            Delete(paths.channel_log(channel.channel_id)),
+        ]
+        ticket = self._committer.submit(
+            [*gone, *changes], lambda: self._drop(channel), partial(self._doubt, channel)
+        )
+        await ticket.wait()
+
     # Reading
 
     async def read(self, channel: Channel, start: int, stop: int | None) -> list[LogRecord]:
@@ -380,6 +403,8 @@ class ChannelBook:
                 log.error("damaged record", channel_id=channel_id, position=start)  # noqa: TRY400
                 return [LogRecord(start, None, b"")]
             raws = await self._store.read_range(path, start, error.position)
+        if not raws and channel_id not in self._channels:
+            raise NotFoundError(f"no channel with id {channel_id!r} (any more)")
         if not raws:
             raise StoreError(
                 f"the log of channel {channel_id} ends at {start}, before {stop}: records that "
@@ -493,11 +518,15 @@ class ChannelBook:
 
         def failed(error: StoreError) -> None:
             self._forget_in_flight(plan)
-            channel.machine = None
-            channel.failure = error
-            self._doubtful[channel] = None
+            self._doubt(channel, error)
 
         return self._committer.submit(changes, durable, failed)
+
+    def _doubt(self, channel: Channel, error: StoreError) -> None:
+        """Believe nothing of a channel whose commit failed until its log has been read."""
+        channel.machine = None
+        channel.failure = error
+        self._doubtful[channel] = None
 
     def _forget_in_flight(self, plan: Plan) -> None:
         if self._in_flight and plan.envelopes:
@@ -527,7 +556,8 @@ class ChannelBook:
                 del self._open_of[channel.metadata.creator_id]
 
     def _drop(self, channel: Channel) -> None:
-        """Forget a channel that never came to be."""
+        """Forget a channel that never came to be, or is no more."""
+        self.damages.pop(channel.channel_id, None)
         self._doubtful.pop(channel, None)
         self._channels.pop(channel.channel_id, None)
         self._count_out(channel)

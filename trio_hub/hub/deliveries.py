@@ -182,6 +182,14 @@ class Deliveries:
         # One beyond the end is of another log, and so says nothing about this one.
         return saved.cursor != channel.length
 
+    def is_owing(self, channel: Channel) -> bool:
+        """Whether a warm channel owes something to anybody, dead letters included."""
+        channel_id = channel.channel_id
+        mailboxes = [self._mailboxes.get(it) for it in channel.metadata.participant_ids]
+        return any(
+            not mailbox.inbox.is_settled(channel_id) for mailbox in mailboxes if mailbox is not None
+        ) or any(letter.channel_id == channel_id for letter in self._letters)
+
     # The logs (see `LogListener`)
 
     def counter(self, channel: Channel) -> OwingCounter:
@@ -190,11 +198,12 @@ class Deliveries:
         return OwingCounter(channel, [self._mailboxes[it] for it in ids if it in self._mailboxes])
 
     def dropped(self, channel: Channel) -> None:
-        """Forget a channel that never came to be."""
+        """Forget a channel that never came to be, or is no more."""
         for agent_id in channel.metadata.participant_ids:
             mailbox = self._mailboxes.get(agent_id)
             if mailbox is not None:
                 mailbox.inbox.forget(channel.channel_id)
+                mailbox.saved.pop(channel.channel_id, None)
 
     def extended(self, channel: Channel, records: list[LogRecord]) -> None:
         """Hand durable records to everybody who takes part."""

@@ -34,6 +34,7 @@ class HubHealth:
     problems: tuple[str, ...]
     agents: int
     channels: int
+    channels_retired: int
     tasks: int
     connections: int
     commits: int

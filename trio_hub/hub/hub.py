@@ -9,6 +9,7 @@ inside whatever serves them.
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -22,8 +23,10 @@ from ..ids import IdMint, Now
 from ..links import LinkEndpoint
 from ..protocol.adapters import AdapterRegistry, ChannelAdapter
 from ..protocol.delivery_policy import DeliveryPolicy
+from ..protocol.retention import Retention
 from ..records import Envelope
 from ..stores import KnowledgeStore, MeasuredStore, Put
+from ..stores.archive import ChannelArchive
 from ..wire.validation import decode_strictly
 from . import paths
 from .admission import Admission
@@ -49,6 +52,7 @@ from .operators import Operators
 from .posting import Posting
 from .reception import Reception
 from .registry import Registry
+from .retirement import Retirement
 from .tasks import TaskBook
 from .timers import Timers
 from .turn import Turn
@@ -83,6 +87,8 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
         delivery: DeliveryPolicy,
         operators: Iterable[str],
         allow_unauthenticated_operators: bool,
+        retention: Retention,
+        archive: ChannelArchive | None,
     ) -> None:
         self._store = store
         self._auth = auth
@@ -142,6 +148,15 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
         self._caretaker = Caretaker(
             self.channels, self._timers, clock, invite_ack_timeout=invite_ack_timeout
         )
+        self._retirement = Retirement(
+            retention,
+            archive,
+            self.channels,
+            self._is_needed,
+            self._announcer.channel_retired,
+            self._timers,
+            clock,
+        )
         self._invite_ack_timeout = invite_ack_timeout
         self._posting = Posting(
             self._gate, self._registry, self.channels, self._admission, self._announcer
@@ -181,6 +196,8 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
         delivery: DeliveryPolicy | None = None,
         operators: Iterable[str] = (),
         allow_unauthenticated_operators: bool = False,
+        retention: Retention | None = None,
+        archive: str | os.PathLike[str] | None = None,
     ) -> AsyncIterator[Hub]:
         """
         Open a hub on a store, for as long as the block lasts.
@@ -207,6 +224,9 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
                 and settle everybody's dead letters, ask for its health.
             allow_unauthenticated_operators: Honour these names also where nothing proves them
                 (the scheme "none"). For tests, and for hubs that only trusted processes reach.
+            retention: How long channels are kept after their end; by default for ever.
+            archive: A directory for the logs of channels that are not kept any more; None throws
+                them away.
 
         Raises:
             StoreError: The store cannot be opened or read at all.
@@ -228,6 +248,8 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
                 delivery=delivery if delivery is not None else DeliveryPolicy(),
                 operators=operators,
                 allow_unauthenticated_operators=allow_unauthenticated_operators,
+                retention=retention if retention is not None else Retention(),
+                archive=ChannelArchive(archive) if archive is not None else None,
             )
             await hub._load()
             async with open_plain_nursery() as nursery:
@@ -235,6 +257,7 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
                 nursery.start_soon(hub._deliveries.run)
                 nursery.start_soon(hub._timers.run)
                 nursery.start_soon(hub._caretaker.run)
+                nursery.start_soon(hub._retirement.run)
                 nursery.start_soon(hub.audit.run)
                 hub._listeners.start(nursery)
                 try:
@@ -307,6 +330,7 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
             ),
             agents=len(self._registry),
             channels=len(self.channels),
+            channels_retired=self._retirement.retired,
             tasks=len(self.tasks),
             connections=len(self._reception),
             commits=self._committer.commits,
@@ -364,6 +388,20 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
         else:
             await self._lease_ids().wait()
 
+    async def retire_due(self) -> int:
+        """
+        Let channels go that the retention of this hub does not keep any more; return how many.
+
+        The hub does so by itself as time passes; this waits for it.
+
+        Raises:
+            StoreError: It could not be kept or archived. What was not done is tried again.
+
+        Durability: they are gone from the store, and in the archive, when it returns.
+        Cancellation: the one under way may or may not be gone.
+        """
+        return await self._retirement.retire_due()
+
     # Inside
 
     async def _load(self) -> None:
@@ -385,6 +423,7 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
             log.error("set aside", problem=problem)
         for channel in self.channels:
             self._caretaker.look_after(channel)
+            self._retirement.look_after(channel)
         log.info("hub opened", agents=len(self._registry), channels=len(self.channels))
 
     async def _load_id_floor(self, lengths: Mapping[str, int]) -> list[str]:
@@ -436,6 +475,15 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
     def _on_channel_change(self, channel: Channel) -> None:
         self._announcer.channel(channel)
         self._caretaker.look_after(channel)
+        self._retirement.look_after(channel)
+
+    def _is_needed(self, channel: Channel) -> bool:
+        """Whether somebody is owed something in a channel that has ended, or works for it."""
+        return self._deliveries.is_owing(channel) or any(
+            task.channel_id == channel.channel_id and not task.is_terminal
+            for task in self.tasks.all()
+        )
 
     def _on_wake(self) -> None:
         self._caretaker.look()
+        self._retirement.look()

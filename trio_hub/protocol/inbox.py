@@ -155,6 +155,13 @@ class Inbox(Generic[PayloadT]):
         self._dead = [letter for letter in self._dead if letter.channel_id != channel_id]
         self._alarms.forget(channel_id)
 
+    def is_settled(self, channel_id: str) -> bool:
+        """Whether nothing is owed in a channel, and no dead letter of it is on its way."""
+        ledger = self._parked.get(channel_id) or self._ledgers.get(channel_id)
+        if ledger is None:
+            return True
+        return ledger.cursor == ledger.length and channel_id not in self._unburied
+
     def extended(
         self, channel_id: str, position: int, envelope_id: str, payload: PayloadT, addressed: bool
     ) -> None:

@@ -1,6 +1,11 @@
 """Where a hub keeps its state: the protocol, and the stores that come with the package."""
 
-from .backup import Backup as Backup, back_up as back_up, restore as restore
+from .backup import (
+    Backup as Backup,
+    back_up as back_up,
+    compact as compact,
+    restore as restore,
+)
 from .base import (
     Append as Append,
     Change as Change,

@@ -1,5 +1,5 @@
 """
-Backups of a disk store: one file, taken while the hub serves, and the way back.
+The whole of a disk store at once: backups, taken while the hub serves, the way back, and compaction.
 
 A backup is SQLite's own online copy: one moment of the store, without a pause for whoever writes.
 It is checked, synced and only then given its name, so a file of that name is a whole backup.
@@ -26,7 +26,7 @@ from ._connection import explain
 from ._directory import DirectoryLock, make_directory, sync_directory
 from ._schema import APPLICATION_ID, read_epoch
 
-__all__ = ["DATABASE_NAME", "Backup", "back_up", "restore"]
+__all__ = ["DATABASE_NAME", "Backup", "back_up", "compact", "restore"]
 
 #: The database inside a store's directory. SQLite puts a ``-wal`` and a ``-shm`` file beside it.
 DATABASE_NAME: Final = "store.sqlite3"
@@ -154,3 +154,30 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     uri = f"{path.absolute().as_uri()}?mode=rw"
     with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
         yield connection
+
+
+def compact(directory: Path) -> tuple[int, int]:
+    """
+    Give the disk back what deleted records have left; return the size before and after, in bytes.
+
+    Blocks; call it in a thread. No hub may be using the store. It needs as much free disk as the
+    store will have, and a crash at any moment leaves the store as it was.
+
+    Raises:
+        StoreError: There is no store, it is in use, or it cannot be rewritten.
+    """
+    database = directory / DATABASE_NAME
+    if not database.is_file():
+        raise StoreError(f"{directory} holds no store: there is no {DATABASE_NAME}")
+    lock = DirectoryLock(directory)
+    try:
+        before = database.stat().st_size
+        with _opened(database) as connection:
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return before, database.stat().st_size
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(f"nothing was compacted: {explain(error, database)}") from error
+    finally:
+        lock.release()
