@@ -47,6 +47,17 @@ def crash(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Fuzz the decoder, with atheris and with our own mutator (`-- -runs=1000000`)."""
+    session.install("-e", ".[testing,all]", *groups("test", "fuzz"))
+    runs = session.posargs or ["-runs=1000000"]
+    corpus = session.create_tmp()
+    session.run("python", "-m", "tests.fuzz.seeds", corpus)
+    session.run("python", "-m", "tests.fuzz.atheris_decoder", *runs, corpus)
+    session.run("python", "-m", "tests.fuzz.run", "--inputs", "1000000")
+
+
+@nox.session
 def simulation(session: nox.Session) -> None:
     """Run whole hubs through seeded faults (`-- --seed 123`, `-- --seeds 10000`)."""
     session.install("-e", ".[testing,all]", *groups("test"))

@@ -219,6 +219,63 @@ async def test_one_of_a_hundred_who_reads_nothing_holds_up_no_other() -> None:
                 await stalled.quiet()
 
 
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        "no frame",
+        '{"kind":"shout"}',
+        '{"kind":"request","request_id":"1","op":5}',
+        '{"kind":"pong"',
+    ],
+)
+async def test_one_who_sends_garbage_is_told_why_and_shown_the_door(
+    garbage: str, any_house: Any
+) -> None:
+    async with any_house() as house:
+        rude = await house.join("rude")
+        for _ in range(5_000):
+            rude.send_text(garbage)
+        reason = await rude.gone()
+        assert "1008" in reason or "too many malformed frames" in reason
+        told = [it for it in rude.history if it["kind"] == "error"]
+        assert "more than 100 malformed frames in a minute" in told[-1]["message"]
+        # What came behind the last straw was not even looked at.
+        assert len(rude.history) < 200
+        await _all_is_well(house)
+
+
+async def test_garbage_below_the_limit_is_put_up_with_for_ever(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_house(limits=HubLimits(malformed_frames_per_minute=5)) as house:
+        rude = await house.join("rude")
+        for _ in range(3):
+            for _ in range(5):
+                rude.send_text("no frame")
+            await rude.quiet()
+            assert rude.lost_because is None
+            await trio.sleep(61)
+        for _ in range(6):
+            rude.send_text("no frame")
+        assert "1008" in await rude.gone()
+
+
+async def test_what_a_peer_asked_for_before_it_was_shown_the_door_is_done(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_house(limits=HubLimits(malformed_frames_per_minute=1)) as house:
+        rude = await house.join("rude")
+        rude.ask("set_skill", agent_id=rude.id, skill_md="kept")
+        for _ in range(3):
+            rude.send_text("no frame")
+        late = rude.ask("set_skill", agent_id=rude.id, skill_md="not looked at")
+        await rude.gone()
+        await trio.testing.wait_all_tasks_blocked()
+        # It may be that it was not told any more: as after any cut.
+        assert not rude.is_answered(late)
+        assert house.hub.get_skill(rude.id) == "kept"
+
+
 def _is_news(frame: dict[str, Any]) -> bool:
     return frame["kind"] == "notify" and frame["envelope"]["event_type"] == "app.news"
 

@@ -193,3 +193,31 @@ async def test_a_handshake_that_is_wrong_opens_nothing(requested: bytes) -> None
                 ours, nursery, peer="memory", limits=LinkLimits()
             )
     assert (await theirs.receive_some()).startswith(b"HTTP/1.1 ")
+
+
+async def refused(request: bytes) -> bytes:
+    """Have a handshake refused, and return the answer."""
+    to_us, from_peer = trio.testing.memory_stream_one_way_pair()
+    to_peer, from_us = trio.testing.memory_stream_one_way_pair()
+    await to_us.send_all(request)
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(ConnectionLost, match="no WebSocket was opened"):
+            await choose_transport("websockets").accept(
+                trio.StapledStream(to_peer, from_peer),
+                nursery,
+                peer="memory",
+                limits=LinkLimits(),
+            )
+    return bytes(await from_us.receive_some())
+
+
+@pytest.mark.parametrize("header", ["Upgrade", "Connection", "Sec-WebSocket-Key"])
+async def test_a_header_that_is_not_ascii_is_a_bad_request(header: str) -> None:
+    spoilt = UPGRADE.replace(f"{header}: ".encode(), f"{header}: ".encode() + b"\xe6")
+    assert (await refused(spoilt)).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_a_refused_handshake_with_broken_frames_behind_it_is_answered() -> None:
+    no_upgrade = UPGRADE.replace(b"websocket\r\n", b"something\r\n")
+    reserved_opcode = frame(3, b"")
+    assert (await refused(no_upgrade + reserved_opcode)).startswith(b"HTTP/1.1 4")

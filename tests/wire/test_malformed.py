@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from trio_hub.errors import FrameError
-from trio_hub.wire.codec import decode_message
+from trio_hub.wire.codec import decode_message, iter_frames
 from trio_hub.wire.frames import Dialect, PingFrame, PongFrame, RequestFrame
 from trio_hub.wire.operations import OPERATIONS
 from trio_hub.wire.validation import decode_strictly
@@ -78,7 +78,8 @@ def test_any_params_are_params_or_a_frame_error(params: Any, op: str) -> None:
         ('{"kind":"ping","x":Infinity}', "not JSON"),
         ('{"kind":"\\ud800"}', "not JSON"),
         ('{"kind":"ping","x":"\ud800"}', "not JSON"),
-        ("[" * DEEP, "nested too deeply"),
+        ("[" * 3_000, "nested too deeply"),
+        ("[" * DEEP, "Expected `object`, got `array`"),
         ('{"a":' * DEEP, "nested too deeply"),
         ('{"kind":"notify","attempt":' + "9" * 5000 + "}", "out of range"),
     ],
@@ -148,10 +149,27 @@ def test_enums_bounds_and_members_of_objects_are_listed_too() -> None:
 
 
 def test_a_thousand_bad_fields_are_not_a_thousand_sentences() -> None:
-    message = json.dumps({"kind": "notify", "envelope": {"audience": list(range(1000))}})
+    message = json.dumps({"kind": "notify", "envelope": {"audience": [1] * 1000}})
     error = _one_error(message, Dialect.PLAIN)
     assert len(error.problems) == 21
-    assert error.problems[-1].startswith("and 9")
+    assert error.problems[-1].startswith("and ")
+
+
+def test_of_a_large_frame_only_the_first_fault_is_named() -> None:
+    # To look for more of them would take a hundred seconds for the largest message.
+    for faults in (1, 100_000):
+        message = json.dumps(
+            {"kind": "notify", "envelope": {"audience": [""] * 10_000 + [1] * faults}}
+        )
+        (problem,) = _one_error(message, Dialect.PLAIN).problems
+        assert "$.envelope.audience[...]" in problem or "$.envelope.audience[10000]" in problem
+
+
+def test_frames_are_read_one_by_one_as_they_are_asked_for() -> None:
+    lines = iter_frames('{"kind":"ping"}\n\nnonsense\n{"kind":"pong"}', Dialect.BATCHED)
+    assert next(lines) == PingFrame()
+    assert isinstance(next(lines), FrameError)
+    assert list(lines) == [PongFrame()]
 
 
 def test_a_long_wrong_value_is_not_sent_back_whole() -> None:

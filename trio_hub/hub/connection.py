@@ -34,7 +34,8 @@ from ..errors import (
 )
 from ..links import LinkEndpoint
 from ..protocol.inbox import Delivery
-from ..wire.codec import decode_message, encode_frame, encode_notify, encode_result
+from ..protocol.limits import TokenBucket
+from ..wire.codec import encode_frame, encode_notify, encode_result, iter_frames
 from ..wire.frames import (
     Dialect,
     ErrorFrame,
@@ -59,6 +60,11 @@ __all__ = ["Connection", "ConnectionHost", "Greeting", "Handler", "RawJson"]
 log = get_logger(__name__)
 
 _PONG = PongFrame()
+
+# A large message can hold a million frames; others get their turn after so many of them.
+_FRAMES_AT_ONCE = 64
+# RFC 6455's registry of close codes: "Policy Violation".
+_POLICY_VIOLATION = 1008
 
 
 class RawJson:
@@ -113,6 +119,11 @@ class ConnectionHost(Protocol):
         """How many unanswered requests one connection may have."""
         ...
 
+    @property
+    def malformed_frames_per_minute(self) -> int:
+        """How many frames that are none one connection may send."""
+        ...
+
     def authorize(self, connection: Connection, operation: Operation, params: Any) -> None:
         """Raise `AccessDeniedError` where the connection may not do that."""
         ...
@@ -165,6 +176,8 @@ class Connection:
         self._nursery: trio.Nursery | None = None
         self._unanswered = 0
         self._answered = Doorbell()
+        self._patience = TokenBucket()
+        self._dismissed = False
         self._log = log.bind(connection_id=endpoint.endpoint_id, peer=endpoint.peer)
 
     @property
@@ -241,7 +254,6 @@ class Connection:
     # Inwards
 
     async def _read(self) -> None:
-        dialect = self.endpoint.dialect
         while True:
             try:
                 message = await self.endpoint.receive()
@@ -249,18 +261,31 @@ class Connection:
                 self._host.refused("frame", error)
                 self.send_error(error)
                 continue
-            receipts: list[ReceiptFrame] = []
-            for frame in decode_message(message, dialect):
-                if type(frame) is ReceiptFrame:
-                    receipts.append(frame)
-                    continue
+            if not self._dismissed:
+                await self._take_frames(message)
+            # A peer that asks faster than it reads the answers waits for itself.
+            await self.endpoint.outbox.wait_for_room()
+
+    async def _take_frames(self, message: str | bytes) -> None:
+        """Take the frames of a message, and let others have their turn where it has many."""
+        receipts: list[ReceiptFrame] = []
+        for count, frame in enumerate(iter_frames(message, self.endpoint.dialect), 1):
+            if type(frame) is ReceiptFrame:
+                receipts.append(frame)
+            else:
                 if receipts:
                     self._take_receipts(receipts)
                 await self._take(frame)
-            if receipts:
-                self._take_receipts(receipts)
-            # A peer that asks faster than it reads the answers waits for itself.
-            await self.endpoint.outbox.wait_for_room()
+                if self._dismissed:
+                    return
+            # To find out what is wrong with a frame takes longer than to take a good one.
+            if count % _FRAMES_AT_ONCE == 0 or isinstance(frame, FrameError):
+                if receipts:
+                    self._take_receipts(receipts)
+                await trio.lowlevel.checkpoint()
+                await self.endpoint.outbox.wait_for_room()
+        if receipts:
+            self._take_receipts(receipts)
 
     async def _take(self, frame: Frame | FrameError) -> None:
         match frame:
@@ -274,6 +299,7 @@ class Connection:
                 pass
             case FrameError():
                 self._log.info("malformed frame", problem=frame.message[:200])
+                self._lose_patience()
                 if frame.request_id is not None:
                     self._respond_error(frame.request_id, frame)
                 else:
@@ -283,6 +309,22 @@ class Connection:
                 error = ProtocolError(f"a {frame.kind} frame goes from hub to client only")
                 self._host.refused("frame", error)
                 self.send_error(error)
+                self._lose_patience()
+
+    def _lose_patience(self) -> None:
+        """Part with a peer that sends too much of what is no frame."""
+        limit = self._host.malformed_frames_per_minute
+        if self._patience.take(trio.current_time(), per_minute=limit) == 0.0:
+            return
+        self._dismissed = True
+        self._log.warning("too many malformed frames", limit=limit)
+        self.send_error(
+            ProtocolError(
+                f"more than {limit} malformed frames in a minute: this connection is closed; "
+                "mend the client before it comes back"
+            )
+        )
+        self.endpoint.close_soon(_POLICY_VIOLATION, "too many malformed frames")
 
     def _take_receipts(self, receipts: list[ReceiptFrame]) -> None:
         """Take receipts that came in a row, in one turn; the list is empty afterwards."""
@@ -325,6 +367,9 @@ class Connection:
                 self._nursery.start_soon(self._finish, request_id, operation, result)
                 return
             self._respond(request_id, result)
+        except FrameError as error:
+            self._respond_error(request_id, error)
+            await trio.lowlevel.checkpoint()  # As for a malformed frame.
         except NetworkError as error:
             self._respond_error(request_id, error)
         except Exception:

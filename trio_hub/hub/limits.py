@@ -23,6 +23,9 @@ class HubLimits:
             8 MiB: a long document; NATS stops at 1 MiB by default, Kafka at 1 MiB, gRPC at 4.
         requests_in_flight_max: Unanswered requests of one connection; then it is not read
             until some are answered. 256 keep a pipelining client busy over a slow disk.
+        malformed_frames_per_minute: Frames that are none, of one connection, on top of as many
+            at once; then it is closed, with the reason. A client in good order sends none, and
+            a hundred errors are enough for its author to see what is wrong.
         identities_per_connection_max: Agents bound to one connection.
         participants_max: Members of one channel. A post costs something for each of them.
         page_records_max: Envelopes in one answer of `read_wal` before it is cut into pages by
@@ -39,6 +42,7 @@ class HubLimits:
 
     envelope_bytes_max: int = attrs.field(default=8 * _MIB, validator=_positive)
     requests_in_flight_max: int = attrs.field(default=256, validator=_positive)
+    malformed_frames_per_minute: int = attrs.field(default=100, validator=_positive)
     identities_per_connection_max: int = attrs.field(default=10_000, validator=_positive)
     participants_max: int = attrs.field(default=1_000, validator=_positive)
     page_records_max: int = attrs.field(default=1_000, validator=_positive)

@@ -148,6 +148,11 @@ class Reception:
         """How many unanswered requests one connection may have."""
         return self._limits.requests_in_flight_max
 
+    @property
+    def malformed_frames_per_minute(self) -> int:
+        """How many frames that are none one connection may send."""
+        return self._limits.malformed_frames_per_minute
+
     def authorize(self, connection: Connection, operation: Operation, params: Any) -> None:
         """Raise `AccessDeniedError` where the connection may not do that."""
         authorize(connection.bound, operation, params, self._channels, self._tasks, self._operators)

@@ -58,7 +58,12 @@ class WebsocketsTransport:
             raise ConnectionLost(f"{_NO_WEBSOCKET}: {protocol.handshake_exc}")
         # Answers to frames that came too early have to wait for the answer to the handshake.
         early = protocol.data_to_send()
-        protocol.send_response(_response(protocol, request))
+        response = _response(protocol, request)
+        if SEND_EOF in early and response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            # What came too early was broken as well, so for the library this is over already.
+            await _send(raw, [response.serialize()])
+            raise ConnectionLost(f"no WebSocket was opened: {protocol.handshake_exc}")
+        protocol.send_response(response)
         await _send(raw, [*protocol.data_to_send(), *early])
         if protocol.state is not State.OPEN or SEND_EOF in early:
             raise ConnectionLost(f"no WebSocket was opened: {protocol.handshake_exc}")
@@ -97,7 +102,16 @@ def _response(protocol: ServerProtocol, request: Request) -> Response:
     hosts = request.headers.get_all("Host")
     if len(hosts) != 1 or not hosts[0].isascii():
         return protocol.reject(HTTPStatus.BAD_REQUEST, "This request does not say to which host.\n")
+    if not all(value.isascii() for name, value in request.headers.raw_items() if _is_ours(name)):
+        # The library does not expect it, and raises while it writes down what is wrong.
+        return protocol.reject(HTTPStatus.BAD_REQUEST, "A header of the handshake is not ASCII.\n")
     return protocol.accept(request)
+
+
+def _is_ours(header: str) -> bool:
+    return header.lower() in ("connection", "upgrade", "origin") or header.lower().startswith(
+        "sec-websocket-"
+    )
 
 
 async def _receive_first(

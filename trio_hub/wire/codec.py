@@ -9,7 +9,7 @@ encoded is spliced into its notify frame as it stands.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import attrs
 import msgspec
@@ -31,7 +31,14 @@ from .frames import (
 )
 from .validation import decode_strictly, encode
 
-__all__ = ["decode_message", "encode_frame", "encode_notify", "encode_result", "join_frames"]
+__all__ = [
+    "decode_message",
+    "encode_frame",
+    "encode_notify",
+    "encode_result",
+    "iter_frames",
+    "join_frames",
+]
 
 _FRAME_CLASSES: dict[str, type[Frame]] = {
     cls.kind: cls
@@ -74,11 +81,30 @@ def decode_message(message: str | bytes, dialect: Dialect) -> list[Frame | Frame
     Args:
         message: The payload of a text message; a binary one (`bytes`) is itself an error.
     """
+    return list(iter_frames(message, dialect))
+
+
+def iter_frames(message: str | bytes, dialect: Dialect) -> Iterator[Frame | FrameError]:
+    """
+    Read the frames of one message one by one, as `decode_message` does.
+
+    A message of some MiB can hold a million frames. Who takes them from a stranger must be able
+    to do something else between two of them, and to stop.
+    """
     if isinstance(message, bytes):
-        return [FrameError("a binary message: frames travel in text messages only")]
+        yield FrameError("a binary message: frames travel in text messages only")
+        return
     if dialect is Dialect.PLAIN:
-        return [_decode_frame(message)]
-    return [_decode_frame(line) for line in message.split("\n") if line]
+        yield _decode_frame(message)
+        return
+    start = 0
+    while start < len(message):
+        stop = message.find("\n", start)
+        if stop < 0:
+            stop = len(message)
+        if stop > start:
+            yield _decode_frame(message[start:stop])
+        start = stop + 1
 
 
 def _decode_frame(text: str) -> Frame | FrameError:

@@ -29,6 +29,9 @@ encode = msgspec.json.Encoder().encode
 
 # One sentence for each fault is help, a thousand are an attack.
 _PROBLEMS_MAX = 20
+# Naming all faults takes some microseconds for each value, faulty or not: 100 s for the largest
+# message. What is larger than this has its first fault named.
+_DETAILED_BYTES_MAX = 4 * 1024
 
 
 @functools.cache
@@ -61,7 +64,13 @@ def decode_strictly(data: bytes | str | msgspec.Raw, wanted: type[T], what: str)
 
 
 def problems_in(data: bytes | str | msgspec.Raw, wanted: Any, first: Exception) -> tuple[str, ...]:
-    """Name every field of `data` that keeps it from being a `wanted`, each in one sentence."""
+    """
+    Name every field of `data` that keeps it from being a `wanted`, each in one sentence.
+
+    Only `first`, where `data` is so large that this would take long.
+    """
+    if _size_of(data) > _DETAILED_BYTES_MAX:
+        return (str(first)[:300],)
     try:
         plain = msgspec.json.decode(data)
         if not isinstance(plain, dict):
@@ -79,6 +88,10 @@ def problems_in(data: bytes | str | msgspec.Raw, wanted: Any, first: Exception) 
         return (str(error)[:300],)
     # The two disagree: what the strict one said counts.
     return (str(first)[:300],)
+
+
+def _size_of(data: bytes | str | msgspec.Raw) -> int:
+    return len(memoryview(data) if isinstance(data, msgspec.Raw) else data)
 
 
 def _say(error: BaseException, wanted: type | None) -> str:
@@ -162,6 +175,8 @@ def _structure_items(
         except Exception as error:  # collected, and raised together below
             error.add_note(cattrs.IterableValidationNote(f"at {place!r}", place, wanted))
             faults.append(error)
+            if len(faults) > _PROBLEMS_MAX:
+                break
     if faults:
         raise IterableValidationError("while structuring a collection", faults, wanted)
     return structured
