@@ -33,6 +33,17 @@ def properties(session: nox.Session) -> None:
 
 
 @nox.session
+def coverage(session: nox.Session) -> None:
+    """See that the tests of the pure core (`trio_hub.protocol`) take every branch of it."""
+    session.install("-e", ".[testing,fast]", *groups("test"))
+    session.run(
+        *("coverage", "run", "--source=trio_hub/protocol"),
+        *("-m", "pytest", "tests/protocol", "tests/properties", *session.posargs),
+    )
+    session.run("coverage", "report", "--show-missing", "--skip-covered", "--fail-under=100")
+
+
+@nox.session
 def interop(session: nox.Session) -> None:
     """Converse with real AG2 peers, in both directions."""
     session.install("-e", ".[testing,all]", *groups("test", "interop"))

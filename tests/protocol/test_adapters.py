@@ -209,3 +209,12 @@ def test_two_versions_live_side_by_side() -> None:
     registry = AdapterRegistry.with_builtins([Newer()])
     assert registry.get("conversation", 1).manifest.version == 1
     assert registry.get("conversation", 2).manifest.version == 2
+
+
+def test_in_a_log_that_goes_on_behind_the_reply_nothing_changes() -> None:
+    # An adapter takes whatever stands in a log, also what it would not allow today.
+    live = Live.opened(ConsultingAdapter())
+    live.post(text(ALICE, "question"))
+    live.post(text(BOB, "reply"))
+    state = live.machine.state
+    assert ConsultingAdapter().fold(text(ALICE, "and another thing"), state) == state

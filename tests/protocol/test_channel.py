@@ -557,3 +557,15 @@ def test_a_replayed_log_gives_the_state_that_it_was_written_in(
             assert machine.position_by_cause(*cause) == live.machine.position_by_cause(*cause)
     if live.state.is_terminal:
         assert live.event_types[-1] in (EV_CHANNEL_CLOSED, EV_CHANNEL_EXPIRED)
+
+
+def test_key_is_known_once_something_was_posted_under_it() -> None:
+    live = Live.opened(ConversationAdapter())
+    said = text(ALICE, idempotency_key="k")
+    assert not live.machine.knows_key_of(said)
+    live.post(said)
+    assert live.machine.knows_key_of(said)
+    # Other words under the same key are no new post either; other senders have other keys.
+    assert live.machine.knows_key_of(text(ALICE, "other", idempotency_key="k"))
+    assert not live.machine.knows_key_of(text(BOB, idempotency_key="k"))
+    assert not live.machine.knows_key_of(text(ALICE))

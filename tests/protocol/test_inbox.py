@@ -778,3 +778,66 @@ def test_a_channel_that_is_restored_to_a_binding_without_replay_begins_at_its_en
     logs.grow("a", "x")
     assert logs.sent() == ["a2"]
     assert logs.inbox.owed == 3
+
+
+def test_another_number_of_attempts_holds_at_once_and_for_everything() -> None:
+    logs = parked()
+    logs.grow("b", "x")
+    assert logs.sent() == ["b0"]
+    logs.inbox.set_max_attempts(1)
+    logs.inbox.nack("b", "b0", 0.0, "no")
+    assert logs.work().dead == [DeadLetter("b", 0, "b0", 1, "no")]
+    logs.inbox.attach()
+    assert logs.sent() == ["a0", "a1", "a2", "a3"]
+    logs.inbox.nack("a", "a2", 0.0, "no")
+    assert logs.work().dead == [DeadLetter("a", 2, "a2", 3, "no")]
+    # And for what is parked now, and for channels that come later.
+    logs.inbox.attach(replays=False)
+    logs.inbox.set_max_attempts(0)
+    logs.grow("c", "x")
+    logs.inbox.attach()
+    assert sorted(logs.sent()) == ["a0", "a1", "a3", "c0"]
+    for _ in range(7):
+        logs.inbox.nack("c", "c0", logs.now, "no")
+        logs.inbox.nack("a", "a0", logs.now, "no")
+        logs.now += 60.0
+        assert not logs.inbox.poll(logs.now).dead
+
+
+def test_owing_names_the_oldest_of_each_channel_that_owes_any() -> None:
+    logs = parked()
+    logs.grow("b", ".x")
+    logs.grow("c", "x")
+    logs.grow("d", ".")
+    assert logs.sent() == ["b1", "c0"]
+    # Of what a binding without replay did not want to hear of, nobody has read the ids.
+    assert logs.inbox.owing() == [Victim("a", 0, None), Victim("b", 1, "b1"), Victim("c", 0, "c0")]
+    logs.ack("a0", "a1", "a2", "c0")
+    assert logs.inbox.owing() == [Victim("a", 3, "a3"), Victim("b", 1, "b1")]
+
+
+def test_there_is_work_while_something_waits_for_a_poll() -> None:
+    logs = Logs()
+    assert not logs.inbox.has_work
+    logs.grow("a", "x")
+    assert logs.inbox.has_work
+    logs.work()
+    assert not logs.inbox.has_work
+    assert logs.inbox.give_up("a", 0, 0.0, "larger than the peer takes")
+    assert logs.inbox.has_work
+    logs.work()
+    assert not logs.inbox.has_work
+
+
+def test_a_cursor_that_was_not_kept_is_returned_again() -> None:
+    logs = Logs()
+    logs.grow("a", "x")
+    logs.sent()
+    logs.ack("a0")
+    [cursor] = logs.inbox.dirty()
+    assert logs.inbox.dirty() == []
+    logs.inbox.not_written("a")
+    assert logs.inbox.dirty() == [cursor]
+    logs.inbox.forget("a")
+    logs.inbox.not_written("a")
+    assert logs.inbox.dirty() == []
