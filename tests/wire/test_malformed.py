@@ -148,6 +148,12 @@ def test_enums_bounds_and_members_of_objects_are_listed_too() -> None:
     assert places == ["$.labels['k']", "$.labels['l']"]
 
 
+def test_an_applications_own_data_is_no_fault() -> None:
+    frame = {"kind": "hello", "name": "alice", "auth_scheme": 5, "auth_claim": {"any": ["thing"]}}
+    (problem,) = _one_error(json.dumps(frame), Dialect.PLAIN).problems
+    assert problem.endswith("@ $.auth_scheme")
+
+
 def test_a_thousand_bad_fields_are_not_a_thousand_sentences() -> None:
     message = json.dumps({"kind": "notify", "envelope": {"audience": [1] * 1000}})
     error = _one_error(message, Dialect.PLAIN)

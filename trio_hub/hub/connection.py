@@ -63,6 +63,8 @@ _PONG = PongFrame()
 
 # A large message can hold a million frames; others get their turn after so many of them.
 _FRAMES_AT_ONCE = 64
+# What a peer calls its requests is not always short.
+_LOGGED_MAX = 100
 # RFC 6455's registry of close codes: "Policy Violation".
 _POLICY_VIOLATION = 1008
 
@@ -298,7 +300,7 @@ class Connection:
             case PongFrame():
                 pass
             case FrameError():
-                self._log.info("malformed frame", problem=frame.message[:200])
+                self._log.info("malformed frame", problem=_without_quotations(frame.message))
                 self._lose_patience()
                 if frame.request_id is not None:
                     self._respond_error(frame.request_id, frame)
@@ -427,7 +429,7 @@ class Connection:
     def _respond_error(self, request_id: str, error: NetworkError) -> None:
         self._host.refused("request", error)
         if isinstance(error, AccessDeniedError | NotFoundError | ProtocolError):
-            self._log.debug("request refused", code=error.code, request_id=request_id)
+            self._log.debug("request refused", code=error.code, request_id=request_id[:_LOGGED_MAX])
         self.send(
             ResponseFrame(
                 request_id=request_id,
@@ -447,3 +449,8 @@ class Connection:
 
     def _on_drained(self) -> None:
         self._host.room_again(self)
+
+
+def _without_quotations(problem: str) -> str:
+    """Cut a problem before the first thing that is quoted: it may be a text, or a credential."""
+    return problem.partition("'")[0].partition('"')[0][:_LOGGED_MAX].rstrip()

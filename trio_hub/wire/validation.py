@@ -241,6 +241,7 @@ def _make_converter() -> cattrs.Converter:
     # An enum of strings is a string too, so this hook must be nearer to it than that for `str`.
     converter.register_structure_hook(StrEnum, _structure_enum)
     converter.register_structure_hook(msgspec.Raw, lambda value, _: value)
+    converter.register_structure_hook_func(lambda it: it is object, lambda value, _: value)
     converter.register_structure_hook_func(_origin_is(tuple), _structure_sequence)
     converter.register_structure_hook_func(_origin_is(dict), _structure_mapping)
     converter.register_structure_hook_func(attrs.has, _structure_object)
