@@ -54,6 +54,8 @@ class Agent(asyncio.Protocol):
         self.agent_id = ""
         self.delivered = 0
         self.last_delivery = 0.0
+        # When each envelope of the load arrived; bounded by whoever empties it.
+        self.arrivals: list[float] = []
         self._socket = ClientProtocol(parse_uri(url), max_size=None)
         self._transport: asyncio.Transport
         self._loop = asyncio.get_running_loop()
@@ -79,6 +81,10 @@ class Agent(asyncio.Protocol):
         self._socket.send_close(1000)
         self._flush()
         self._transport.close()
+
+    def stop_reading(self) -> None:
+        """Leave in the socket whatever comes, and so ack nothing."""
+        self._transport.pause_reading()
 
     async def leave(self) -> None:
         """Close the connection, and wait until it is gone."""
@@ -154,6 +160,7 @@ class Agent(asyncio.Protocol):
         if event_type in ("ag2.msg.text", "bench.note"):
             self.delivered += 1
             self.last_delivery = time.perf_counter()
+            self.arrivals.append(self.last_delivery)
             if self.delivered >= self._wanted:
                 self._arrived.set()
 
@@ -238,6 +245,7 @@ class Meter:
     def __init__(self, hub_pid: int | None) -> None:
         self._hub_pid = hub_pid
         self._hub_cpu = self._read_hub_cpu()
+        self._hub_kb = self._read_hub_kb()
         self._load_cpu = time.process_time()
         self.begun = time.perf_counter()
 
@@ -256,6 +264,17 @@ class Meter:
             "hub_cpu_us": (self._read_hub_cpu() - self._hub_cpu) / operations * 1e6,
             "load_cpu_us": (time.process_time() - self._load_cpu) / operations * 1e6,
         }
+
+    def hub_grown_kb(self) -> float:
+        """Return by how much the hub's resident memory has grown, in kB."""
+        return self._read_hub_kb() - self._hub_kb
+
+    def _read_hub_kb(self) -> float:
+        try:
+            pages = Path(f"/proc/{self._hub_pid}/statm").read_text().split()[1]
+        except OSError:
+            return float("nan")
+        return int(pages) * os.sysconf("SC_PAGE_SIZE") / 1024
 
     def _read_hub_cpu(self) -> float:
         """Return the CPU seconds that the hub has used, in all its threads."""

@@ -75,6 +75,7 @@ FULL: tuple[Question, ...] = (
     Question("long_channel", {"posts": 20_000}, "last_over_first_cpu", rounds=1),
     Question("redelivery", {"recipients": 1, "each": 10_000}, "all_delivered_seconds"),
     Question("redelivery", {"recipients": 100, "each": 100}, "all_delivered_seconds"),
+    Question("stalled_reader", {"participants": 100, "posts": 450}, "p99_ratio"),
     Question("reconnect_storm", {"clients": 500, "owed": 10}, "all_delivered_seconds"),
     Question("open_store", {"envelopes": 10_000, "repeats": 3}, "open_seconds", rounds=1),
     Question("open_store", {"envelopes": 100_000, "repeats": 3}, "open_seconds", rounds=1),
@@ -94,6 +95,7 @@ QUICK: tuple[Question, ...] = (
     Question("long_channel", {"posts": 1_100}, "last_over_first_cpu", rounds=1),
     Question("redelivery", {"recipients": 1, "each": 300}, "all_delivered_seconds"),
     Question("redelivery", {"recipients": 10, "each": 30}, "all_delivered_seconds"),
+    Question("stalled_reader", {"participants": 10, "posts": 60}, "p99_ratio"),
     Question("reconnect_storm", {"clients": 20, "owed": 5}, "all_delivered_seconds"),
     Question("open_store", {"envelopes": 500, "repeats": 1}, "open_seconds", rounds=1),
 )
