@@ -69,6 +69,13 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Let a hub live among unreliable agents for a while (`-- --minutes 60`)."""
+    session.install("-e", ".[testing,all]")
+    session.run("python", "-m", "benchmarks.soak", *(session.posargs or ["--minutes", "3"]))
+
+
+@nox.session
 def simulation(session: nox.Session) -> None:
     """Run whole hubs through seeded faults (`-- --seed 123`, `-- --seeds 10000`)."""
     session.install("-e", ".[testing,all]", *groups("test"))

@@ -27,6 +27,7 @@ class HubFigures:
         connections_opened: Connections that were ever taken.
         outbox_bytes: What waits to be written to all peers together.
         commit_seconds: From the submission of a batch until it was durable.
+        tasks_running: Trio tasks in the whole process.
         writes: What the store itself measured, where it measures.
     """
 
@@ -39,4 +40,5 @@ class HubFigures:
     connections_opened: int
     outbox_bytes: int
     commit_seconds: Histogram
+    tasks_running: int
     writes: WriteFigures | None

@@ -15,6 +15,8 @@ import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
+import trio
+
 from .._logging import get_logger
 from .._nursery import open_plain_nursery
 from ..auth import AuthRegistry
@@ -358,6 +360,7 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
             connections_opened=self._reception.opened,
             outbox_bytes=sum(it.endpoint.outbox.bytes_waiting for it in self._reception),
             commit_seconds=self._committer.seconds,
+            tasks_running=trio.lowlevel.current_statistics().tasks_living,
             writes=store.write_figures() if isinstance(store, MeasuredStore) else None,
         )
 

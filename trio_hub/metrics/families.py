@@ -309,6 +309,13 @@ METRICS: tuple[Metric, ...] = (
         _one(lambda it: it.health.tasks),
     ),
     Metric(
+        "trio_hub_running_tasks",
+        "gauge",
+        "Trio tasks in the process: some for the hub, some for each connection.",
+        (),
+        _one(lambda it: it.tasks_running),
+    ),
+    Metric(
         "trio_hub_closing",
         "gauge",
         "1 while the hub drains.",
