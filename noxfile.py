@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import nox
 
 nox.needs_version = ">=2024.4"
@@ -41,6 +44,22 @@ def coverage(session: nox.Session) -> None:
         *("-m", "pytest", "tests/protocol", "tests/properties", *session.posargs),
     )
     session.run("coverage", "report", "--show-missing", "--skip-covered", "--fail-under=100")
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Change the pure core in small ways; its tests must notice nine changes of ten."""
+    session.install("-e", ".[testing,fast]", *groups("test", "mutants"))
+    session.run("mutmut", "run", *session.posargs)
+    session.run("mutmut", "export-cicd-stats")
+    stats = json.loads(Path("mutants/mutmut-cicd-stats.json").read_text())
+    # A change that makes a test wait for ever was noticed, too.
+    noticed = stats["killed"] + stats["timeout"]
+    session.log(
+        f"{noticed} of {stats['total']} mutants were noticed: `mutmut results` has the rest"
+    )
+    if noticed < 0.9 * stats["total"]:
+        session.error("less than nine of ten")
 
 
 @nox.session
