@@ -24,6 +24,7 @@ RE_EXPORTING = [
     "trio_hub.mcp",
     "trio_hub.metrics",
     "trio_hub.protocol.adapters",
+    "trio_hub.protocol.workflow",
     "trio_hub.providers",
     "trio_hub.records",
     "trio_hub.stores",

@@ -76,9 +76,33 @@ from .protocol.adapters import (
     ConversationAdapter as ConversationAdapter,
     DiscussionAdapter as DiscussionAdapter,
     ExpectedTurn as ExpectedTurn,
+    WorkflowAdapter as WorkflowAdapter,
 )
 from .protocol.delivery_policy import DeliveryPolicy as DeliveryPolicy
 from .protocol.retention import Retention as Retention
+from .protocol.workflow import (
+    AgentTarget as AgentTarget,
+    Always as Always,
+    ContextEquals as ContextEquals,
+    Finish as Finish,
+    FromSpeaker as FromSpeaker,
+    Handoff as Handoff,
+    Reply as Reply,
+    RevertToInitiatorTarget as RevertToInitiatorTarget,
+    RoundRobinTarget as RoundRobinTarget,
+    StayTarget as StayTarget,
+    TerminateTarget as TerminateTarget,
+    ToolCalled as ToolCalled,
+    Transition as Transition,
+    TransitionCondition as TransitionCondition,
+    TransitionDecision as TransitionDecision,
+    TransitionGraph as TransitionGraph,
+    TransitionRegistry as TransitionRegistry,
+    TransitionTarget as TransitionTarget,
+    WorkflowState as WorkflowState,
+    register_condition as register_condition,
+    register_target as register_target,
+)
 from .records import (
     EV_CHANNEL_CLOSED as EV_CHANNEL_CLOSED,
     EV_CHANNEL_EXPIRED as EV_CHANNEL_EXPIRED,

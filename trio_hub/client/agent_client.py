@@ -10,6 +10,7 @@ import trio
 
 from ..errors import NotFoundError
 from ..ids import ID_PATTERN
+from ..protocol.workflow import TransitionGraph
 from ..records import DeadLetterPage, Duration, Envelope, KeptLetter, Resume, Rule
 from ..wire.params import LIST_LIMIT_DEFAULT
 from .agents import Agent
@@ -59,10 +60,12 @@ class AgentClient(IdentityClient):
         Open a channel with others, and return it once they have accepted.
 
         Args:
-            type: ``"consulting"``, ``"conversation"``, ``"discussion"``, or another that the hub
-                knows.
+            type: ``"consulting"``, ``"conversation"``, ``"discussion"``, ``"workflow"``, or another
+                that the hub knows.
             target: The name or id of the other, or of several others.
             ttl: How long it may live, such as ``"30m"``.
+            knobs: What its protocol wants to know. For a workflow, ``{"graph": graph}`` with a
+                `TransitionGraph`, which may name agents by name or id, or its JSON form with ids.
             intent: What it is for, for people and for logs.
 
         Raises:
@@ -98,11 +101,19 @@ class AgentClient(IdentityClient):
         labels: Mapping[str, str] | None,
         required_acks: int | None,
     ) -> Channel:
+        participants = [await self.hub_client.id_for(one) for one in targets]
+        graph = (knobs or {}).get("graph")
+        if isinstance(graph, TransitionGraph):
+            ids = {
+                self.passport.name: self.agent_id,
+                **dict(zip(targets, participants, strict=True)),
+            }
+            knobs = {**(knobs or {}), "graph": graph.with_ids(ids).to_dict()}
         metadata = await self.hub_client.create_channel(
             creator_id=self.agent_id,
             manifest_type=type,
             manifest_version=version,
-            participants=[await self.hub_client.id_for(one) for one in targets],
+            participants=participants,
             required_acks=required_acks,
             ttl=ttl,
             knobs=knobs,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import attrs
 
+from ..protocol.workflow import Reply
 from ..records import Envelope
 
 if TYPE_CHECKING:
@@ -74,9 +75,10 @@ class Agent(Protocol):
         """What it is called where no passport says otherwise."""
         ...
 
-    async def ask(self, turn: Turn) -> str | None:
+    async def ask(self, turn: Turn) -> Reply:
         """
-        Return a reply; None or "" is silence.
+        Return a reply: a text; None or "", which is silence; in a workflow, also a `Handoff` to
+        somebody or a `Finish`.
 
         It may be asked the same thing again when an earlier attempt was cut short: before the
         reply was posted, that is, so it never speaks twice. What it raises is a failed turn:
@@ -88,7 +90,7 @@ class Agent(Protocol):
 
 
 #: An agent as a function.
-AgentFunction = Callable[[Turn], Awaitable[str | None]]
+AgentFunction = Callable[[Turn], Awaitable[Reply]]
 
 
 @attrs.frozen
@@ -98,18 +100,18 @@ class FunctionAgent:
 
     Args:
         name: What it is called.
-        function: ``async def answer(turn) -> str | None``.
+        function: ``async def answer(turn) -> Reply``.
     """
 
     name: str
     function: AgentFunction
 
-    async def ask(self, turn: Turn) -> str | None:
+    async def ask(self, turn: Turn) -> Reply:
         """See `Agent.ask`."""
         return await self.function(turn)
 
 
-def _as_tuple(replies: Iterable[str | None]) -> tuple[str | None, ...]:
+def _as_tuple(replies: Iterable[Reply]) -> tuple[Reply, ...]:
     return tuple(replies)
 
 
@@ -127,10 +129,10 @@ class ScriptedAgent:
     """
 
     name: str
-    replies: tuple[str | None, ...] = attrs.field(converter=_as_tuple)
+    replies: tuple[Reply, ...] = attrs.field(converter=_as_tuple)
     turns: list[Turn] = attrs.field(factory=list, init=False, repr=False)
 
-    async def ask(self, turn: Turn) -> str | None:
+    async def ask(self, turn: Turn) -> Reply:
         """
         Return the next reply of the script.
 

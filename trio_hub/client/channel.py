@@ -6,7 +6,16 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
-from ..records import EV_TEXT, ChannelMetadata, ChannelState, Envelope, is_bookkeeping
+from ..errors import ProtocolError
+from ..protocol.adapters import WorkflowAdapter
+from ..records import (
+    EV_CONTEXT_SET,
+    EV_TEXT,
+    ChannelMetadata,
+    ChannelState,
+    Envelope,
+    is_bookkeeping,
+)
 
 if TYPE_CHECKING:
     from .agent_client import AgentClient
@@ -47,6 +56,11 @@ class Channel:
     def state(self) -> ChannelState:
         """Where it stood then."""
         return self._metadata.state
+
+    @property
+    def is_workflow(self) -> bool:
+        """Whether turns here are packets, which may hand off and finish."""
+        return self._metadata.manifest.type == WorkflowAdapter.manifest.type
 
     async def send(
         self,
@@ -102,6 +116,31 @@ class Channel:
         """
         self._metadata = await self._client.hub_client.close_channel(self.channel_id, reason=reason)
         return self._metadata
+
+    async def set_context(self, key: str, value: Any) -> str:
+        """
+        Set a variable of a workflow, for everybody in it; return the envelope's id.
+
+        Anybody may, at any time; what a graph's conditions look at counts from the next turn on.
+
+        Raises:
+            ProtocolError: The channel is no workflow, or is closed.
+
+        Durability and Cancellation: as `send`.
+        """
+        return await self._change_context({"set": {key: value}})
+
+    async def delete_context(self, key: str) -> str:
+        """Remove a variable of a workflow; nothing else changes where it is not set."""
+        return await self._change_context({"delete": [key]})
+
+    async def _change_context(self, changes: dict[str, Any]) -> str:
+        if not self.is_workflow:
+            raise ProtocolError(
+                f"channel {self.channel_id} is a {self._metadata.manifest.type}: only workflows "
+                "have context variables"
+            )
+        return await self.send(event_type=EV_CONTEXT_SET, event_data=changes)
 
     async def history(self, *, limit: int = 50, before: str | None = None) -> list[Envelope]:
         """

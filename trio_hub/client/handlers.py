@@ -12,9 +12,10 @@ the reply carries the envelope's id as its cause, and an idempotency key made of
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ProtocolError
+from ..protocol.workflow import Finish, Handoff, Reply, packet_of
 from ..records import (
     EV_CHANNEL_INVITE,
     EV_CHANNEL_INVITE_ACK,
@@ -83,8 +84,15 @@ async def default_handler(envelope: Envelope, client: AgentClient, attempt: int)
 
 
 def is_turn(envelope: Envelope) -> bool:
-    """Whether an envelope says something that wants an answer: a text, or a packet with a body."""
-    return envelope.event_type in (EV_TEXT, EV_PACKET) and bool(envelope.text)
+    """
+    Whether an envelope says something that wants an answer: a text, or a packet that has a body
+    or hands off.
+    """
+    if envelope.event_type == EV_TEXT:
+        return bool(envelope.text)
+    return envelope.event_type == EV_PACKET and (
+        bool(envelope.text) or envelope.routing.get("kind") == "handoff"
+    )
 
 
 async def accept_invite(envelope: Envelope, client: Participant) -> None:
@@ -122,7 +130,7 @@ async def take_turn(envelope: Envelope, client: AgentClient, attempt: int = 1) -
     reply = await ask_agent(envelope, client, channel, attempt)
     if not reply:
         return None
-    return await post_reply(reply, envelope, client)
+    return await post_reply(reply, envelope, client, channel)
 
 
 async def may_take_turn(envelope: Envelope, client: AgentClient, channel: Channel) -> bool:
@@ -145,10 +153,10 @@ async def already_replied(envelope: Envelope, client: AgentClient) -> bool:
 
 async def ask_agent(
     envelope: Envelope, client: AgentClient, channel: Channel, attempt: int = 1
-) -> str | None:
+) -> Reply:
     """Ask the agent, and return what it replies."""
     turn = Turn(
-        text=envelope.text,
+        text=envelope.text or str(envelope.routing.get("reason") or ""),
         envelope=envelope,
         channel=channel,
         agent=client,
@@ -159,19 +167,26 @@ async def ask_agent(
     return await client.agent.ask(turn)
 
 
-async def post_reply(reply: str, envelope: Envelope, client: AgentClient) -> str | None:
+async def post_reply(
+    reply: str | Handoff | Finish, envelope: Envelope, client: AgentClient, channel: Channel
+) -> str | None:
     """
     Post an answer to an envelope, once however often this is called; return its envelope id.
 
     None where another process of the same agent has answered in the meantime.
+
+    Raises:
+        ProtocolError: It is a `Handoff` or a `Finish`, and the channel is no workflow.
+        NotFoundError: There is nobody of the name that it hands off to.
     """
+    event_type, event_data = await _written(reply, client, channel)
     try:
         return await client.send_envelope(
             Envelope(
                 channel_id=envelope.channel_id,
                 sender_id=client.agent_id,
-                event_type=EV_TEXT,
-                event_data={"text": reply},
+                event_type=event_type,
+                event_data=event_data,
                 causation_id=envelope.envelope_id,
                 trace_id=envelope.trace_id,
                 depth=envelope.depth,
@@ -183,3 +198,20 @@ async def post_reply(reply: str, envelope: Envelope, client: AgentClient) -> str
         if await already_replied(envelope, client):
             return None
         raise
+
+
+async def _written(
+    reply: str | Handoff | Finish, client: AgentClient, channel: Channel
+) -> tuple[str, dict[str, Any]]:
+    if channel.is_workflow:
+        target_id = ""
+        if isinstance(reply, Handoff):
+            target_id = await client.hub_client.id_for(reply.target)
+        return EV_PACKET, packet_of(reply, target_id=target_id)
+    if not isinstance(reply, str):
+        kind = type(reply).__name__
+        raise ProtocolError(
+            f"{client.agent.name!r} answered with a {kind} in channel {channel.channel_id}, which "
+            f"is a {channel.metadata.manifest.type}: only workflows know that"
+        )
+    return EV_TEXT, {"text": reply}

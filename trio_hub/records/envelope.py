@@ -8,6 +8,7 @@ accepts one; from then on it never changes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import attrs
@@ -96,6 +97,12 @@ class Envelope:
         """The text of an `EV_TEXT`, or the body of a packet; "" where there is none."""
         text = self.event_data.get("text", self.event_data.get("body", ""))
         return text if isinstance(text, str) else ""
+
+    @property
+    def routing(self) -> Mapping[str, Any]:
+        """Where a packet wants the next turn to go: ``{"kind": ...}``; empty for all else."""
+        routing = self.event_data.get("routing") if self.event_type == EV_PACKET else None
+        return routing if isinstance(routing, Mapping) else {}
 
 
 def is_bookkeeping(event_type: str) -> bool:

@@ -9,3 +9,4 @@ from .consulting import ConsultingAdapter as ConsultingAdapter
 from .conversation import ConversationAdapter as ConversationAdapter
 from .discussion import DiscussionAdapter as DiscussionAdapter
 from .registry import AdapterRegistry as AdapterRegistry
+from .workflow import WorkflowAdapter as WorkflowAdapter

@@ -10,6 +10,7 @@ from .base import ChannelAdapter
 from .consulting import ConsultingAdapter
 from .conversation import ConversationAdapter
 from .discussion import DiscussionAdapter
+from .workflow import WorkflowAdapter
 
 __all__ = ["AdapterRegistry"]
 
@@ -30,7 +31,15 @@ class AdapterRegistry:
     @classmethod
     def with_builtins(cls, more: Iterable[ChannelAdapter] = ()) -> AdapterRegistry:
         """Return a registry of the adapters that ship, and of `more`."""
-        return cls((ConsultingAdapter(), ConversationAdapter(), DiscussionAdapter(), *more))
+        return cls(
+            (
+                ConsultingAdapter(),
+                ConversationAdapter(),
+                DiscussionAdapter(),
+                WorkflowAdapter(),
+                *more,
+            )
+        )
 
     def add(self, adapter: ChannelAdapter) -> None:
         """

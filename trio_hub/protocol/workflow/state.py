@@ -1,0 +1,41 @@
+"""The folded state of a workflow channel: all that targets and conditions may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from .graph import TransitionGraph
+
+__all__ = ["WorkflowState"]
+
+
+@attrs.frozen
+class WorkflowState:
+    """
+    How far a workflow has come.
+
+    Attributes:
+        graph: Its script, as it was when the channel was made.
+        participant_order: Everybody's id, the creator first.
+        creator_id: Who opened the channel.
+        next_speaker_id: Whose turn it is; None once it is over.
+        last_speaker_id: Who had the last turn.
+        last_envelope_id: What was said in it.
+        turn_count: How many turns there were.
+        close_reason: Why it is over, once it is.
+        context_vars: What participants have set; never changed in place.
+    """
+
+    graph: TransitionGraph
+    participant_order: tuple[str, ...]
+    creator_id: str
+    next_speaker_id: str | None
+    last_speaker_id: str | None = None
+    last_envelope_id: str | None = None
+    turn_count: int = 0
+    close_reason: str = ""
+    context_vars: Mapping[str, Any] = attrs.field(factory=dict)
