@@ -9,10 +9,13 @@ import trio
 
 from trio_hub import (
     AuthBlock,
+    Finish,
+    Handoff,
     InboxBlock,
     LimitsBlock,
     NetworkError,
     Passport,
+    Reply,
     Resume,
     Rule,
     WsLink,
@@ -68,12 +71,16 @@ class OurParty(Party):
             self._ended.set()
 
     def _agent(self, name: str, behaviour: Behaviour, script: list[Any]) -> FunctionAgent:
-        async def answer(turn: Turn) -> str:
+        async def answer(turn: Turn) -> Reply:
             self._prompts.append(turn.text)
             self._asked.set()
             if behaviour == "stuck":
                 await trio.sleep_forever()
-            return str(script[0])
+            if isinstance(script[0], str):
+                return script[0]
+            # What the other side's agent says by calling a tool.
+            arguments = script[0]["arguments"]
+            return Handoff(**arguments) if script[0]["tool"] == "hand_off" else Finish(**arguments)
 
         return FunctionAgent(name, answer)
 
@@ -128,9 +135,9 @@ class OurParty(Party):
         )
         return self._behave(behaviour)
 
-    async def _open(self, type: str, target: list[str]) -> dict[str, Any]:
+    async def _open(self, type: str, target: list[str], knobs: dict[str, Any]) -> dict[str, Any]:
         channel = await self._client.open(
-            type=type, target=target, intent="interop", labels={"from": "ours"}
+            type=type, target=target, intent="interop", labels={"from": "ours"}, knobs=knobs
         )
         self._channels[channel.channel_id] = channel
         return as_wire(channel.metadata)

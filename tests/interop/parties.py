@@ -67,9 +67,10 @@ class Party:
         assert caught.value.message, "an error says what was wrong"
         return caught.value.class_name
 
-    async def open(self, type: str, *others: Party) -> str:
+    async def open(self, type: str, *others: Party, knobs: dict[str, Any] | None = None) -> str:
         """Open a channel with others and return its id."""
-        metadata = await self.call("open", type=type, target=[other.name for other in others])
+        target = [other.name for other in others]
+        metadata = await self.call("open", type=type, target=target, knobs=knobs or {})
         return str(metadata["channel_id"])
 
     async def send(self, channel_id: str, text: str) -> str:

@@ -20,6 +20,7 @@ from .command import USAGE_STATUS, Command, CommandError
 from .compact import COMPACT
 from .dead_letters import DEAD_LETTERS
 from .demo import DEMO
+from .graph import GRAPH
 from .health import HEALTH
 from .mcp import MCP
 from .serve import SERVE
@@ -37,6 +38,7 @@ COMMANDS: tuple[Command, ...] = (
     BACKUP,
     RESTORE,
     COMPACT,
+    GRAPH,
     MCP,
 )
 

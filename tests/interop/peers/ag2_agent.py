@@ -23,6 +23,8 @@ from ag2.network import (
     AuthBlock,
     Channel,
     Envelope,
+    Finish,
+    Handoff,
     HubClient,
     InboxBlock,
     LimitsBlock,
@@ -95,7 +97,19 @@ class Driver:
                     )
                 )
             )
-        return Agent(name, config=self.model)
+        agent = Agent(name, config=self.model)
+
+        @agent.tool
+        def hand_off(target: str, reason: str) -> Handoff:
+            """Let another one go on."""
+            return Handoff(target=target, reason=reason)
+
+        @agent.tool
+        def finish(summary: str, reason: str) -> Finish:
+            """Say that it is done."""
+            return Finish(summary=summary, reason=reason)
+
+        return agent
 
     @staticmethod
     def _passport(name: str, scheme: str, claim: dict[str, Any]) -> Passport:
@@ -161,9 +175,9 @@ class Driver:
         finally:
             self.client, self.model = first
 
-    async def open(self, type: str, target: list[str]) -> dict[str, Any]:
+    async def open(self, type: str, target: list[str], knobs: dict[str, Any]) -> dict[str, Any]:
         channel = await self.me.open(
-            type=type, target=target, intent="interop", labels={"from": "ag2"}
+            type=type, target=target, intent="interop", labels={"from": "ag2"}, knobs=knobs
         )
         return channel.metadata.to_dict()
 
