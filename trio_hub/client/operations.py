@@ -8,31 +8,27 @@ returns. Names and ids are remembered (bounded), since they belong together for 
 from __future__ import annotations
 
 import random
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 
 from ..ids import ID_PATTERN
 from ..records import (
-    AuditPage,
     ChannelMetadata,
-    DeadLetterPage,
     DeliveryRule,
     Duration,
     Envelope,
-    KeptLetter,
     Passport,
     PassportKind,
     PendingTurn,
     Resume,
     Rule,
-    TaskMetadata,
-    TaskState,
 )
 from ..wire import params as p
 from .name_cache import NameCache
+from .task_operations import TaskOperations
+from .upkeep_operations import UpkeepOperations
 
 __all__ = ["HubOperations", "Tail"]
 
@@ -45,7 +41,7 @@ class Tail:
     envelopes: tuple[Envelope, ...]
 
 
-class HubOperations(ABC):
+class HubOperations(TaskOperations, UpkeepOperations):
     """
     What can be asked of a hub.
 
@@ -62,15 +58,6 @@ class HubOperations(ABC):
     def new_key(self) -> str:
         """Return an idempotency key that nobody has used."""
         return f"{self._rng.getrandbits(128):032x}"
-
-    @abstractmethod
-    async def request(self, op: str, params: object, result: Any) -> Any:
-        """Ask the hub to do `op` and decode the answer as a `result`."""
-
-    @property
-    @abstractmethod
-    def speaks_plain(self) -> bool:
-        """Whether the hub may be AG2's, which knows none of the operations that we added."""
 
     # Identities
 
@@ -329,194 +316,3 @@ class HubOperations(ABC):
             ),
             None,
         )
-
-    # Tasks
-
-    async def observe_task(self, metadata: TaskMetadata) -> None:
-        """Let the hub know of a task that an agent attached here owns."""
-        await self.request("observe_task", p.ObserveTask(metadata=metadata), None)
-
-    async def update_task(
-        self,
-        task_id: str,
-        *,
-        state: TaskState | None = None,
-        progress: Mapping[str, Any] | None = None,
-        result: Any = None,
-        error: str | None = None,
-    ) -> None:
-        """Tell what changed about a task."""
-        await self.request(
-            "update_task",
-            p.UpdateTask(
-                task_id=task_id,
-                state=state,
-                progress=None if progress is None else dict(progress),
-                result=result,
-                error=error,
-            ),
-            None,
-        )
-
-    async def get_task(self, task_id: str) -> TaskMetadata:
-        """Read a task."""
-        task: TaskMetadata = await self.request("get_task", p.OfTask(task_id=task_id), TaskMetadata)
-        return task
-
-    async def list_tasks(
-        self,
-        *,
-        agent_id: str | None = None,
-        channel_id: str | None = None,
-        state: TaskState | None = None,
-        limit: int = p.LIST_LIMIT_DEFAULT,
-    ) -> list[TaskMetadata]:
-        """List tasks of agents that are attached here, or of channels that they are in."""
-        tasks: list[TaskMetadata] = await self.request(
-            "list_tasks",
-            p.ListTasks(agent_id=agent_id, channel_id=channel_id, state=state, limit=limit),
-            list[TaskMetadata],
-        )
-        return tasks
-
-    async def record_observation(
-        self,
-        *,
-        owner_id: str,
-        capability: str,
-        outcome: TaskState,
-        latency_ms: int | None = None,
-        task_id: str | None = None,
-    ) -> None:
-        """Count how a task that exercised a capability ended. Not repeated on a lost connection."""
-        await self.request(
-            "record_observation",
-            p.RecordObservation(
-                owner_id=owner_id,
-                capability=capability,
-                outcome=outcome,
-                latency_ms=latency_ms,
-                task_id=task_id,
-            ),
-            None,
-        )
-
-    async def fire_task_event(
-        self, task_id: str, kind: Literal["mirror_failed"], payload: Mapping[str, Any]
-    ) -> None:
-        """Report that mirroring a task failed. Not repeated on a lost connection."""
-        await self.request(
-            "fire_task_event",
-            p.FireTaskEvent(task_id=task_id, kind=kind, payload=dict(payload)),
-            None,
-        )
-
-    async def checkpoint_task(self, task_id: str, state: Mapping[str, Any]) -> None:
-        """Keep a task's state for a restart."""
-        await self.request(
-            "checkpoint_task", p.CheckpointTask(task_id=task_id, state=dict(state)), None
-        )
-
-    async def read_task_checkpoint(self, task_id: str) -> dict[str, Any] | None:
-        """Read a task's kept state."""
-        state: dict[str, Any] | None = await self.request(
-            "read_task_checkpoint", p.OfTask(task_id=task_id), dict[str, Any] | None
-        )
-        return state
-
-    # Looking after a hub
-
-    async def list_dead_letters(
-        self,
-        agent_id: str | None = None,
-        *,
-        limit: int = p.LIST_LIMIT_DEFAULT,
-        after: str | None = None,
-    ) -> DeadLetterPage:
-        """
-        List what could not be delivered to an agent, oldest envelope first.
-
-        AG2's hubs keep no dead letters and do not know this, nor the other operations for them.
-
-        Args:
-            agent_id: One that is attached here; for an operator, any, and None is everybody.
-            limit: At most so many.
-            after: Go on behind an earlier page: its `after`.
-        """
-        page: DeadLetterPage = await self.request(
-            "list_dead_letters",
-            p.ListDeadLetters(agent_id=agent_id, limit=limit, after=after),
-            DeadLetterPage,
-        )
-        return page
-
-    async def read_dead_letter(self, agent_id: str, envelope_id: str) -> Envelope:
-        """Read the envelope of a dead letter of an agent."""
-        envelope: Envelope = await self.request(
-            "read_dead_letter",
-            p.OfDeadLetter(agent_id=agent_id, envelope_id=envelope_id),
-            Envelope,
-        )
-        return envelope
-
-    async def replay_dead_letter(self, agent_id: str, envelope_id: str) -> KeptLetter:
-        """
-        Have a dead letter delivered once more: now, or when its recipient is back.
-
-        An ack ends it; a nack brings it back with one more attempt counted.
-        """
-        letter: KeptLetter = await self.request(
-            "replay_dead_letter",
-            p.OfDeadLetter(agent_id=agent_id, envelope_id=envelope_id),
-            KeptLetter,
-        )
-        return letter
-
-    async def discard_dead_letter(self, agent_id: str, envelope_id: str) -> None:
-        """Throw a dead letter away; its envelope stays in its channel's log."""
-        await self.request(
-            "discard_dead_letter",
-            p.OfDeadLetter(agent_id=agent_id, envelope_id=envelope_id),
-            None,
-        )
-
-    async def health(self) -> dict[str, Any]:
-        """
-        Ask how the hub is doing, as an operator: the fields of `HubHealth`, and whether all is
-        well as ``"ok"``.
-        """
-        health: dict[str, Any] = await self.request("health", p.Nothing(), dict[str, Any])
-        return health
-
-    async def read_audit(
-        self,
-        *,
-        kind: str | None = None,
-        agent_id: str | None = None,
-        channel_id: str | None = None,
-        since: str | None = None,
-        until: str | None = None,
-        limit: int = p.LIST_LIMIT_DEFAULT,
-        before: int | None = None,
-    ) -> AuditPage:
-        """
-        Read the latest records of the audit log that meet everything given, as an operator.
-
-        Args:
-            agent_id: That it happened to, or that did it.
-            since: Not before this time (ISO 8601).
-            until: Before this time.
-            limit: At most so many, up to 1,000.
-            before: Below this position; go on with the `start` of an earlier page, until it is 0.
-        """
-        asked = p.ReadAudit(
-            kind=kind,
-            agent_id=agent_id,
-            channel_id=channel_id,
-            since=since,
-            until=until,
-            limit=limit,
-            before=before,
-        )
-        page: AuditPage = await self.request("read_audit", asked, AuditPage)
-        return page

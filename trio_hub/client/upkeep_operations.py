@@ -1,0 +1,110 @@
+"""The operations for whoever looks after a hub or an agent, as methods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..records import AuditPage, DeadLetterPage, Envelope, KeptLetter
+from ..wire import params as p
+from .asking import Asking
+
+__all__ = ["UpkeepOperations"]
+
+
+class UpkeepOperations(Asking):
+    """Dead letters, health and the audit log. AG2's hubs know none of them."""
+
+    async def list_dead_letters(
+        self,
+        agent_id: str | None = None,
+        *,
+        limit: int = p.LIST_LIMIT_DEFAULT,
+        after: str | None = None,
+    ) -> DeadLetterPage:
+        """
+        List what could not be delivered to an agent, oldest envelope first.
+
+        AG2's hubs keep no dead letters and do not know this, nor the other operations for them.
+
+        Args:
+            agent_id: One that is attached here; for an operator, any, and None is everybody.
+            limit: At most so many.
+            after: Go on behind an earlier page: its `after`.
+        """
+        page: DeadLetterPage = await self.request(
+            "list_dead_letters",
+            p.ListDeadLetters(agent_id=agent_id, limit=limit, after=after),
+            DeadLetterPage,
+        )
+        return page
+
+    async def read_dead_letter(self, agent_id: str, envelope_id: str) -> Envelope:
+        """Read the envelope of a dead letter of an agent."""
+        envelope: Envelope = await self.request(
+            "read_dead_letter",
+            p.OfDeadLetter(agent_id=agent_id, envelope_id=envelope_id),
+            Envelope,
+        )
+        return envelope
+
+    async def replay_dead_letter(self, agent_id: str, envelope_id: str) -> KeptLetter:
+        """
+        Have a dead letter delivered once more: now, or when its recipient is back.
+
+        An ack ends it; a nack brings it back with one more attempt counted.
+        """
+        letter: KeptLetter = await self.request(
+            "replay_dead_letter",
+            p.OfDeadLetter(agent_id=agent_id, envelope_id=envelope_id),
+            KeptLetter,
+        )
+        return letter
+
+    async def discard_dead_letter(self, agent_id: str, envelope_id: str) -> None:
+        """Throw a dead letter away; its envelope stays in its channel's log."""
+        await self.request(
+            "discard_dead_letter",
+            p.OfDeadLetter(agent_id=agent_id, envelope_id=envelope_id),
+            None,
+        )
+
+    async def health(self) -> dict[str, Any]:
+        """
+        Ask how the hub is doing, as an operator: the fields of `HubHealth`, and whether all is
+        well as ``"ok"``.
+        """
+        health: dict[str, Any] = await self.request("health", p.Nothing(), dict[str, Any])
+        return health
+
+    async def read_audit(
+        self,
+        *,
+        kind: str | None = None,
+        agent_id: str | None = None,
+        channel_id: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+        limit: int = p.LIST_LIMIT_DEFAULT,
+        before: int | None = None,
+    ) -> AuditPage:
+        """
+        Read the latest records of the audit log that meet everything given, as an operator.
+
+        Args:
+            agent_id: That it happened to, or that did it.
+            since: Not before this time (ISO 8601).
+            until: Before this time.
+            limit: At most so many, up to 1,000.
+            before: Below this position; go on with the `start` of an earlier page, until it is 0.
+        """
+        asked = p.ReadAudit(
+            kind=kind,
+            agent_id=agent_id,
+            channel_id=channel_id,
+            since=since,
+            until=until,
+            limit=limit,
+            before=before,
+        )
+        page: AuditPage = await self.request("read_audit", asked, AuditPage)
+        return page
