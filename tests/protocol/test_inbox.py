@@ -841,3 +841,61 @@ def test_a_cursor_that_was_not_kept_is_returned_again() -> None:
     logs.inbox.forget("a")
     logs.inbox.not_written("a")
     assert logs.inbox.dirty() == []
+
+
+def test_what_is_sent_is_what_was_posted_or_read_back() -> None:
+    logs = Logs(max_in_flight=1)
+    logs.grow("a", "xx")
+    [live] = logs.work().sends
+    assert (live.envelope_id, live.payload) == ("a0", "live")
+    logs.ack("a0")
+    [page] = logs.work().reads
+    assert logs.answer(page)
+    [again] = logs.work().sends
+    assert (again.envelope_id, again.payload) == ("a1", "read")
+
+
+def test_forgotten_channel_sends_nothing_and_writes_nothing() -> None:
+    logs = Logs()
+    logs.grow("a", "x")
+    logs.inbox.forget("a")
+    assert not logs.inbox.has_work
+    assert not logs.work()
+    logs.grow("b", "x")
+    assert logs.sent() == ["b0"]
+    logs.ack("b0")
+    logs.inbox.forget("b")
+    assert logs.inbox.dirty() == []
+
+
+def test_channel_is_settled_when_nothing_is_owed_and_every_letter_is_kept() -> None:
+    logs = Logs()
+    assert logs.inbox.is_settled("unknown")
+    logs.grow("a", ".x")
+    assert not logs.inbox.is_settled("a")
+    logs.sent()
+    assert logs.inbox.give_up("a", 1, 0.0, "larger than the peer takes")
+    assert not logs.inbox.is_settled("a")
+    logs.work()
+    assert logs.inbox.buried("a", 1)
+    assert logs.inbox.is_settled("a")
+
+
+def test_channel_with_something_parked_is_not_settled() -> None:
+    logs = parked()
+    logs.ack("a3")
+    assert not logs.inbox.is_settled("a")
+    logs.ack("a0", "a1", "a2")
+    assert logs.inbox.is_settled("a")
+
+
+@pytest.mark.parametrize("pattern", ["x", "."])
+def test_settling_what_was_not_addressed_pays_no_debt_of_others(pattern: str) -> None:
+    # Nobody has read the log yet: each unsettled position counts for one until it is.
+    logs = Logs(attached=False)
+    logs.records["a"] = pattern + "x"
+    logs.inbox.restore("a", length=2, owed=pattern.count("x") + 1)
+    assert logs.inbox.settle("a", 0, 0.0, addressed=pattern == "x")
+    assert logs.inbox.owed == 1
+    logs.inbox.attach()
+    assert logs.sent() == ["a1"]
