@@ -41,6 +41,7 @@ from trio_hub import (
     HubClient,
     NetworkError,
     Passport,
+    ProtocolError,
     Reconnect,
     Turn,
     WsLink,
@@ -62,6 +63,13 @@ _SLOPE_SECONDS_MIN = 1800.0
 _SLOPE_PERCENT_PER_HOUR_MAX = 1.0
 # What a store may open for itself meanwhile.
 _DESCRIPTORS_MORE_MAX = 2
+#: What every sample must have.
+_JUDGED = {
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "trio_hub_connections",
+    "trio_hub_running_tasks",
+}
 _QUICKLY_BACK = Reconnect(backoff=Backoff(base=0.05, cap=1.0), wait_for_hub=True)
 
 
@@ -102,7 +110,12 @@ class Soak:
     async def watch(self) -> None:
         """Take samples until cancelled."""
         while True:
-            self.samples.append(await self.sample())
+            sample = await self.sample()
+            if sample.keys() >= _JUDGED:
+                self.samples.append(sample)
+            else:
+                # Cut short: the hub, or this very process, was too busy for ten seconds.
+                self.counts["samples missed"] += 1
             await trio.sleep(_SAMPLE_SECONDS)
 
     # Agents
@@ -122,7 +135,14 @@ class Soak:
         """Talk in one channel after another."""
         while not self.stopping:
             opener, *others = members
-            channel = await opener.open(type="discussion", target=[it.agent_id for it in others])
+            try:
+                channel = await opener.open(
+                    type="discussion", target=[it.agent_id for it in others]
+                )
+            except (ProtocolError, trio.TooSlowError):
+                # Somebody was cut off for as long as an invite waits.
+                self.counts["channels not opened"] += 1
+                continue
             for number in range(_POSTS_IN_A_CHANNEL):
                 if self.stopping:
                     break

@@ -26,6 +26,8 @@ HEIGHTS = {
     "ids": 0,
     "_nursery": 0,
     "_logging": 0,
+    "_spans": 0,
+    "_tracing": 1,
     "_histogram": 0,
     "records": 1,
     "protocol": 2,

@@ -69,6 +69,14 @@ def test_it_is_a_duration_or_a_value_error(written: str | float) -> None:
     assert math.isfinite(seconds)
 
 
+def test_a_number_beyond_all_floats_is_refused() -> None:
+    # Found by fuzzing: float() does not raise ValueError for it.
+    with pytest.raises(ValueError, match="no duration"):
+        duration_seconds(10**400)
+    with pytest.raises(ValueError, match="no duration"):
+        duration_seconds("9" * 400)
+
+
 def test_the_validator_lets_none_pass() -> None:
     check_duration(object(), None, None)
     check_duration(object(), None, "2h")

@@ -21,6 +21,7 @@ import attrs
 import trio
 
 from .._logging import get_logger
+from .._tracing import find_tracing
 from ..records import Envelope, is_bookkeeping
 
 __all__ = ["Deliveries", "DeliveryHost"]
@@ -113,6 +114,7 @@ class Deliveries:
     ) -> None:
         self._host = host
         self._nursery = nursery
+        self._tracing = find_tracing()
         self._limiter = trio.CapacityLimiter(handlers_max)
         self._max_in_flight = max_in_flight
         self._lanes: OrderedDict[str, _Lane] = OrderedDict()
@@ -221,6 +223,19 @@ class Deliveries:
             lane.working = False
 
     async def _handle(self, envelope: Envelope, attempt: int) -> None:
+        if self._tracing is None:
+            await self._handle_untraced(envelope, attempt)
+            return
+        attributes: dict[str, str | int] = {
+            "trio_hub.channel_id": envelope.channel_id,
+            "trio_hub.envelope_id": envelope.envelope_id,
+            "trio_hub.event_type": envelope.event_type,
+            "trio_hub.attempt": attempt,
+        }
+        with self._tracing.around("trio_hub handle", envelope.trace_id, attributes):
+            await self._handle_untraced(envelope, attempt)
+
+    async def _handle_untraced(self, envelope: Envelope, attempt: int) -> None:
         if is_bookkeeping(envelope.event_type):
             await self._host.handle(envelope, attempt)
             return

@@ -18,6 +18,7 @@ import attrs
 import trio
 
 from .._logging import get_logger
+from .._tracing import find_tracing
 from ..errors import ConnectionLost, NetworkError, NotFoundError, ProtocolError
 from ..records import AuthBlock, Envelope, Passport, Resume, Rule, without_claim
 from ..wire import params as p
@@ -95,6 +96,7 @@ class HubClient(HubOperations):
         super().__init__(rng)
         self.link = link
         self._request_timeout = request_timeout
+        self._tracing = find_tracing()
         self._progress_interval_seconds = progress_interval_seconds
         self._handler_patience_seconds = handler_patience_seconds
         self._board = StateBoard()
@@ -283,6 +285,19 @@ class HubClient(HubOperations):
         """
         if envelope.idempotency_key is None:
             envelope = attrs.evolve(envelope, idempotency_key=self.new_key())
+        if self._tracing is None:
+            return await self._post(envelope)
+        attributes = {
+            "trio_hub.channel_id": envelope.channel_id,
+            "trio_hub.sender_id": envelope.sender_id,
+            "trio_hub.event_type": envelope.event_type,
+        }
+        with self._tracing.around("trio_hub post", envelope.trace_id, attributes) as traceparent:
+            return await self._post(
+                attrs.evolve(envelope, trace_id=traceparent or envelope.trace_id)
+            )
+
+    async def _post(self, envelope: Envelope) -> str:
         hint = f"post it again under the idempotency key {envelope.idempotency_key!r} to find out"
         envelope_id: str = await self.request(
             "post_envelope", p.PostEnvelope(envelope=envelope), str, hint=hint

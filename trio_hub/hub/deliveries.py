@@ -38,6 +38,7 @@ from .letter_replay import LetterReplay
 from .mailbox import Binding, Mailbox, OwingCounter, SavedCursor, too_large
 from .overflow import Overflow
 from .replay import Replay
+from .spans import HubSpans
 from .timers import Timers
 from .turn import Turn
 
@@ -65,6 +66,7 @@ class Deliveries:
         policy: How deliveries are retried.
         rng: Source of jitter.
         cursor_flush_seconds: How far behind cursors may be written.
+        spans: Where the application traces.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Deliveries:
         policy: DeliveryPolicy,
         rng: random.Random,
         cursor_flush_seconds: float,
+        spans: HubSpans | None = None,
     ) -> None:
         self._committer = committer
         self._turn = turn
@@ -91,6 +94,7 @@ class Deliveries:
         self._find_channel = find_channel
         self._refusal = refusal
         self._announcer = announcer
+        self._spans = spans
         self._policy = policy
         self._rng = rng
         self._mailboxes: dict[str, Mailbox] = {}
@@ -282,6 +286,8 @@ class Deliveries:
         mailbox.binding = None
         mailbox.backlog.clear()
         mailbox.inbox.detach()
+        if self._spans is not None:
+            self._spans.detached(agent_id)
         self._letter_replay.detached(agent_id)
         for letter in mailbox.inbox.poll(trio.current_time()).dead:
             self._bury(mailbox, letter)
@@ -298,6 +304,8 @@ class Deliveries:
         if mailbox is None:
             return
         self.receipts[frame.status] += 1
+        if self._spans is not None:
+            self._spans.receipt(frame.recipient_id, frame.envelope_id, frame.status)
         now = trio.current_time()
         inbox, channel_id, envelope_id = mailbox.inbox, frame.channel_id, frame.envelope_id
         match frame.status:
@@ -470,6 +478,8 @@ class Deliveries:
     def _send(self, mailbox: Mailbox, binding: Binding, delivery: Delivery[bytes]) -> None:
         if binding.deliver(mailbox.agent_id, delivery):
             self.delivered += 1
+            if self._spans is not None:
+                self._spans.sent(mailbox.agent_id, delivery)
             if delivery.attempt > 1:
                 self.redelivered += 1
             return

@@ -19,6 +19,7 @@ import trio
 
 from .._logging import get_logger
 from .._nursery import open_plain_nursery
+from .._tracing import find_tracing
 from ..auth import AuthRegistry
 from ..errors import DamagedRecord, FrameError, StoreError
 from ..ids import IdMint, Now
@@ -55,6 +56,7 @@ from .posting import Posting
 from .reception import Reception
 from .registry import Registry
 from .retirement import Retirement
+from .spans import HubSpans
 from .tasks import TaskBook
 from .timers import Timers
 from .turn import Turn
@@ -122,6 +124,8 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
             on_displaced=self._announcer.dead_letter_displaced,
         )
         self._admission = Admission(arbiter, self._registry, self._owed)
+        tracing = find_tracing()
+        spans = None if tracing is None else HubSpans(tracing)
         self._deliveries = Deliveries(
             committer=self._committer,
             turn=self._turn,
@@ -134,6 +138,7 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
             policy=delivery,
             rng=rng,
             cursor_flush_seconds=limits.cursor_flush_seconds,
+            spans=spans,
         )
         self.channels = ChannelBook(
             store,
@@ -161,7 +166,7 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
         )
         self._invite_ack_timeout = invite_ack_timeout
         self._posting = Posting(
-            self._gate, self._registry, self.channels, self._admission, self._announcer
+            self._gate, self._registry, self.channels, self._admission, self._announcer, spans
         )
         self._reception = Reception(
             gate=self._gate,

@@ -18,6 +18,7 @@ from .channels import ChannelBook
 from .committer import Ticket
 from .gate import Gate
 from .registry import Registry
+from .spans import HubSpans
 
 __all__ = ["Posting"]
 
@@ -34,6 +35,7 @@ class Posting:
         channels: Where to.
         admission: Asks the arbiter.
         announcer: Told of what is refused.
+        spans: Where the application traces.
     """
 
     def __init__(
@@ -43,12 +45,14 @@ class Posting:
         channels: ChannelBook,
         admission: Admission,
         announcer: Announcer,
+        spans: HubSpans | None = None,
     ) -> None:
         self._gate = gate
         self._registry = registry
         self._channels = channels
         self._admission = admission
         self._announcer = announcer
+        self._spans = spans
 
     async def post_from_wire(
         self, bound: Mapping[str, object], envelope: Envelope
@@ -83,11 +87,17 @@ class Posting:
         Raises:
             See `Hub.post_envelope`.
         """
+        done = None if self._spans is None else self._spans.accepting(envelope)
         try:
-            return await self._post(envelope)
+            envelope_id, ticket = await self._post(envelope)
         except NetworkError as error:
+            if done is not None:
+                done(error)
             self._announcer.rejected(envelope, error)
             raise
+        if done is not None:
+            done(ticket)
+        return envelope_id, ticket
 
     async def _post(self, envelope: Envelope) -> tuple[str, Ticket | None]:
         self._gate.check()

@@ -32,7 +32,10 @@ def duration_seconds(duration: Duration) -> float:
                 f"{duration!r} is no duration: write it as '30s', '15m', '2h', '1d', or in seconds"
             ) from None
     else:
-        seconds = float(duration)
+        try:
+            seconds = float(duration)
+        except OverflowError:
+            raise ValueError("a number of that many digits is no duration") from None
     if not math.isfinite(seconds) or seconds < 0:
         raise ValueError(f"{duration!r} is no duration: it must be finite and not negative")
     return seconds
