@@ -89,6 +89,14 @@ async def test_mistake_in_a_callback_ends_the_committer_and_nothing_else(tmp_pat
         assert await store.append("/log", b"y") == 1
 
 
+async def test_what_is_no_batch_is_refused_where_it_is_submitted(tmp_path: Path) -> None:
+    async with running(DiskKnowledgeStore(tmp_path)) as committer:
+        with pytest.raises(TypeError, match="must be bytes"):
+            committer.submit([Append("/log", "text")])  # type: ignore[arg-type]
+        assert committer.waiting == 0
+        await committer.flushed()
+
+
 async def test_one_refused_ticket_fails_alone(tmp_path: Path) -> None:
     async with running(DiskKnowledgeStore(tmp_path)) as committer:
         refused = committer.submit([Append("/log", b"x", 7)])

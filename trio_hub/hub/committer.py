@@ -150,17 +150,18 @@ class Committer:
             on_failed: Called instead when the store could not keep them.
         """
         ticket = Ticket(changes, on_durable, on_failed)
-        if self._idle.is_set():
-            self._idle = trio.Event()
         if self._submit_to_store is None:
             if not self._waiting:
                 self._doorbell.ring()
             self._waiting.append(ticket)
         else:
-            self._under_way += 1
+            # First, for it refuses what is no batch, and then nothing is under way.
             self._submit_to_store(
                 changes, partial(self._settled, ticket), after=self._after_settling
             )
+            self._under_way += 1
+        if self._idle.is_set():
+            self._idle = trio.Event()
         return ticket
 
     async def commit(self, changes: Sequence[Change]) -> None:
