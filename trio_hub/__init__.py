@@ -54,6 +54,7 @@ from .hub import (
     HubLimits as HubLimits,
     HubListener as HubListener,
     ListenerHealth as ListenerHealth,
+    RemoteAgentProxy as RemoteAgentProxy,
     RuleArbiter as RuleArbiter,
 )
 from .links import (

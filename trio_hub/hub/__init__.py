@@ -12,3 +12,4 @@ from .health import HubHealth as HubHealth
 from .hub import Hub as Hub
 from .limits import HubLimits as HubLimits
 from .listeners import HubListener as HubListener, ListenerHealth as ListenerHealth
+from .remote_agents import RemoteAgentProxy as RemoteAgentProxy

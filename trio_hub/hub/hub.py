@@ -55,6 +55,7 @@ from .operators import Operators
 from .posting import Posting
 from .reception import Reception
 from .registry import Registry
+from .remote_agents import RemoteAgentProxy, RemoteAgents
 from .retirement import Retirement
 from .spans import HubSpans
 from .tasks import TaskBook
@@ -182,6 +183,13 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
             limits=limits,
             clock=clock,
             epoch=lambda: store.epoch,
+        )
+        self._remote_agents = RemoteAgents(
+            self._registry,
+            self._deliveries,
+            self._announcer,
+            self.post_envelope,
+            self._reception.warm_for,
         )
         self._reception.handlers = OperationHandlers(self).table()
 
@@ -325,6 +333,31 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
             TypeError: It does not inherit from `HubListener`.
         """
         return self._listeners.added(listener, queue_max=queue_max)
+
+    def remote_proxy(
+        self, proxy: RemoteAgentProxy, *, accepts_invites: bool = True, at_once_max: int = 100
+    ) -> AbstractAsyncContextManager[None]:
+        """
+        Have a proxy reach the remote agents of its scheme, for as long as the block lasts.
+
+        These are the agents of the kind ``remote_agent`` whose ``auth.scheme`` it is, those that
+        are registered later included. Their answers come in by `post_envelope`.
+
+        Args:
+            proxy: Closed when the block is left.
+            accepts_invites: Accept an invite for the agent once it has been dispatched. A proxy
+                whose other side answers invites itself posts the answer.
+            at_once_max: How many envelopes it may have in hand at once, over all channels.
+
+        Raises:
+            ValueError: The scheme has a proxy already.
+            StoreError: What waits for its agents cannot be read now.
+
+        Cancellation: what is in hand comes again when there is a proxy again.
+        """
+        return self._remote_agents.routed(
+            proxy, accepts_invites=accepts_invites, at_once_max=at_once_max
+        )
 
     def health(self) -> HubHealth:
         """Say how the hub is doing. Never blocks."""

@@ -14,6 +14,7 @@ from .gate import Gate
 from .operators import Operators
 from .reception import Reception
 from .registry import Registry
+from .remote_agents import REMOTE_KIND, RemoteAgents
 
 __all__ = ["IdentityApi"]
 
@@ -30,6 +31,7 @@ class IdentityApi:
     _reception: Reception
     _admission: Admission
     _announcer: Announcer
+    _remote_agents: RemoteAgents
 
     async def register(
         self,
@@ -60,7 +62,9 @@ class IdentityApi:
         await self._announcer.room()
         try:
             self._operators.check_name(passport)
-            await self._auth.check(passport, passport.auth.scheme, passport.auth.claim)
+            # A remote agent's scheme names its proxy, and it never comes by itself.
+            if connection is not None or passport.effective_kind != REMOTE_KIND:
+                await self._auth.check(passport, passport.auth.scheme, passport.auth.claim)
         except AuthError:
             if connection is not None:
                 await self._announcer.auth_failed(
@@ -78,6 +82,8 @@ class IdentityApi:
         self._announcer.registered(registration.passport)
         if connection is not None:
             self._reception.bind(connection, registration.agent_id)
+        else:
+            self._remote_agents.registered(registration.passport)
         return registration.passport
 
     async def unregister(self, agent_id: str, *, by: str = "hub") -> None:

@@ -201,9 +201,7 @@ class Reception:
                 f"{frame.name!r} is registered with another auth scheme than {frame.auth_scheme!r}"
             )
         await self._auth.check(passport, frame.auth_scheme, frame.auth_claim)
-        for channel in list(self._channels.of_agent(agent_id)):
-            if self._deliveries.is_unread(agent_id, channel):
-                await self._warm(channel)
+        await self.warm_for(agent_id)
         # Ids of another log say nothing about this one: better twice than never.
         position_lost = frame.epoch is not None and frame.epoch != self._epoch()
         since = frame.since_envelope_id
@@ -219,6 +217,17 @@ class Reception:
             position_lost=position_lost,
         )
         return Greeting(welcome, processed, replays=since is not None or position_lost)
+
+    async def warm_for(self, agent_id: str) -> None:
+        """
+        Read the logs in which something may wait for an agent, before it is delivered to.
+
+        Raises:
+            StoreError: What it is owed cannot be read now.
+        """
+        for channel in list(self._channels.of_agent(agent_id)):
+            if self._deliveries.is_unread(agent_id, channel):
+                await self._warm(channel)
 
     def begin_deliveries(self, connection: Connection, greeting: Greeting) -> None:
         """Bind an identity that has been welcomed, and deliver to it."""
