@@ -51,6 +51,25 @@ def test_stars_match_as_regular_expressions_would(patterns: list[str], name: str
 
 
 @pytest.mark.parametrize(
+    ("pattern", "name", "matches"),
+    [
+        ("a*b*c", "abc", True),
+        ("a*b*c", "a-b-c", True),
+        ("a*b*c", "a--c", False),
+        ("a*b*b*c", "a-b-c", False),
+        ("a*b*b*c", "a-b-bc", True),
+        ("a*b", "ab-", False),
+        ("ab*ba", "aba", False),
+        ("*b*", "b", True),
+    ],
+)
+def test_pieces_between_stars_are_found_in_their_order(
+    pattern: str, name: str, matches: bool
+) -> None:
+    assert compile_globs((pattern,))(name) == matches
+
+
+@pytest.mark.parametrize(
     ("pattern", "most", "why"),
     [("alice", PATTERNS_MAX, "patterns"), ("al?ce", REGULAR_PATTERNS_MAX, "'\\?' or a")],
 )
