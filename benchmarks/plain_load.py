@@ -319,12 +319,17 @@ class Generator:
         await agent.attach()
         return agent
 
-    async def _connect(self, name: str) -> Agent:
-        agent = Agent(name, self._url)
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of the hub."""
         parts = urlsplit(self._url)
         assert parts.hostname is not None
         assert parts.port is not None
-        await agent.connect(parts.hostname, parts.port)
+        return parts.hostname, parts.port
+
+    async def _connect(self, name: str) -> Agent:
+        agent = Agent(name, self._url)
+        await agent.connect(*self.address)
         self._agents.append(agent)
         return agent
 
