@@ -9,6 +9,10 @@ from .agents import (
     Turn as Turn,
 )
 from .channel import Channel as Channel
+from .checkpoints import (
+    CheckpointStore as CheckpointStore,
+    HubBackedCheckpointStore as HubBackedCheckpointStore,
+)
 from .handlers import (
     Handler as Handler,
     accept_invite as accept_invite,
@@ -29,3 +33,4 @@ from .states import (
     Reconnect as Reconnect,
     StateChange as StateChange,
 )
+from .task import Task as Task

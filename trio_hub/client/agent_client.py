@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -11,11 +12,13 @@ import trio
 from ..errors import NotFoundError
 from ..ids import ID_PATTERN
 from ..protocol.workflow import TransitionGraph
-from ..records import DeadLetterPage, Duration, Envelope, KeptLetter, Resume, Rule
+from ..records import DeadLetterPage, Duration, Envelope, KeptLetter, Resume, Rule, TaskSpec
 from ..wire.params import LIST_LIMIT_DEFAULT
 from .agents import Agent
 from .channel import Channel
+from .checkpoints import CheckpointStore
 from .identity_client import IdentityClient
+from .task import Task
 
 if TYPE_CHECKING:
     from .handlers import Handler
@@ -216,6 +219,63 @@ class AgentClient(IdentityClient):
                 await self.handle(envelope, 1)
                 taken += 1
         return taken
+
+    # Tasks
+
+    def task(
+        self,
+        title: str,
+        *,
+        description: str = "",
+        payload: Mapping[str, Any] | None = None,
+        capability: str | None = None,
+        ttl: Duration | None = None,
+        channel_id: str | None = None,
+        checkpoint_store: CheckpointStore | None = None,
+        resume_from: str | None = None,
+    ) -> AbstractAsyncContextManager[Task]:
+        """
+        Do a piece of work that the hub, and through it others, can follow::
+
+            async with alice.task("summarize the reports", ttl="10m") as task:
+                await task.progress({"read": 3})
+                await task.complete({"pages": 12})
+
+        Leaving the block completes it, an exception in it fails it, its cancellation cancels it.
+        Where the process dies instead, it stays as it was until its TTL ends it at the hub.
+
+        Args:
+            capability: The claim of its resume that this exercises; how the task ends is counted
+                in `Resume.observed`.
+            ttl: After so long the block is cancelled and the task expired; None never ends it.
+            channel_id: The channel that it belongs to: whoever is in it may see the task.
+            checkpoint_store: Where `Task.checkpoint` keeps its state.
+            resume_from: The id of an earlier task; what that kept last is `Task.resumed_state`.
+
+        Raises:
+            AccessDeniedError: On entering: the agent is not in that channel, or the earlier task
+                is somebody else's.
+            ProtocolError: On leaving: the task has ended otherwise meanwhile.
+            trio.TooSlowError: On leaving: its TTL ran out.
+
+        Durability: entering, and every method of the task, return once the hub has it on disk.
+        Cancellation: of the block, the task is cancelled; the hub is told within 5 s.
+        """
+        self.identity.check_attached()
+        spec = TaskSpec(
+            title=title,
+            description=description,
+            payload=dict(payload or {}),
+            capability=capability,
+        )
+        return Task.open(
+            self,
+            spec,
+            ttl=ttl,
+            channel_id=channel_id,
+            checkpoint_store=checkpoint_store,
+            resume_from=resume_from,
+        )
 
     # What could not be delivered to it
 

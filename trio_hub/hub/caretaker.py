@@ -124,12 +124,4 @@ class Caretaker:
 
     def _look_again(self, when: float, date: float, channel_id: str) -> None:
         heapq.heappush(self._dates, (when, date, channel_id))
-        self._look_at(when)
-
-    def _look_at(self, date: float) -> None:
-        """Look when `date` has come by the wall clock, which may go slower than Trio's."""
-        remaining = date - self._clock()
-        if remaining > 0:
-            self._timers.call_in(remaining, lambda: self._look_at(date))
-        else:
-            self.look()
+        self._timers.call_at_date(when, self._clock, self.look)

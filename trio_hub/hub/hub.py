@@ -27,7 +27,7 @@ from ..links import LinkEndpoint
 from ..protocol.adapters import AdapterRegistry, ChannelAdapter
 from ..protocol.delivery_policy import DeliveryPolicy
 from ..protocol.retention import Retention
-from ..records import Envelope
+from ..records import Envelope, TaskMetadata
 from ..stores import KnowledgeStore, MeasuredStore, Put
 from ..stores.archive import ChannelArchive
 from ..wire.validation import decode_strictly
@@ -58,6 +58,8 @@ from .registry import Registry
 from .remote_agents import RemoteAgentProxy, RemoteAgents
 from .retirement import Retirement
 from .spans import HubSpans
+from .task_api import TaskApi
+from .task_caretaker import TaskCaretaker
 from .tasks import TaskBook
 from .timers import Timers
 from .turn import Turn
@@ -69,7 +71,7 @@ log = get_logger(__name__)
 _COME_BACK_AFTER_SECONDS = 1.0
 
 
-class Hub(IdentityApi, ChannelApi, DeadLetterApi):
+class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
     """
     A hub. Use `Hub.open`; everything here belongs inside its block.
 
@@ -152,7 +154,8 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
             on_change=self._on_channel_change,
         )
         self._survey = BacklogSurvey(self._deliveries, self.channels)
-        self.tasks = TaskBook(store, self._committer, clock, self._announcer.task)
+        self.tasks = TaskBook(store, self._committer, clock, self._on_task_change)
+        self._task_caretaker = TaskCaretaker(self.tasks, self._timers, clock)
         self._caretaker = Caretaker(
             self.channels, self._timers, clock, invite_ack_timeout=invite_ack_timeout
         )
@@ -272,6 +275,7 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
                 nursery.start_soon(hub._deliveries.run)
                 nursery.start_soon(hub._timers.run)
                 nursery.start_soon(hub._caretaker.run)
+                nursery.start_soon(hub._task_caretaker.run)
                 nursery.start_soon(hub._retirement.run)
                 nursery.start_soon(hub.audit.run)
                 hub._listeners.start(nursery)
@@ -465,6 +469,8 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
         for channel in self.channels:
             self._caretaker.look_after(channel)
             self._retirement.look_after(channel)
+        for task in self.tasks.all():
+            self._task_caretaker.look_after(task)
         log.info("hub opened", agents=len(self._registry), channels=len(self.channels))
 
     async def _load_id_floor(self, lengths: Mapping[str, int]) -> list[str]:
@@ -513,6 +519,10 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
     def _find_channel(self, channel_id: str) -> Channel | None:
         return self.channels.find(channel_id)
 
+    def _on_task_change(self, task: TaskMetadata, before: TaskMetadata | None) -> None:
+        self._announcer.task(task, before)
+        self._task_caretaker.look_after(task, before)
+
     def _on_channel_change(self, channel: Channel) -> None:
         self._announcer.channel(channel)
         self._caretaker.look_after(channel)
@@ -527,4 +537,5 @@ class Hub(IdentityApi, ChannelApi, DeadLetterApi):
 
     def _on_wake(self) -> None:
         self._caretaker.look()
+        self._task_caretaker.look()
         self._retirement.look()

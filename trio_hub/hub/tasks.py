@@ -15,6 +15,7 @@ import msgspec
 from .._logging import get_logger
 from ..errors import FrameError, NotFoundError, ProtocolError, StoreError
 from ..ids import Now, iso_from_seconds
+from ..protocol.task_lifecycle import check_transition, is_repetition
 from ..records import TaskMetadata, TaskState
 from ..stores import Change, KnowledgeStore, Put
 from ..wire.params import UpdateTask
@@ -69,6 +70,9 @@ class TaskBook:
         self._committer = committer
         self._clock = clock
         self._tasks: dict[str, TaskMetadata] = {}
+        # As they will be once what is on its way to the disk is there. The next change goes on
+        # from here, so that of two ends at the same time only the first counts.
+        self._coming: dict[str, TaskMetadata] = {}
         # Who may touch the checkpoint of a task that was never observed: its first writers.
         self._writers: dict[str, frozenset[str]] = {}
 
@@ -112,27 +116,35 @@ class TaskBook:
     async def observe(self, metadata: TaskMetadata) -> None:
         """Take a task as its owner tells it. Durable when it returns."""
         check_task_id(metadata.task_id)
-        known = self._tasks.get(metadata.task_id)
-        if known is not None and known.is_terminal:
-            raise ProtocolError(f"task {known.task_id} has ended ({known.state})")
+        known = self._latest(metadata.task_id)
+        if known is not None:
+            check_transition(known, metadata.state)
         if not metadata.created_at:
             metadata = attrs.evolve(metadata, created_at=iso_from_seconds(self._clock()))
         await self._keep(metadata)
 
     async def update(self, change: UpdateTask) -> TaskMetadata:
         """
-        Change what is given, leave the rest. Durable when it returns.
+        Change what is given, leave the rest; progress is added to what there is. Durable when it
+        returns. Telling an end again is answered like the first time.
 
         Raises:
-            ProtocolError: The task has ended.
+            ProtocolError: The task has ended otherwise, or would go backwards.
         """
-        task = self.get(change.task_id)
-        if task.is_terminal:
-            raise ProtocolError(f"task {task.task_id} has ended ({task.state})")
+        task = self._latest(change.task_id) or self.get(change.task_id)
+        if is_repetition(task, change.state, change.result, change.error):
+            if task.task_id in self._coming:
+                # Not answered before the first is durable.
+                await self._keep(task)
+            return task
+        check_transition(task, change.state)
         now = iso_from_seconds(self._clock())
         fields: dict[str, Any] = {}
         if change.progress is not None:
-            fields |= {"progress": change.progress, "last_progress_at": now}
+            fields |= {
+                "progress": {**task.progress, **change.progress},
+                "last_progress_at": now,
+            }
         if change.result is not None:
             fields["result"] = change.result
         if change.error is not None:
@@ -179,11 +191,23 @@ class TaskBook:
         state: dict[str, Any] = msgspec.json.decode(data)
         return state
 
-    async def _keep(self, metadata: TaskMetadata) -> None:
-        def kept() -> None:
-            before = self._tasks.get(metadata.task_id)
-            self._tasks[metadata.task_id] = metadata
-            self._on_change(metadata, before)
+    def _latest(self, task_id: str) -> TaskMetadata | None:
+        return self._coming.get(task_id) or self._tasks.get(task_id)
 
-        change = Put(paths.task_metadata(metadata.task_id), encode(metadata))
-        await self._committer.submit([change], kept).wait()
+    async def _keep(self, metadata: TaskMetadata) -> None:
+        task_id = metadata.task_id
+
+        def kept() -> None:
+            self._settle(metadata)
+            before = self._tasks.get(task_id)
+            self._tasks[task_id] = metadata
+            if metadata != before:
+                self._on_change(metadata, before)
+
+        self._coming[task_id] = metadata
+        change = Put(paths.task_metadata(task_id), encode(metadata))
+        await self._committer.submit([change], kept, lambda _: self._settle(metadata)).wait()
+
+    def _settle(self, metadata: TaskMetadata) -> None:
+        if self._coming.get(metadata.task_id) is metadata:
+            del self._coming[metadata.task_id]

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import trio
 
+from ..ids import Now
 from .doorbell import Doorbell
 
 __all__ = ["Timers"]
@@ -48,6 +49,14 @@ class Timers:
     def call_in(self, seconds: float, action: Callable[[], None]) -> None:
         """Call `action` in `seconds`."""
         self.call_at(trio.current_time() + seconds, action)
+
+    def call_at_date(self, date: float, clock: Now, action: Callable[[], None]) -> None:
+        """Call `action` when `date` has come by `clock`, which may go slower than Trio's."""
+        remaining = date - clock()
+        if remaining > 0:
+            self.call_in(remaining, lambda: self.call_at_date(date, clock, action))
+        else:
+            action()
 
     async def run(self) -> None:
         """Call what is due, until cancelled."""

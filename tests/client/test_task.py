@@ -1,0 +1,233 @@
+"""A task is a block: what the hub knows of it, however the block ends, and whoever dies."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from trio_hub import (
+    AgentClient,
+    DiskKnowledgeStore,
+    Hub,
+    HubBackedCheckpointStore,
+    HubClient,
+    LocalLink,
+    MemoryKnowledgeStore,
+    Passport,
+    Resume,
+    TaskMetadata,
+    TaskSpec,
+    TaskState,
+    Turn,
+)
+from trio_hub.errors import AccessDeniedError, NotFoundError, ProtocolError
+from trio_hub.ids import iso_from_seconds
+
+
+async def silence(_turn: Turn) -> None:
+    return None
+
+
+async def join(client: HubClient, name: str = "alice") -> AgentClient:
+    return await client.register(silence, Passport(name=name))
+
+
+async def test_a_block_is_a_task_that_completes_and_is_counted() -> None:
+    async with Hub.open(MemoryKnowledgeStore()) as hub, HubClient(LocalLink(hub)) as client:
+        alice = await client.register(
+            silence, Passport(name="alice"), Resume(claimed_capabilities=("reading",))
+        )
+        async with alice.task("read", capability="reading") as task:
+            await task.progress({"read": 1})
+            await task.progress({"pages": 30})
+            seen = await client.get_task(task.task_id)
+            assert (seen.state, seen.progress) == (TaskState.RUNNING, {"read": 1, "pages": 30})
+            await task.complete({"words": 9})
+        ended = await client.get_task(task.task_id)
+        assert (ended.state, ended.result) == (TaskState.COMPLETED, {"words": 9})
+        assert [it.task_id for it in await client.list_tasks()] == [task.task_id]
+        stat = (await client.get_resume(alice.agent_id)).observed["reading"]
+        assert (stat.n, stat.completed, stat.failed) == (1, 1, 0)
+
+        async with alice.task("nothing to tell") as task:
+            pass
+        assert (await client.get_task(task.task_id)).state is TaskState.COMPLETED
+
+
+async def test_an_exception_fails_it_and_a_cancellation_cancels_it() -> None:
+    async with Hub.open(MemoryKnowledgeStore()) as hub, HubClient(LocalLink(hub)) as client:
+        alice = await join(client)
+        with pytest.raises(ValueError, match="ink"):
+            async with alice.task("write") as task:
+                raise ValueError("no ink")
+        failed = await client.get_task(task.task_id)
+        assert (failed.state, failed.error) == (TaskState.FAILED, "ValueError: no ink")
+
+        with trio.CancelScope() as scope:
+            async with alice.task("write") as task:
+                scope.cancel()
+                await trio.sleep_forever()
+        assert scope.cancelled_caught
+        assert (await client.get_task(task.task_id)).state is TaskState.CANCELLED
+
+        async with alice.task("write") as task:
+            await task.cancel("changed my mind")
+        given_up = await client.get_task(task.task_id)
+        assert (given_up.state, given_up.error) == (TaskState.CANCELLED, "changed my mind")
+
+
+async def test_a_task_ends_once_and_the_same_end_may_be_told_again() -> None:
+    async with Hub.open(MemoryKnowledgeStore()) as hub, HubClient(LocalLink(hub)) as client:
+        alice = await join(client)
+        refused = []
+
+        async def end(task_id: str, state: TaskState) -> None:
+            try:
+                await client.update_task(task_id, state=state)
+            except ProtocolError:
+                refused.append(state)
+
+        async def work() -> None:
+            async with alice.task("race") as task:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(end, task.task_id, TaskState.FAILED)
+                    nursery.start_soon(end, task.task_id, TaskState.CANCELLED)
+                ended = await client.get_task(task.task_id)
+                assert {*refused, ended.state} == {TaskState.FAILED, TaskState.CANCELLED}
+                assert len(refused) == 1
+
+                await client.update_task(task.task_id, state=ended.state)
+                assert await client.get_task(task.task_id) == ended
+                with pytest.raises(ProtocolError, match="has ended"):
+                    await task.progress({"more": 1})
+
+        # It would complete, and hears that it cannot.
+        with pytest.raises(ProtocolError, match="has ended"):
+            await work()
+
+
+async def test_a_ttl_ends_the_block_and_the_task(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1.7e9 + trio.current_time())
+    async with (
+        Hub.open(MemoryKnowledgeStore(), clock=time.time) as hub,
+        HubClient(LocalLink(hub)) as client,
+    ):
+        alice = await join(client)
+        with pytest.raises(trio.TooSlowError, match="TTL of 10m"):
+            async with alice.task("wait for it", ttl="10m") as task:
+                await trio.sleep_forever()
+        assert (await client.get_task(task.task_id)).state is TaskState.EXPIRED
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_the_hub_expires_what_nobody_ends(
+    restart: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    def clock() -> float:
+        return 1.7e9 + trio.current_time()
+
+    store = MemoryKnowledgeStore()
+    running = TaskMetadata(
+        task_id="t",
+        owner_id="",
+        spec=TaskSpec(title="die"),
+        state=TaskState.RUNNING,
+        expires_at=iso_from_seconds(clock() + 3600),
+    )
+    async with Hub.open(store, clock=clock) as hub, HubClient(LocalLink(hub)) as client:
+        alice = await join(client)
+        await client.observe_task(attrs.evolve(running, owner_id=alice.agent_id))
+        await client.update_task("t", progress={"half": True})
+        if not restart:
+            await trio.sleep(3599)
+            assert hub.tasks.get("t").state is TaskState.RUNNING
+            await trio.sleep(2)
+            # Its owner is told as late as it asks.
+            with pytest.raises(ProtocolError, match="expired"):
+                await client.update_task("t", state=TaskState.COMPLETED)
+    if restart:
+        await trio.sleep(3700)
+    async with Hub.open(store, clock=clock) as hub:
+        await trio.sleep(60)
+        expired = hub.tasks.get("t")
+        assert (expired.state, expired.progress) == (TaskState.EXPIRED, {"half": True})
+
+
+async def test_a_task_that_is_told_again_with_more_time_has_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    def clock() -> float:
+        return 1.7e9 + trio.current_time()
+
+    async with (
+        Hub.open(MemoryKnowledgeStore(), clock=clock) as hub,
+        HubClient(LocalLink(hub)) as client,
+    ):
+        alice = await join(client)
+        for seconds in (60, 600):
+            await client.observe_task(
+                TaskMetadata(
+                    task_id="t",
+                    owner_id=alice.agent_id,
+                    spec=TaskSpec(title="longer"),
+                    state=TaskState.RUNNING,
+                    expires_at=iso_from_seconds(clock() + seconds),
+                )
+            )
+        await trio.sleep(599)
+        assert hub.tasks.get("t").state is TaskState.RUNNING
+        await trio.sleep(2)
+        assert hub.tasks.get("t").state is TaskState.EXPIRED
+
+
+async def test_work_goes_on_from_the_last_checkpoint_after_worker_and_hub_are_gone(
+    tmp_path: Path,
+) -> None:
+    async with Hub.open(DiskKnowledgeStore(tmp_path)) as hub:
+        async with HubClient(LocalLink(hub)) as client:
+            alice = await join(client)
+            store = HubBackedCheckpointStore(client)
+            with trio.CancelScope() as life:
+                async with alice.task("count", checkpoint_store=store) as task:
+                    await task.checkpoint({"counted": 1})
+                    await task.checkpoint({"counted": 2})
+                    life.cancel()
+        async with HubClient(LocalLink(hub)) as others:
+            await join(others, "mallory")
+            with pytest.raises(AccessDeniedError):
+                await HubBackedCheckpointStore(others).read(task.task_id)
+    async with (
+        Hub.open(DiskKnowledgeStore(tmp_path)) as hub,
+        HubClient(LocalLink(hub)) as client,
+    ):
+        alice = await client.attach(silence, "alice")
+        # In the hub's process, straight from the hub.
+        in_process = HubBackedCheckpointStore(hub)
+        for store in (HubBackedCheckpointStore(client), in_process):
+            async with alice.task("count", checkpoint_store=store, resume_from=task.task_id) as on:
+                assert on.resumed_state == {"counted": 2}
+                await on.checkpoint({"counted": 3})
+            assert await store.read(on.task_id) == {"counted": 3}
+        assert await in_process.read("nobody's") is None
+
+
+async def test_what_cannot_be_is_refused() -> None:
+    async with Hub.open(MemoryKnowledgeStore()) as hub, HubClient(LocalLink(hub)) as client:
+        alice = await join(client)
+        with pytest.raises(ValueError, match="checkpoint_store"):
+            async with alice.task("resume", resume_from="t"):
+                raise AssertionError("it began")
+        async with alice.task("forgetful") as task:
+            with pytest.raises(RuntimeError, match="checkpoint_store"):
+                await task.checkpoint({})
+        with pytest.raises(AccessDeniedError):
+            async with alice.task("elsewhere", channel_id="c"):
+                raise AssertionError("it began")
+        with pytest.raises(NotFoundError):
+            await client.get_task("unheard-of")
