@@ -18,6 +18,7 @@ from trio_hub import (
 from trio_hub.client import ScriptedAgent
 from trio_hub.errors import AccessDeniedError, NotFoundError
 from trio_hub.hub import paths
+from trio_hub.protocol.backoff import Backoff
 
 from .peer import House, Peer, open_house
 
@@ -63,7 +64,9 @@ async def test_agent_has_a_number_of_attempts_of_its_own(autojump_clock: MockClo
 
 
 async def test_new_number_counts_for_what_has_failed_before(autojump_clock: MockClock) -> None:
-    async with open_house(delivery=DeliveryPolicy(max_attempts=0)) as house:
+    # The seventh wait would else be half a minute, and the peer is not so patient.
+    policy = DeliveryPolicy(max_attempts=0, backoff=Backoff(cap=1.0))
+    async with open_house(delivery=policy) as house:
         alice, bob, channel_id = await talking(house)
         await alice.say(channel_id, "poison")
         for attempt in range(1, 8):
