@@ -384,6 +384,33 @@ async def test_one_that_was_taken_over_stays_away_and_the_others_live(
         assert [hello.name for hello in hub.hellos] == ["alice"]
 
 
+async def test_one_that_was_taken_over_by_its_own_last_connection_takes_it_back_once(
+    connect: Connect, hub: ScriptedHub, autojump_clock: MockClock
+) -> None:
+    """A busy hub reads the hello of a connection that was cut after that of the next one."""
+    hub.answers["post_envelope"] = lambda _params: "e1"
+    taken = ErrorFrame(code="taken_over", message="another connection attached", name="bob")
+    async with connect() as (client, peer):
+        bob = await client.register(ScriptedAgent("bob", []))
+        hub.welcomes = lambda _hello: None
+        peer.cut()
+        second = await hub.accepted()
+        await wait_all_tasks_blocked()
+        hub.welcomes = hub.welcome
+        second.cut()
+        third = await hub.accepted()
+        await back(client)
+        assert len(hub.hellos) == 2
+        third.send(taken)
+        await wait_all_tasks_blocked()
+        assert [hello.name for hello in hub.hellos] == ["bob"] * 3
+        assert await bob.send_envelope(POST) == "e1"
+        third.send(taken)
+        await wait_all_tasks_blocked()
+        with pytest.raises(TakenOver):
+            await bob.send_envelope(POST)
+
+
 async def test_one_that_was_taken_over_can_be_attached_again_on_purpose(
     connect: Connect, hub: ScriptedHub, autojump_clock: MockClock
 ) -> None:

@@ -7,6 +7,7 @@ envelopes are settled, which are being handled) and is bound to the next connect
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Literal
 
@@ -42,6 +43,8 @@ class Identity:
         established: Whether the hub has ever bound it: from then on it is bound again to every
             new connection.
         rejoining: Whether a replay has been asked for.
+        ghost_until: Until when a hello of its own, whose connection was cut before the answer, may
+            still be on its way to the hub.
         detached: Why it is here no more, for good.
         when_detached: Called when that happens.
     """
@@ -56,6 +59,7 @@ class Identity:
     connection: Connection | None = attrs.field(default=None, repr=False)
     established: bool = False
     rejoining: bool = False
+    ghost_until: float = -math.inf
     detached: NetworkError | None = None
     deliveries: Deliveries = attrs.field(init=False, repr=False)
     events: EventMemory = attrs.field(factory=EventMemory, repr=False)

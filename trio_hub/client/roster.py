@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterator
 
 import trio
@@ -22,6 +23,11 @@ _log = get_logger("trio_hub.client")
 
 # Hellos sent before the first is answered: enough to hide the round trip.
 _HELLOS_AT_ONCE = 64
+
+
+# How long a hub may take to read what was sent to it over a connection that is gone: as long as
+# it believes in one that says nothing.
+_GHOST_SECONDS = 60.0
 
 
 class Roster:
@@ -128,7 +134,12 @@ class Roster:
                 _log.warning("the hub's log is an older one", agent=identity.name)
                 self._board.tell(IdentityChange(identity.name, "position_lost"))
 
-        await connection.hello(frame, welcomed)
+        try:
+            await connection.hello(frame, welcomed)
+        except (ConnectionLost, trio.Cancelled):
+            # It may be with the hub all the same, and be read after that of the next connection.
+            identity.ghost_until = trio.current_time() + _GHOST_SECONDS
+            raise
 
     async def return_over(self, connection: Connection) -> None:
         """
@@ -188,7 +199,13 @@ class Roster:
             # The plain dialect does not say whose; here there is no question.
             concerned = everybody
         for identity in concerned:
-            self._detach(identity, error)
+            if trio.current_time() < identity.ghost_until:
+                # Most likely by our own last connection, which is gone: take it back, once.
+                identity.ghost_until = -math.inf
+                _log.info("taken over by an earlier connection", agent=identity.name)
+                self._begin_again(identity)
+            else:
+                self._detach(identity, error)
 
     def _detach(self, identity: Identity, error: NetworkError) -> None:
         _log.warning("an identity was detached", agent=identity.name, reason=str(error))
