@@ -10,7 +10,6 @@ import pytest
 from trio_hub.cli.command import CommandError
 from trio_hub.cli.options import merge
 from trio_hub.cli.serve import OPTIONS
-from trio_hub.cli.toml_files import read_keys
 
 
 def merged(tmp_path: Path, content: str, *words: str) -> dict[str, object]:
@@ -127,20 +126,3 @@ def test_a_file_that_is_no_toml_is_refused_with_the_place(
     (tmp_path / "hub.toml").write_bytes(content)
     with pytest.raises(CommandError, match=said):
         merge(OPTIONS, {}, tmp_path / "hub.toml")
-
-
-def test_names_of_any_form_can_have_a_key(tmp_path: Path) -> None:
-    (tmp_path / "keys.toml").write_text('alice = "a"\n"team.bob 2" = "b"\n')
-    assert read_keys(tmp_path / "keys.toml") == {"alice": "a", "team.bob 2": "b"}
-
-
-def test_a_dotted_name_without_quotes_is_explained(tmp_path: Path) -> None:
-    (tmp_path / "keys.toml").write_text('team.bob = "b"\n')
-    with pytest.raises(CommandError, match=r'quote a name with dots: "team\.bob"'):
-        read_keys(tmp_path / "keys.toml")
-
-
-def test_a_keys_file_without_keys_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "keys.toml").write_text("# nobody yet\n")
-    with pytest.raises(CommandError, match="nobody could connect"):
-        read_keys(tmp_path / "keys.toml")

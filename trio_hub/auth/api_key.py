@@ -1,5 +1,5 @@
 """
-API keys: one secret for each name.
+API keys: secrets of a name, given as they are or as hashes.
 
 What an outsider can observe, in words or in time, is the same whether a name has no key or
 another key. Tokens are compared as keyed digests: these have one length, and the keys
@@ -11,11 +11,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..errors import AuthError
+from ..ids import Now
 from ..records import Passport
+from .hashed_key import HashedKey, hash_of
 
 __all__ = ["ApiKeyAuth"]
 
@@ -28,6 +31,8 @@ class ApiKeyAuth:
 
     Args:
         keys: Name to token.
+        hashed: Keys that were made by `make_key`; one name may have several.
+        clock: Seconds since 1970, for keys that expire.
         resolver: Asked for the token of a name that is not in `keys`; returns None where it
             knows none. It may look into a database or a secret manager.
 
@@ -38,20 +43,42 @@ class ApiKeyAuth:
     scheme = "api_key"
 
     def __init__(
-        self, keys: Mapping[str, str] | None = None, *, resolver: KeyResolver | None = None
+        self,
+        keys: Mapping[str, str] | None = None,
+        *,
+        hashed: Iterable[HashedKey] = (),
+        resolver: KeyResolver | None = None,
+        clock: Now = time.time,
     ) -> None:
         self._secret = secrets.token_bytes(32)
         self._digests: dict[str, bytes] = {}
-        for name, token in (keys or {}).items():
-            if not token:
-                raise ValueError(f"the API key of {name!r} is empty")
-            self._digests[name] = self._digest(token)
+        self._hashed: dict[str, list[HashedKey]] = {}
         self._resolver = resolver
+        self._clock = clock
+        self.replace(keys or {}, hashed)
         # What the token of an unknown name is compared with. Nobody can send it.
         self._nobody = self._digest(secrets.token_hex(32))
 
     def __repr__(self) -> str:
-        return f"<ApiKeyAuth, {len(self._digests)} keys>"
+        count = len(self._digests) + sum(map(len, self._hashed.values()))
+        return f"<ApiKeyAuth, {count} keys>"
+
+    def replace(self, keys: Mapping[str, str], hashed: Iterable[HashedKey] = ()) -> None:
+        """
+        Know these keys from now on, and no others. Who is connected stays so.
+
+        Raises:
+            ValueError: A token in `keys` is empty. Nothing was changed.
+        """
+        digests: dict[str, bytes] = {}
+        for name, token in keys.items():
+            if not token:
+                raise ValueError(f"the API key of {name!r} is empty")
+            digests[name] = self._digest(token)
+        by_name: dict[str, list[HashedKey]] = {}
+        for key in hashed:
+            by_name.setdefault(key.name, []).append(key)
+        self._digests, self._hashed = digests, by_name
 
     async def validate(self, passport: Passport, claim: Mapping[str, Any]) -> None:
         """
@@ -66,13 +93,23 @@ class ApiKeyAuth:
             raise AuthError('an API key claim is {"token": "..."}: a string that is not empty')
         presented = self._digest(token)
         expected = self._digests.get(passport.name)
-        if expected is None and self._resolver is not None:
+        hashed = self._hashed.get(passport.name, ())
+        if expected is None and not hashed and self._resolver is not None:
             resolved = await self._resolver(passport.name)
             expected = self._digest(resolved) if resolved else None
         known = expected is not None
         matches = hmac.compare_digest(presented, expected or self._nobody)
-        if not (known and matches):
+        if not (known and matches) and not self._is_one_of(token, hashed):
             raise AuthError(f"the API key for {passport.name!r} was not accepted")
+
+    def _is_one_of(self, token: str, keys: Sequence[HashedKey]) -> bool:
+        presented = hash_of(token)
+        now = self._clock()
+        # Each is looked at, so that the time does not tell which one it was.
+        accepted = [
+            hmac.compare_digest(presented, key.sha256) and key.is_valid_at(now) for key in keys
+        ]
+        return any(accepted)
 
     def _digest(self, token: str) -> bytes:
         # JSON may hold lone surrogates, which plain UTF-8 would refuse with an error of its own.

@@ -22,6 +22,7 @@ from .dead_letters import DEAD_LETTERS
 from .demo import DEMO
 from .graph import GRAPH
 from .health import HEALTH
+from .keys import KEYS
 from .mcp import MCP
 from .serve import SERVE
 
@@ -34,6 +35,7 @@ COMMANDS: tuple[Command, ...] = (
     DEMO,
     DEAD_LETTERS,
     HEALTH,
+    KEYS,
     AUDIT,
     BACKUP,
     RESTORE,

@@ -30,6 +30,7 @@ __all__ = [
     "port",
     "text",
     "texts",
+    "typed_duration",
 ]
 
 
@@ -141,6 +142,12 @@ def _read_config(options: Sequence[Option], path: Path) -> dict[str, Any]:
     if problems:
         raise malformed(path, "configuration file", problems)
     return values
+
+
+def typed_duration(word: str) -> str | float:
+    """Read a duration that was typed; for `argparse`."""
+    value: str | float = _typed(_duration)(word)
+    return value
 
 
 def _typed(read: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -20,6 +20,7 @@ import platformdirs
 import trio
 
 from .._logging import get_logger
+from .._nursery import open_plain_nursery
 from ..auth import ApiKeyAuth, AuthRegistry
 from ..errors import StoreError
 from ..hub import Hub
@@ -32,10 +33,11 @@ from ..stores import DiskKnowledgeStore, KnowledgeStore, MemoryKnowledgeStore
 from . import options as o
 from ._stdout import silence_stdout
 from .command import Command, CommandError
+from .key_watch import read_keys_of_hub, watch_keys
 from .logs import LOG_FORMATS, LOG_LEVELS, configure_logging
 from .retention import RETENTION_OPTIONS, make_retention
 from .signals import Stop, stopped_by_signals
-from .toml_files import read_file, read_keys
+from .toml_files import read_file
 
 __all__ = ["SERVE", "ServeSettings", "serve"]
 
@@ -58,9 +60,8 @@ Every option can stand in the --config file under its name, without the dashes i
   operators = ["ops"]          # on the command line: --operator ops, once for each
   log-format = "json"
 
-The --keys file has one line for each agent that may connect:
-
-  alice = "a long random secret"
+The --keys file says who may connect. `trio_hub keys add alice --keys keys.toml` makes a key and
+writes its hash there; a line `alice = "a long random secret"` does as well.
 """
 
 OPTIONS = (
@@ -166,9 +167,14 @@ class ServeSettings:
     log_format: str
 
 
-async def serve(settings: ServeSettings, auth: AuthRegistry, tls: ssl.SSLContext | None) -> None:
+async def serve(
+    settings: ServeSettings, keys: ApiKeyAuth | None, tls: ssl.SSLContext | None
+) -> None:
     """
     Serve a hub until a signal comes.
+
+    Args:
+        keys: The keys of ``settings.keys``; as long as this serves, they follow the file.
 
     Raises:
         CommandError: The data directory is in use, the port is taken, ...
@@ -178,7 +184,12 @@ async def serve(settings: ServeSettings, auth: AuthRegistry, tls: ssl.SSLContext
     async with stopped_by_signals(second_ends_at_once=True) as stop:
         with stop.scope:
             await _check_address(settings)
-            async with AsyncExitStack() as stack:
+            auth = AuthRegistry.default() if keys is None else AuthRegistry([keys])
+            async with open_plain_nursery() as nursery, AsyncExitStack() as stack:
+                # Before the nursery waits for its tasks, which have no end of their own.
+                stack.callback(nursery.cancel_scope.cancel)
+                if keys is not None and settings.keys is not None:
+                    nursery.start_soon(watch_keys, settings.keys, keys)
                 hub = await _open_hub(settings, auth, stack)
                 server = await _open_server(settings, hub, tls, stack)
                 await _open_metrics(settings, hub, stack)
@@ -304,10 +315,11 @@ def _make_store(settings: ServeSettings) -> KnowledgeStore:
     return DiskKnowledgeStore(data)
 
 
-def _make_auth(settings: ServeSettings) -> AuthRegistry:
+def _make_keys(settings: ServeSettings) -> ApiKeyAuth | None:
     if settings.keys is None:
-        return AuthRegistry.default()
-    return AuthRegistry([ApiKeyAuth(keys=read_keys(settings.keys))])
+        return None
+    content = read_keys_of_hub(settings.keys)
+    return ApiKeyAuth(content.plain, hashed=content.hashed)
 
 
 def _make_tls(settings: ServeSettings) -> ssl.SSLContext | None:
@@ -361,10 +373,10 @@ def _run(arguments: Namespace) -> int:
             f"--operator {settings.operators[0]}: without --keys, anybody could act as an "
             "operator: give --keys FILE, or insist with --allow-unauthenticated-operators"
         )
-    auth = _make_auth(settings)
+    keys = _make_keys(settings)
     tls = _make_tls(settings)
     configure_logging(level=settings.log_level, format=settings.log_format)
-    trio.run(serve, settings, auth, tls)
+    trio.run(serve, settings, keys, tls)
     return 0
 
 

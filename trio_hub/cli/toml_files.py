@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .command import CommandError
 
-__all__ = ["load_toml", "malformed", "read_file", "read_keys", "toml_name"]
+__all__ = ["load_toml", "malformed", "read_file", "toml_name"]
 
 _TOML_NAMES: dict[type, str] = {
     bool: "true or false",
@@ -62,31 +61,3 @@ def malformed(path: Path, what: str, problems: list[str]) -> CommandError:
 def toml_name(value: object) -> str:
     """Name the kind of a TOML value, never the value: it may be a secret."""
     return _TOML_NAMES.get(type(value), "a date or time")
-
-
-def read_keys(path: Path) -> dict[str, str]:
-    """
-    Read the API keys of agents: ``name = "key"``, one line for each.
-
-    Raises:
-        CommandError: It cannot be read or something in it is no key; the error names every
-            agent whose key is wrong, and shows no key.
-    """
-    table = load_toml(path, "keys file")
-    problems = [problem for item in table.items() for problem in _problems_with_key(*item)]
-    if not table:
-        problems = ['it names no agent, so nobody could connect: write NAME = "KEY" in it']
-    if problems:
-        raise malformed(path, "keys file", problems)
-    return table
-
-
-def _problems_with_key(name: str, key: object) -> list[str]:
-    if isinstance(key, Mapping):
-        inner = next(iter(key), "...")
-        return [f'{name}: expected a string, got a table; quote a name with dots: "{name}.{inner}"']
-    if not isinstance(key, str):
-        return [f"{name}: expected a string, got {toml_name(key)}"]
-    if not key.strip():
-        return [f"{name}: the key is empty"]
-    return []
