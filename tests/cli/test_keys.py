@@ -11,6 +11,7 @@ import trio
 
 from trio_hub import ApiKeyAuth, AuthBlock, AuthError, FunctionAgent, HubClient, Passport, WsLink
 from trio_hub.auth import HashedKey, make_key
+from trio_hub.cli import key_watch
 from trio_hub.cli.command import CommandError
 from trio_hub.cli.key_file import KeyFile, read_key_file, write_key_file
 from trio_hub.cli.key_watch import read_keys_of_hub, watch_keys
@@ -165,31 +166,46 @@ def test_what_cannot_be_done_is_one_line(
 
 
 async def test_file_that_is_none_changes_nothing_and_the_next_good_one_counts(
-    tmp_path: Path, autojump_clock: trio.testing.MockClock
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "keys.toml"
     path.write_text('alice = "a"\n')
     auth = ApiKeyAuth(read_key_file(path).plain)
-    changed = trio.Event()
-    real = auth.replace
+    token = trio.lowlevel.current_trio_token()
+    send, outcomes = trio.open_memory_channel[str](10)
 
-    def replace(*what: object) -> None:
-        real(*what)  # type: ignore[arg-type]
-        changed.set()
+    def read(of: Path) -> KeyFile:
+        """Read as ever, in the thread that asks, and tell the test what came of it."""
+        try:
+            content = read_keys_of_hub(of)
+        except CommandError:
+            token.run_sync_soon(send.send_nowait, "refused")
+            raise
+        token.run_sync_soon(send.send_nowait, content.plain["alice"])
+        return content
 
-    auth.replace = replace  # type: ignore[assignment]
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(watch_keys, path, auth)
-        await trio.testing.wait_all_tasks_blocked()
-        path.write_text("alice = ")
-        await trio.sleep(5)
-        await auth.validate(Passport(name="alice"), {"token": "a"})
-        path.write_text('alice = "other"\n')
-        await changed.wait()
-        nursery.cancel_scope.cancel()
+    monkeypatch.setattr(key_watch, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(key_watch, "read_keys_of_hub", read)
+    with trio.fail_after(PATIENCE_SECONDS):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch_keys, path, auth)
+            assert await outcomes.receive() == "a"
+            write_whole(path, "alice = ")
+            assert await outcomes.receive() == "refused"
+            await auth.validate(Passport(name="alice"), {"token": "a"})
+            write_whole(path, 'alice = "other"\n')
+            assert await outcomes.receive() == "other"
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
     await auth.validate(Passport(name="alice"), {"token": "other"})
     with pytest.raises(AuthError):
         await auth.validate(Passport(name="alice"), {"token": "a"})
+
+
+def write_whole(path: Path, content: str) -> None:
+    """Write as an editor does: nobody sees half of it."""
+    path.with_suffix(".new").write_text(content)
+    path.with_suffix(".new").rename(path)
 
 
 @pytest.mark.slow

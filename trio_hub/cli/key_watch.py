@@ -41,7 +41,8 @@ async def watch_keys(path: Path, auth: ApiKeyAuth) -> None:
 
     A file that cannot be read, or is none, changes nothing: the log says so, once for each change.
     """
-    known = await trio.to_thread.run_sync(_stamp, path)
+    # Read once more to begin with: it may have changed since the hub read it.
+    known = None
     while True:
         await trio.sleep(_LOOK_SECONDS)
         stamp = await trio.to_thread.run_sync(_stamp, path)
