@@ -25,10 +25,11 @@ import statistics
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import trio
@@ -50,6 +51,8 @@ from trio_hub.protocol.backoff import Backoff
 from trio_hub.testing import FaultyLink
 from trio_hub.testing.checkers import violations
 from trio_hub.testing.trace import Recorder
+
+T = TypeVar("T")
 
 _NOTE = "soak.note"
 _GROUP = 5
@@ -148,7 +151,7 @@ class Soak:
                     break
                 await self.post(self.rng.choice(members), channel.channel_id, number, members)
                 await trio.sleep(self.rng.uniform(0.1, 0.4))
-            await channel.close("enough")
+            await self.patiently(partial(channel.close, "enough"))
             await self.settle(opener, channel.channel_id, members)
 
     async def post(
@@ -176,13 +179,21 @@ class Soak:
                 self.counts["posts"] += 1
                 return
 
+    async def patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask what may be asked again, until there is an answer in time."""
+        while True:
+            try:
+                return await ask()
+            except trio.TooSlowError:
+                self.counts["requests tried again"] += 1
+
     async def settle(
         self, reader: AgentClient, channel_id: str, members: list[AgentClient]
     ) -> None:
         """Wait until everybody has handled everything, read the log back, and check."""
         recorder = self.recorder(channel_id)
         ids = [it.agent_id for it in members]
-        log = await reader.hub_client.read_wal(channel_id)
+        log = await self.patiently(partial(reader.hub_client.read_wal, channel_id))
         for position, envelope in enumerate(log):
             recorder.logged(position, envelope, ids)
         with trio.move_on_after(_SETTLES_WITHIN_SECONDS):
