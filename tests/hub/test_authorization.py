@@ -34,6 +34,7 @@ ALLOWED = {
     Caller.OWNER: {ALICE},
     Caller.OPERATOR: {OPS},
     Caller.SELF_OR_OPERATOR: {ALICE, OPS},
+    Caller.MEMBER_OR_OPERATOR: {ALICE, BOB, OPS},
 }
 
 

@@ -121,6 +121,39 @@ async def test_what_an_operator_does_leaves_a_trace_without_any_text(
         assert "confidential" not in caplog.text
 
 
+async def test_an_operator_reads_any_channel_and_the_audit_log_has_it() -> None:
+    async with open_house(auth=both(), operators=["ops"]) as house:
+        ops = await ops_joins(house)
+        alice, bob = await house.join("alice"), await house.join("bob")
+        channel_id = await alice.open("conversation", bob)
+        private = await alice.say(channel_id, "to bob", audience=[bob.id])
+        await bob.hears("to bob")
+        log = await ops.request("read_wal", channel_id=channel_id)
+        assert log[-1]["envelope_id"] == private
+        tail = await ops.request("read_tail", channel_id=channel_id, limit=1)
+        assert [it["envelope_id"] for it in tail["envelopes"]] == [private]
+        await bob.request("read_wal", channel_id=channel_id)
+        audited = (await house.hub.audit.query(kind="operator_action")).records
+        assert [(it.by, it.channel_id, it.details["operation"]) for it in audited] == [
+            ("ops", channel_id, "read_wal"),
+            ("ops", channel_id, "read_tail"),
+        ]
+        # It reads; it does not take part.
+        with pytest.raises(AccessDeniedError):
+            await ops.request("close_channel", channel_id=channel_id)
+
+
+async def test_an_operator_that_takes_part_reads_as_a_member_does() -> None:
+    async with open_house(auth=both(), operators=["ops"]) as house:
+        ops = await ops_joins(house)
+        alice, bob = await house.join("alice"), await house.join("bob")
+        channel_id = await alice.open("discussion", bob, ops)
+        private = await alice.say(channel_id, "to bob", audience=[bob.id])
+        await bob.hears("to bob")
+        log = await ops.request("read_wal", channel_id=channel_id)
+        assert private not in [it["envelope_id"] for it in log]
+
+
 async def test_over_the_wire_letters_come_in_pages_and_are_settled(any_house: Any) -> None:
     async with any_house(
         operators=["ops"],

@@ -246,10 +246,14 @@ class Announcer:
         self.listeners.tell("on_connection_event", connection_id, "auth_failed", details)
         await self._audit.written(self._audit.record("auth_failed", details=details))
 
-    def operator_acted(self, name: str, operation: str, subject: str | None) -> None:
+    def operator_acted(
+        self, name: str, operation: str, *, agent_id: str | None, channel_id: str | None
+    ) -> None:
         """An operator has asked for something that only operators may."""
         details = {"operation": operation}
-        self._audit.record("operator_action", agent_id=subject, by=name, details=details)
+        self._audit.record(
+            "operator_action", agent_id=agent_id, channel_id=channel_id, by=name, details=details
+        )
 
     async def room(self) -> None:
         """Wait, before letting somebody in, until the audit log has caught up with the disk."""

@@ -24,6 +24,8 @@ log = get_logger(__name__)
 # A task may keep a checkpoint though the hub was never told of it.
 _OF_UNOBSERVED_TASKS = frozenset({"checkpoint_task", "read_task_checkpoint"})
 
+_IDS = ("agent_id", "channel_id", "envelope_id")
+
 
 def authorize(
     bound: Mapping[str, object],
@@ -32,7 +34,7 @@ def authorize(
     channels: ChannelBook,
     tasks: TaskBook,
     operators: Operators,
-) -> None:
+) -> str | None:
     """
     Let a request pass, or not.
 
@@ -41,13 +43,16 @@ def authorize(
         operation: What it asks for.
         params: With what.
 
+    Returns:
+        The name of the operator whose role let it pass; None where it needed none.
+
     Raises:
         AccessDeniedError: It may not.
     """
     subject = operation.subject(params)
     match operation.caller:
         case Caller.ANY:
-            return
+            return None
         case Caller.SELF:
             if subject not in bound:
                 raise AccessDeniedError(
@@ -55,12 +60,11 @@ def authorize(
                 )
         case Caller.OPERATOR | Caller.SELF_OR_OPERATOR:
             if operation.caller is Caller.SELF_OR_OPERATOR and subject in bound:
-                return
+                return None
             operator = operators.acting(bound)
             if operator is None:
                 raise AccessDeniedError(_no_operator(operation, subject))
-            # Whatever an operator does on the strength of being one leaves a trace.
-            log.info("operator acts", operator=operator, op=operation.name, params=_ids_in(params))
+            return _noted(operator, operation, params)
         case Caller.BOUND:
             if not bound:
                 raise AccessDeniedError(
@@ -68,10 +72,14 @@ def authorize(
                 )
             if subject is not None and subject not in bound:
                 raise AccessDeniedError(f"this connection does not act for agent {subject!r}")
-        case Caller.MEMBER:
+        case Caller.MEMBER | Caller.MEMBER_OR_OPERATOR:
             assert subject is not None
             channel = channels.find(subject)
             if channel is None or bound.keys().isdisjoint(channel.metadata.participant_ids):
+                if operation.caller is Caller.MEMBER_OR_OPERATOR:
+                    operator = operators.acting(bound)
+                    if operator is not None:
+                        return _noted(operator, operation, params)
                 raise AccessDeniedError(
                     f"no agent that this connection acts for takes part in a channel {subject!r}"
                 )
@@ -92,6 +100,13 @@ def authorize(
                 raise AccessDeniedError(
                     f"no agent that this connection acts for owns a task {subject!r}"
                 )
+    return None
+
+
+def _noted(operator: str, operation: Operation, params: Any) -> str:
+    """Whatever an operator does on the strength of being one leaves a trace."""
+    log.info("operator acts", operator=operator, op=operation.name, params=_ids_in(params))
+    return operator
 
 
 def _no_operator(operation: Operation, subject: str | None) -> str:
@@ -110,7 +125,7 @@ def _no_operator(operation: Operation, subject: str | None) -> str:
 
 def _ids_in(params: Any) -> dict[str, str]:
     """Return what parameters say about whom and what an operation is, and nothing else of them."""
-    named = ((name, getattr(params, name, None)) for name in ("agent_id", "envelope_id"))
+    named = ((name, getattr(params, name, None)) for name in _IDS)
     return {name: value for name, value in named if isinstance(value, str)}
 
 

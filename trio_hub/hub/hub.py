@@ -363,6 +363,10 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
             proxy, accepts_invites=accepts_invites, at_once_max=at_once_max
         )
 
+    def has_operator(self, agent_ids: Mapping[str, object]) -> bool:
+        """Whether an operator of this hub, proven by its credential, is among agents."""
+        return self._operators.acting(agent_ids) is not None
+
     def health(self) -> HubHealth:
         """Say how the hub is doing. Never blocks."""
         return HubHealth(

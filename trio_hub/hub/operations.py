@@ -142,12 +142,15 @@ class OperationHandlers:
 
     async def read_wal(self, caller: Connection, it: p.ReadWal) -> RawJson:
         records = await self._hub.read_records(it.channel_id, it.since or 0, it.until)
-        shown = [record.raw for record in records if _sees(caller, record)]
+        shown = [record.raw for record in records if self._sees(caller, record)]
         return RawJson(b"[%b]" % b",".join(shown))
 
     async def read_tail(self, caller: Connection, it: p.ReadTail) -> RawJson:
         start, shown = await self._hub.read_tail_records(
-            it.channel_id, it.limit, before=it.before, wanted=lambda record: _sees(caller, record)
+            it.channel_id,
+            it.limit,
+            before=it.before,
+            wanted=lambda record: self._sees(caller, record),
         )
         return RawJson(
             b'{"start":%d,"envelopes":[%b]}' % (start, b",".join(record.raw for record in shown))
@@ -159,7 +162,9 @@ class OperationHandlers:
         record = await self._hub.find_record_by_causation(
             it.channel_id, sender_id=it.sender_id, causation_id=it.causation_id
         )
-        return RawJson(record.raw) if record is not None and _sees(caller, record) else None
+        if record is None or not self._sees(caller, record):
+            return None
+        return RawJson(record.raw)
 
     async def can_send(self, caller: Connection, it: p.CanSend) -> bool:
         return await self._hub.can_send(it.channel_id, it.sender_id, event_type=it.event_type)
@@ -265,8 +270,13 @@ class OperationHandlers:
     def _may_see(self, caller: Connection, task_id: str) -> bool:
         return may_see_task(caller.bound, task_id, self._hub.channels, self._hub.tasks)
 
-
-def _sees(caller: Connection, record: LogRecord) -> bool:
-    """Whether any of the agents that a connection acts for may read a record."""
-    envelope = record.envelope
-    return envelope is not None and any(is_visible_to(envelope, it) for it in caller.bound)
+    def _sees(self, caller: Connection, record: LogRecord) -> bool:
+        """Whether any of the agents that a connection acts for may read a record."""
+        envelope = record.envelope
+        if envelope is None:
+            return False
+        if any(is_visible_to(envelope, it) for it in caller.bound):
+            return True
+        # One that takes part reads as a member does: reading as an operator would be audited.
+        members = self._hub.get_channel(envelope.channel_id).participant_ids
+        return caller.bound.keys().isdisjoint(members) and self._hub.has_operator(caller.bound)

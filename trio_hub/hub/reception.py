@@ -155,14 +155,19 @@ class Reception:
 
     def authorize(self, connection: Connection, operation: Operation, params: Any) -> None:
         """Raise `AccessDeniedError` where the connection may not do that."""
-        authorize(connection.bound, operation, params, self._channels, self._tasks, self._operators)
-        if operation.caller in (Caller.OPERATOR, Caller.SELF_OR_OPERATOR):
+        name = authorize(
+            connection.bound, operation, params, self._channels, self._tasks, self._operators
+        )
+        if name is not None:
             subject = operation.subject(params)
-            if subject is None or subject not in connection.bound:
-                name = self._operators.acting(connection.bound)
-                assert name is not None, "it was authorized"
-                # Submitted before what it is about, so it is on disk no later.
-                self._announcer.operator_acted(name, operation.name, subject)
+            of_channel = operation.caller is Caller.MEMBER_OR_OPERATOR
+            # Submitted before what it is about, so it is on disk no later.
+            self._announcer.operator_acted(
+                name,
+                operation.name,
+                agent_id=None if of_channel else subject,
+                channel_id=subject if of_channel else None,
+            )
 
     def refused(self, what: str, error: NetworkError) -> None:
         """Count what a peer is refused."""

@@ -27,6 +27,7 @@ class Caller(StrEnum):
     of the task that `subject` names is bound here. BOUND: at least one agent is bound here, and
     the handler shows it only what those agents may see. OPERATOR: an operator of the hub is
     bound here. SELF_OR_OPERATOR: either of them; where `subject` names nobody, only an operator.
+    MEMBER_OR_OPERATOR: a member, or an operator, who need not take part.
     """
 
     ANY = "any"
@@ -36,6 +37,7 @@ class Caller(StrEnum):
     BOUND = "bound"
     OPERATOR = "operator"
     SELF_OR_OPERATOR = "self or operator"
+    MEMBER_OR_OPERATOR = "member or operator"
 
 
 @attrs.frozen
@@ -78,6 +80,12 @@ def _member(name: str, params: type[Any], result: str, summary: str) -> Operatio
     return Operation(name, params, result, Caller.MEMBER, lambda it: it.channel_id, summary)
 
 
+def _member_or_operator(name: str, params: type[Any], result: str, summary: str) -> Operation:
+    return Operation(
+        name, params, result, Caller.MEMBER_OR_OPERATOR, lambda it: it.channel_id, summary
+    )
+
+
 def _owner(name: str, params: type[Any], result: str, summary: str) -> Operation:
     return Operation(name, params, result, Caller.OWNER, lambda it: it.task_id, summary)
 
@@ -118,7 +126,9 @@ _ROWS = (
         lambda it: it.creator_id,
         "Open a channel: invite everybody, wait for their acks.",
     ),
-    _member("get_channel", p.OfChannel, "channel metadata", "Read a channel's metadata."),
+    _member_or_operator(
+        "get_channel", p.OfChannel, "channel metadata", "Read a channel's metadata."
+    ),
     _member("close_channel", p.CloseChannel, "channel metadata", "Close a channel."),
     Operation(
         "list_channels",
@@ -135,14 +145,16 @@ _ROWS = (
         lambda it: it.envelope.sender_id,
         "Post an envelope; answered once it is durable.",
     ),
-    _member("read_wal", p.ReadWal, "[envelope]", "Read a slice of a channel's log by position."),
-    _member(
+    _member_or_operator(
+        "read_wal", p.ReadWal, "[envelope]", "Read a slice of a channel's log by position."
+    ),
+    _member_or_operator(
         "read_tail",
         p.ReadTail,
         "{start, envelopes}",
         "Read the last envelopes of a channel's log that the caller may see; go on below start.",
     ),
-    _member(
+    _member_or_operator(
         "find_envelope_by_causation",
         p.FindEnvelopeByCausation,
         "envelope or null",
