@@ -180,3 +180,13 @@ async def test_wire_client_cannot_come_as_a_remote_agent() -> None:
         stranger.send("hello", name="far", auth_scheme="pigeon", since_envelope_id="")
         error = await stranger.expect("error")
         assert error["code"] == "auth_failed"
+
+
+async def test_agent_that_is_unregistered_leaves_nothing_with_its_proxy() -> None:
+    async with open_house() as house:
+        await house.enter(house.hub.remote_proxy(Pigeons()))
+        for _ in range(3):
+            far = await house.hub.register(FAR)
+            assert far.agent_id is not None
+            await house.hub.unregister(far.agent_id)
+        assert not house.hub._remote_agents._routes["pigeon"]._bindings

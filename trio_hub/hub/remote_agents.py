@@ -124,6 +124,11 @@ class RemoteAgents:
         if route is not None and self._reached_by(route.proxy, passport):
             route.bind(passport)
 
+    def unregistered(self, agent_id: str) -> None:
+        """Forget an agent that is no more."""
+        for route in self._routes.values():
+            route.forget(agent_id)
+
     def _reached_by(self, proxy: RemoteAgentProxy, passport: Passport) -> bool:
         return passport.effective_kind == REMOTE_KIND and passport.auth.scheme == proxy.scheme
 
@@ -189,6 +194,9 @@ class _Route:
         binding = _ProxyBinding(self, passport)
         self._bindings[binding.agent_id] = binding
         self.agents.attach(binding.agent_id, binding)
+
+    def forget(self, agent_id: str) -> None:
+        self._bindings.pop(agent_id, None)
 
     def unbind_all(self) -> None:
         for agent_id, binding in self._bindings.items():
