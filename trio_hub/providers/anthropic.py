@@ -6,7 +6,7 @@ Needs the extra ``trio_hub[anthropic]``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -19,15 +19,16 @@ except ImportError as missing:
     raise ImportError("AnthropicAgent needs anthropic: install trio_hub[anthropic]") from missing
 
 from ..client import Turn
-from ._asking import Answer, ProgressTeller, Said, ToolCall, ToolResult, ask_until_said, said_before
+from ._agent import ModelAgent
+from ._asking import Answer, Conversation, ProgressTeller, Said, ToolCall, ToolResult
 from ._errors import ModelError, model_errors
-from ._tools import Tool, ToolBox
+from ._tools import Tool
 
 __all__ = ["AnthropicAgent"]
 
 
 @attrs.define(eq=False, kw_only=True)
-class AnthropicAgent:
+class AnthropicAgent(ModelAgent):
     """
     An agent whose answers come from Anthropic's messages API.
 
@@ -35,8 +36,8 @@ class AnthropicAgent:
 
     Args:
         name: What it is called.
-        client: An open ``anthropic.AsyncAnthropic``: base URL, key, timeouts and retries are
-            its. The agent does not close it.
+        client: An open ``anthropic.AsyncAnthropic``: base URL, key, timeouts and retries are its.
+            The agent does not close it.
         model: Which model.
         max_tokens: How long one answer may be, in tokens.
         instructions: What to tell it before everything else.
@@ -46,33 +47,11 @@ class AnthropicAgent:
         options: More arguments of the API, such as ``{"temperature": 0}``.
     """
 
-    name: str
     client: AsyncAnthropic = attrs.field(repr=False)
-    model: str
     max_tokens: int = 4096
-    instructions: str = attrs.field(default="", repr=False)
-    tools: ToolBox = attrs.field(factory=ToolBox, converter=ToolBox, repr=False)
-    history_max: int = 50
-    tool_rounds_max: int = 8
-    options: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
 
-    async def ask(self, turn: Turn) -> str | None:
-        """
-        Answer a turn. See `Agent.ask`.
-
-        Raises:
-            ModelError: The service did not answer.
-
-        Cancellation: ends the HTTP request.
-        """
-        said = await said_before(turn, self.history_max)
-        return await ask_until_said(
-            _Conversation(self, turn, said),
-            turn,
-            self.tools,
-            model=self.model,
-            tool_rounds_max=self.tool_rounds_max,
-        )
+    def _converse(self, turn: Turn, said: Sequence[Said]) -> Conversation:
+        return _Conversation(self, turn, said)
 
 
 class _Conversation:

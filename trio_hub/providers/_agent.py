@@ -1,0 +1,63 @@
+"""What agents of all providers have in common: what they are made of, and how they take a turn."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from ..client import Turn
+from ._asking import Conversation, Said, ask_until_said, said_before
+from ._tools import ToolBox
+
+__all__ = ["ModelAgent"]
+
+
+@attrs.define(eq=False, kw_only=True)
+class ModelAgent(ABC):
+    """
+    An agent whose answers come from a model; a provider adds its client, and how it converses.
+
+    Answers are streamed, so that a long one shows the hub that its turn is alive.
+
+    Args:
+        name: What it is called.
+        model: Which model.
+        instructions: What to tell it before everything else.
+        tools: What it may call: async functions, or `Tool`.
+        history_max: How many earlier envelopes of the channel it is shown.
+        tool_rounds_max: How often it may call for tools before it has to speak.
+        options: More arguments of the API, such as ``{"temperature": 0}``.
+    """
+
+    name: str
+    model: str
+    instructions: str = attrs.field(default="", repr=False)
+    tools: ToolBox = attrs.field(factory=ToolBox, converter=ToolBox, repr=False)
+    history_max: int = 50
+    tool_rounds_max: int = 8
+    options: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+
+    async def ask(self, turn: Turn) -> str | None:
+        """
+        Answer a turn. See `Agent.ask`.
+
+        Raises:
+            ModelError: The service did not answer.
+
+        Cancellation: ends the HTTP request.
+        """
+        said = await said_before(turn, self.history_max)
+        return await ask_until_said(
+            self._converse(turn, said),
+            turn,
+            self.tools,
+            model=self.model,
+            tool_rounds_max=self.tool_rounds_max,
+        )
+
+    @abstractmethod
+    def _converse(self, turn: Turn, said: Sequence[Said]) -> Conversation:
+        """Begin a conversation about a turn, in the words of the provider's API."""
