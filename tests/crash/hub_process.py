@@ -89,6 +89,17 @@ class HubProcess:
             await process.stdout.aclose()
         assert status == -signal.SIGKILL, f"the hub ended by itself: {self.said_on_stderr()}"
 
+    async def stop(self) -> None:
+        """End it with SIGTERM, so that it writes what it would otherwise write behind."""
+        assert self._process is not None
+        process, self._process = self._process, None
+        self.is_well = False
+        process.terminate()
+        status = await process.wait()
+        if process.stdout is not None:
+            await process.stdout.aclose()
+        assert status == 0, f"the hub did not end in good order: {self.said_on_stderr()}"
+
     async def end(self) -> None:
         """See that nothing is left of it, however the test went."""
         if self._process is not None:

@@ -44,6 +44,8 @@ async def _talk(hub: HubProcess) -> dict[str, int]:
                 timeout=60,
             )
             lengths[channel.channel_id] = len(await client.read_wal(channel.channel_id))
+        # Receipts have no answers; a request behind them on the same connection has one.
+        await client.find_agent_id("bob")
     return lengths
 
 
@@ -56,7 +58,8 @@ async def test_channel_is_there_or_in_the_archive_wherever_the_hub_is_killed(
     try:
         await hub.start()
         lengths = await _talk(hub)
-        await hub.kill()
+        # What a cursor behind its time owes would keep a channel.
+        await hub.stop()
         retiring = HubProcess(tmp_path, rng, "--retain-ended", "0", "--archive", str(archive))
         hub = retiring
         for _ in range(kills):
