@@ -9,15 +9,12 @@ Run by `benchmarks.run`, or by hand like `plain_load`.
 
 from __future__ import annotations
 
-import argparse
-import importlib
 import json
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import trio
 
-from benchmarks.plain_load import Meter
+from benchmarks.plain_load import LoadFlags, Meter
 from trio_hub import AgentClient, Envelope, FunctionAgent, HubClient, WsLink
 from trio_hub.client.handlers import accept_invite
 from trio_hub.records import EV_CHANNEL_INVITE, EV_TEXT, InboxBlock, LimitsBlock, Rule
@@ -83,30 +80,14 @@ async def _never_asked(_turn: object) -> None:
     raise AssertionError("the handler does not ask the agent")
 
 
-async def _run(
-    url: str,
-    hub_pid: int | None,
-    question: Callable[..., Awaitable[dict[str, float]]],
-    parameters: dict[str, int],
-) -> dict[str, float]:
+async def _run(flags: LoadFlags) -> dict[str, float]:
     async with AsyncExitStack() as stack:
-        return await question(ClientLoad(url, hub_pid, stack), **parameters)
+        return await flags.ask(ClientLoad(flags.url, flags.hub_pid, stack), **flags.parameters)
 
 
 def main() -> None:
-    """Read the flags, ask the question, print one line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--hub-pid", type=int)
-    parser.add_argument("--question", required=True)
-    parser.add_argument("--with", dest="parameters", nargs="*", default=[], metavar="NAME=NUMBER")
-    arguments = parser.parse_args()
-    question = importlib.import_module(f"benchmarks.questions.{arguments.question}")
-    parameters = {
-        name: int(number) for name, _, number in (p.partition("=") for p in arguments.parameters)
-    }
-    figures = trio.run(_run, arguments.url, arguments.hub_pid, question.ask, parameters)
-    print(json.dumps(figures), flush=True)
+    """Ask the question, print one line of JSON."""
+    print(json.dumps(trio.run(_run, LoadFlags.read(__doc__))), flush=True)
 
 
 if __name__ == "__main__":

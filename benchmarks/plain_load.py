@@ -23,6 +23,7 @@ import json
 import os
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
-__all__ = ["TEXT", "Agent", "Generator", "Meter", "Refused", "percentile"]
+__all__ = ["TEXT", "Agent", "Generator", "LoadFlags", "Meter", "Refused", "percentile"]
 
 #: 100 bytes, as every table says.
 TEXT = "x" * 100
@@ -344,20 +345,40 @@ def percentile(values: list[float], fraction: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * fraction))]
 
 
+@dataclass(frozen=True)
+class LoadFlags:
+    """What a load is told on its command line: which hub, which question, how much."""
+
+    url: str
+    hub_pid: int | None
+    ask: Callable[..., Awaitable[dict[str, float]]]
+    parameters: dict[str, int]
+
+    @classmethod
+    def read(cls, description: str | None) -> LoadFlags:
+        """Read the command line."""
+        parser = argparse.ArgumentParser(description=description)
+        parser.add_argument("--url", required=True)
+        parser.add_argument("--hub-pid", type=int)
+        parser.add_argument("--question", required=True)
+        parser.add_argument(
+            "--with", dest="parameters", nargs="*", default=[], metavar="NAME=NUMBER"
+        )
+        words = parser.parse_args()
+        pairs = (word.partition("=") for word in words.parameters)
+        return cls(
+            words.url,
+            words.hub_pid,
+            importlib.import_module(f"benchmarks.questions.{words.question}").ask,
+            {name: int(number) for name, _, number in pairs},
+        )
+
+
 def main() -> None:
-    """Read the flags, ask the question, print one line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--hub-pid", type=int)
-    parser.add_argument("--question", required=True)
-    parser.add_argument("--with", dest="parameters", nargs="*", default=[], metavar="NAME=NUMBER")
-    arguments = parser.parse_args()
-    question = importlib.import_module(f"benchmarks.questions.{arguments.question}")
-    parameters = {
-        name: int(number) for name, _, number in (p.partition("=") for p in arguments.parameters)
-    }
-    generator = Generator(arguments.url, arguments.hub_pid)
-    print(json.dumps(asyncio.run(generator.run(question.ask, parameters))), flush=True)
+    """Ask the question, print one line of JSON."""
+    flags = LoadFlags.read(__doc__)
+    generator = Generator(flags.url, flags.hub_pid)
+    print(json.dumps(asyncio.run(generator.run(flags.ask, flags.parameters))), flush=True)
 
 
 if __name__ == "__main__":

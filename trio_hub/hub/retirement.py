@@ -87,9 +87,13 @@ class Retirement:
 
     def look(self) -> None:
         """See whether there is something to do, now that time has passed."""
-        due_at = self._ended.wake_at(self._clock())
-        if due_at is not None and due_at <= self._clock():
+        now = self._clock()
+        due_at = self._ended.wake_at(now)
+        if due_at is not None and due_at <= now:
             self._bell.ring()
+        else:
+            # What was due has gone meanwhile, and something later stands first.
+            self._look_when_due()
 
     async def run(self) -> None:
         """Let go of what may go, until cancelled."""
@@ -175,13 +179,11 @@ class Retirement:
     def _look_when_due(self) -> None:
         now = self._clock()
         due_at = self._ended.wake_at(now)
-        if due_at is None:
+        # One look that is set for later than this does not help, one for earlier does.
+        if due_at is None or now < (self._looks_at or 0.0) <= due_at:
             return
-        if due_at <= now:
-            self._bell.ring()
-        elif self._looks_at is None or due_at < self._looks_at or self._looks_at <= now:
-            self._looks_at = due_at
-            self._timers.call_in(due_at - now, self._look_when_due)
+        self._looks_at = due_at
+        self._timers.call_at_date(due_at, self._clock, self.look)
 
 
 def _ended_at(metadata: ChannelMetadata) -> float:
