@@ -135,7 +135,9 @@ class OurParty(Party):
         )
         return self._behave(behaviour)
 
-    async def _open(self, type: str, target: list[str], knobs: dict[str, Any]) -> dict[str, Any]:
+    async def _open(
+        self, type: str, target: list[str], knobs: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         channel = await self._client.open(
             type=type, target=target, intent="interop", labels={"from": "ours"}, knobs=knobs
         )

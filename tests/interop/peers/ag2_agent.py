@@ -175,7 +175,9 @@ class Driver:
         finally:
             self.client, self.model = first
 
-    async def open(self, type: str, target: list[str], knobs: dict[str, Any]) -> dict[str, Any]:
+    async def open(
+        self, type: str, target: list[str], knobs: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         channel = await self.me.open(
             type=type, target=target, intent="interop", labels={"from": "ag2"}, knobs=knobs
         )
