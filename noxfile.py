@@ -66,7 +66,7 @@ def mutants(session: nox.Session) -> None:
 def interop(session: nox.Session) -> None:
     """Converse with real AG2 peers, in both directions."""
     session.install("-e", ".[testing,all]", *groups("test", "interop"))
-    session.run("pytest", "tests/interop", "-m", "interop", *session.posargs)
+    session.run("pytest", "-n", "2", "tests/interop", "-m", "interop", *session.posargs)
 
 
 @nox.session

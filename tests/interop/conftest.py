@@ -6,7 +6,7 @@ import importlib.util
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -15,6 +15,7 @@ import pytest
 import trio
 
 from .parties import AG2Party, Behaviour, Party
+from .seedlings import Seedbed, Seedling
 
 # AG2 has an environment of its own (nox -s interop); without it there is nothing to converse with.
 collect_ignore_glob = [] if importlib.util.find_spec("ag2") else ["test_*.py"]
@@ -36,10 +37,12 @@ class Stage:
         tmp_path: Path,
         errors: TextIO,
         transport: str,
+        seedbed: Seedbed,
     ) -> None:
         self.url = ""
         self._transport = transport
-        self._hub: trio.Process | None = None
+        self._seedbed = seedbed
+        self._hub: trio.Process | Seedling | None = None
         self._nursery = nursery
         self._stack = stack
         self._tmp_path = tmp_path
@@ -52,22 +55,13 @@ class Stage:
 
     async def hub(self, side: Side, keys: dict[str, str] | None = None) -> None:
         """Start a hub process (again, on the same data) and wait until it listens."""
-        command = [sys.executable]
+        process: trio.Process | Seedling
         if side == "ag2":
-            command += [str(_AG2_HUB), "--data", str(self._tmp_path / "hub")]
+            command = [str(_AG2_HUB), "--data", str(self._tmp_path / "hub")]
             command += [] if keys is None else ["--keys", json.dumps(keys)]
+            process = await self._seedbed.start(*command, errors=self._errors)
         else:
-            command += ["-m", "trio_hub", "--port", "0", "--data", str(self._tmp_path / "hub")]
-            command += ["--transport", self._transport]
-            if keys is not None:
-                path = self._tmp_path / "keys.toml"
-                path.write_text(
-                    "".join(f"{json.dumps(k)} = {json.dumps(v)}\n" for k, v in keys.items())
-                )
-                command += ["--keys", str(path)]
-        process = await trio.lowlevel.open_process(
-            command, stdout=subprocess.PIPE, stderr=self._errors, cwd=_ROOT
-        )
+            process = await self._open_ours(keys)
         self._stack.push_async_callback(_end, process)
         self._hub = process
         assert process.stdout is not None
@@ -78,6 +72,19 @@ class Stage:
                 assert chunk, f"the hub ended: {self.said_on_stderr()}"
                 line += chunk
         self.url = line.decode().split()[-1]
+
+    async def _open_ours(self, keys: dict[str, str] | None) -> trio.Process:
+        command = ["-m", "trio_hub", "--port", "0", "--data", str(self._tmp_path / "hub")]
+        command += ["--transport", self._transport]
+        if keys is not None:
+            path = self._tmp_path / "keys.toml"
+            path.write_text(
+                "".join(f"{json.dumps(k)} = {json.dumps(v)}\n" for k, v in keys.items())
+            )
+            command += ["--keys", str(path)]
+        return await trio.lowlevel.open_process(
+            [sys.executable, *command], stdout=subprocess.PIPE, stderr=self._errors, cwd=_ROOT
+        )
 
     async def kill_hub(self) -> None:
         """End the hub with SIGKILL."""
@@ -109,7 +116,7 @@ class Stage:
         """
         party: Party
         if side == "ag2":
-            party = await AG2Party.start(name, self._nursery, self._errors)
+            party = await AG2Party.start(name, self._seedbed, self._nursery, self._errors)
         else:
             from .our_party import OurParty
 
@@ -128,23 +135,30 @@ class Stage:
         return party
 
 
-async def _end(process: trio.Process) -> None:
+async def _end(process: trio.Process | Seedling) -> None:
     with trio.CancelScope(shield=True):
-        process.terminate()
-        with trio.move_on_after(10):
-            await process.wait()
+        if isinstance(process, trio.Process):
+            process.terminate()
+            with trio.move_on_after(10):
+                await process.wait()
         process.kill()
         await process.wait()
         if process.stdout is not None:
             await process.stdout.aclose()
 
 
+@pytest.fixture(scope="session")
+def seedbed() -> Iterator[Seedbed]:
+    with Seedbed.laid_out() as seedbed:
+        yield seedbed
+
+
 @pytest.fixture
 async def stage(
-    request: pytest.FixtureRequest, tmp_path: Path, nursery: trio.Nursery
+    request: pytest.FixtureRequest, tmp_path: Path, nursery: trio.Nursery, seedbed: Seedbed
 ) -> AsyncIterator[Stage]:
     transport = request.config.getoption("--transport")
     with (tmp_path / "stderr").open("w+") as errors:
         async with AsyncExitStack() as stack:
-            yield Stage(nursery, stack, tmp_path, errors, transport)
+            yield Stage(nursery, stack, tmp_path, errors, transport, seedbed)
     nursery.cancel_scope.cancel()

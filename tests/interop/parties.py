@@ -9,13 +9,13 @@ the error *as that side's user would catch it*.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 import trio
+
+from .seedlings import Seedbed, Seedling
 
 __all__ = ["TEXT", "AG2Party", "Behaviour", "Envelope", "Party", "Refused"]
 
@@ -104,42 +104,41 @@ class Party:
 class AG2Party(Party):
     """AG2's client in a process of its own. Killed for real: SIGKILL."""
 
-    def __init__(self, name: str, process: trio.Process) -> None:
+    def __init__(self, name: str, process: Seedling) -> None:
         super().__init__(name)
         self._process = process
+        self._ended = trio.Event()
         self._next = 0
         self._answers: dict[int, trio.MemorySendChannel[dict[str, Any]]] = {}
 
     @classmethod
-    async def start(cls, name: str, nursery: trio.Nursery, errors: Any) -> AG2Party:
+    async def start(
+        cls, name: str, seedbed: Seedbed, nursery: trio.Nursery, errors: TextIO
+    ) -> AG2Party:
         """Start the process; `nursery` reads what it says."""
-        process = await trio.lowlevel.open_process(
-            [sys.executable, str(_AG2_AGENT)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-        )
+        process = await seedbed.start(str(_AG2_AGENT), errors=errors)
         party = cls(name, process)
         nursery.start_soon(party._listen)
         return party
 
     async def _listen(self) -> None:
-        assert self._process.stdout is not None
         buffer = b""
-        async for chunk in self._process.stdout:
-            *lines, buffer = (buffer + chunk).split(b"\n")
-            for line in lines:
-                answer = json.loads(line)
-                self._answers.pop(answer["id"]).send_nowait(answer)
-        for waiting in self._answers.values():
-            waiting.close()
+        try:
+            async for chunk in self._process.stdout:
+                *lines, buffer = (buffer + chunk).split(b"\n")
+                for line in lines:
+                    answer = json.loads(line)
+                    self._answers.pop(answer["id"]).send_nowait(answer)
+        finally:
+            self._ended.set()
+            for waiting in self._answers.values():
+                waiting.close()
 
     async def call(self, do: str, **parameters: Any) -> Any:
         self._next += 1
         number = self._next
         send, receive = trio.open_memory_channel[dict[str, Any]](1)
         self._answers[number] = send
-        assert self._process.stdin is not None
         line = json.dumps({"id": number, "do": do, **parameters}) + "\n"
         await self._process.stdin.send_all(line.encode())
         with trio.fail_after(_ANSWER_SECONDS):
@@ -149,5 +148,7 @@ class AG2Party(Party):
         return answer["result"]
 
     async def kill(self) -> None:
-        self._process.kill()
+        if not self._ended.is_set():
+            self._process.kill()
+            await self._ended.wait()
         await self._process.wait()
