@@ -118,8 +118,7 @@ class InboxMachine(RuleBasedStateMachine):
         stop = page.start + 1 if short else page.stop
         log = self.logs.get(page.channel_id, [])
         self.inbox.loaded(
-            page.channel_id,
-            page.start,
+            page,
             [
                 (f"{page.channel_id}{i}", self.payload(i) if log[i].addressed else None)
                 for i in range(page.start, min(stop, len(log)))
@@ -131,7 +130,7 @@ class InboxMachine(RuleBasedStateMachine):
     def disk_fails(self, data: st.DataObject) -> None:
         page = data.draw(st.sampled_from(self.reading))
         self.reading.remove(page)
-        self.inbox.read_failed(page.channel_id, page.start, self.now)
+        self.inbox.read_failed(page, self.now)
 
     # What the inbox does.
 

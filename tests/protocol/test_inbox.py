@@ -46,8 +46,7 @@ class Logs:
 
     def answer(self, page: PageWanted) -> bool:
         return self.inbox.loaded(
-            page.channel_id,
-            page.start,
+            page,
             [
                 (
                     f"{page.channel_id}{position}",
@@ -174,7 +173,7 @@ def test_an_answer_for_an_earlier_binding_is_dropped_unless_the_same_page_is_wan
     second = logs.work().reads[0]
     logs.inbox.attach()
     assert not logs.answer(second)
-    assert not logs.inbox.read_failed("a", second.start, 0.0)
+    assert not logs.inbox.read_failed(second, 0.0)
     again = logs.work().reads[0]
     assert again == first
     assert not logs.answer(second)
@@ -205,12 +204,30 @@ def test_what_was_settled_while_it_was_being_read_is_passed_over() -> None:
     assert logs.inbox.owed == 2
 
 
+def test_a_late_answer_is_not_taken_for_that_of_a_smaller_read_of_the_same_place() -> None:
+    logs = Logs(attached=False, max_in_flight=4)
+    logs.grow("a", "")
+    logs.grow("b", "xxx")
+    logs.inbox.attach()
+    (late,) = logs.work().reads
+    assert late == PageWanted("b", 0, 3)
+    # The connection is lost and comes back, and now another channel takes most of the window.
+    logs.inbox.detach()
+    logs.grow("a", "xxx")
+    logs.inbox.attach()
+    first, wanted = logs.work().reads
+    assert (first, wanted) == (PageWanted("a", 0, 3), PageWanted("b", 0, 1))
+    assert not logs.answer(late)
+    assert logs.answer(wanted)
+    assert [delivery.envelope_id for delivery in logs.work().sends] == ["b0"]
+
+
 def test_a_short_answer_is_taken_and_the_rest_is_asked_for_again() -> None:
     logs = Logs(attached=False)
     logs.grow("a", "xxx")
     logs.inbox.attach()
-    logs.work()
-    assert logs.inbox.loaded("a", 0, [("a0", "read")])
+    (page,) = logs.work().reads
+    assert logs.inbox.loaded(page, [("a0", "read")])
     assert logs.work().reads == [PageWanted("a", 1, 3)]
 
 
@@ -219,9 +236,9 @@ def test_an_answer_with_no_record_or_too_many_is_a_mistake(count: int) -> None:
     logs = Logs(attached=False)
     logs.grow("a", "x")
     logs.inbox.attach()
-    logs.work()
+    (page,) = logs.work().reads
     with pytest.raises(AssertionError, match=f"{count} records of channel a for 0 to 1"):
-        logs.inbox.loaded("a", 0, [("a0", "read")] * count)
+        logs.inbox.loaded(page, [("a0", "read")] * count)
 
 
 def test_a_failed_read_is_asked_for_again_after_a_wait_that_grows_until_one_succeeds() -> None:
@@ -230,7 +247,7 @@ def test_a_failed_read_is_asked_for_again_after_a_wait_that_grows_until_one_succ
     logs.inbox.attach()
     for wait in (1.0, 2.0, 4.0):
         (page,) = logs.work().reads
-        assert logs.inbox.read_failed("a", page.start, logs.now)
+        assert logs.inbox.read_failed(page, logs.now)
         assert not logs.work()
         logs.grow("a", "x")  # does not ask sooner
         assert not logs.work()
@@ -238,7 +255,7 @@ def test_a_failed_read_is_asked_for_again_after_a_wait_that_grows_until_one_succ
         logs.now += wait
     logs.answer(logs.work().reads[0])
     (page,) = logs.work().reads
-    logs.inbox.read_failed("a", page.start, logs.now)
+    logs.inbox.read_failed(page, logs.now)
     assert logs.inbox.wake_at() == logs.now + 1.0
 
 
@@ -246,8 +263,8 @@ def test_a_read_that_is_not_needed_any_more_is_not_asked_for_again() -> None:
     logs = Logs(attached=False)
     logs.grow("a", "x")
     logs.inbox.attach()
-    logs.work()
-    logs.inbox.read_failed("a", 0, 0.0)
+    (page,) = logs.work().reads
+    logs.inbox.read_failed(page, 0.0)
     logs.inbox.resume("a", 0, 0.0)
     logs.now = 1.0
     assert not logs.work()

@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from .._logging import get_logger
-from ..errors import StoreError
+from ..errors import NotFoundError, StoreError
 from ..ids import seconds_from_id
 from ..protocol.inbox import Victim
 from .channels import Channel, ChannelBook
@@ -102,7 +102,7 @@ class BacklogSurvey:
     async def _look_up(self, channel: Channel, position: int) -> float | None:
         try:
             records = await self._channels.read(channel, position, position + 1)
-        except StoreError as error:
+        except (NotFoundError, StoreError) as error:
             log.warning("backlog not read", channel_id=channel.channel_id, error=str(error))
             return None
         for record in records:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from .._logging import get_logger
-from ..errors import StoreError
+from ..errors import NotFoundError, StoreError
 from ..protocol.inbox import DeadLetter
 from ..records import Envelope, is_bookkeeping
 from .channels import Channel, LogRecord
@@ -103,7 +103,7 @@ class Overflow:
                     while mailbox.is_over and mailbox.limits.overflow == "drop_oldest":
                         if not await self._drop_oldest(mailbox, channel_id):
                             break
-                except StoreError as error:
+                except (NotFoundError, StoreError) as error:
                     # The next post tries again.
                     log.warning("cannot drop", agent_id=mailbox.agent_id, error=error.message)
 

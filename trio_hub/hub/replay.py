@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from .._logging import get_logger
-from ..errors import StoreError
+from ..errors import NotFoundError, StoreError
 from ..protocol.inbox import PageWanted
 from ..records import Envelope, KeptLetter, is_addressed_to
 from .channels import Channel, LogRecord
@@ -90,16 +90,16 @@ class Replay:
             if channel is None:
                 raise StoreError(f"channel {channel_id} is gone")
             records = await self._read_log(channel, page.start, page.stop)
-        except StoreError as error:
+        except (NotFoundError, StoreError) as error:
             log.warning(
                 "replay read failed",
                 agent_id=mailbox.agent_id,
                 channel_id=channel_id,
                 error=error.message,
             )
-            inbox.read_failed(channel_id, page.start, trio.current_time())
+            inbox.read_failed(page, trio.current_time())
         else:
-            inbox.loaded(channel_id, page.start, [self._seen_by(mailbox, it) for it in records])
+            inbox.loaded(page, [self._seen_by(mailbox, it) for it in records])
         self._on_answered(mailbox)
 
     async def _answer_letter(self, letter: KeptLetter, answer: LetterAnswer) -> None:
@@ -108,6 +108,8 @@ class Replay:
         if channel is not None:
             try:
                 records = await self._read_log(channel, letter.position, letter.position + 1)
+            except NotFoundError:
+                pass  # It went while it was being read.
             except StoreError as error:
                 log.warning("dead letter not read", agent_id=letter.agent_id, error=error.message)
                 answer(error)

@@ -306,29 +306,23 @@ class Inbox(Generic[PayloadT]):
         """
         return self._alarms.earliest(self._may_be_due)
 
-    def loaded(
-        self,
-        channel_id: str,
-        start: int,
-        records: Sequence[tuple[str, PayloadT | None]],
-    ) -> bool:
+    def loaded(self, page: PageWanted, records: Sequence[tuple[str, PayloadT | None]]) -> bool:
         """
         Answer a read.
 
         Args:
-            channel_id: As it was asked for.
-            start: As it was asked for.
-            records: Envelope id and payload of each position from `start` on; the payload is
+            page: What was asked for.
+            records: Envelope id and payload of each position from its start on; the payload is
                 None where the record is not addressed to the recipient, or cannot be read. At
                 least one and at most as many as were asked for; the rest is asked for again.
 
         Returns False where nobody waits for it any more (the binding changed): it is dropped.
         """
-        page = self._pages.answered(channel_id, start)
-        if page is None:
+        if not self._pages.answered(page):
             return False
-        assert 0 < len(records) <= page.stop - page.start, (
-            f"{len(records)} records of channel {channel_id} for {page.start} to {page.stop}"
+        channel_id, start = page.channel_id, page.start
+        assert 0 < len(records) <= page.stop - start, (
+            f"{len(records)} records of channel {channel_id} for {start} to {page.stop}"
         )
         self._pages.succeeded(channel_id)
         ledger = self._ledgers[channel_id]
@@ -345,10 +339,11 @@ class Inbox(Generic[PayloadT]):
             self._pages.want(channel_id, ledger)
         return True
 
-    def read_failed(self, channel_id: str, start: int, now: float) -> bool:
+    def read_failed(self, page: PageWanted, now: float) -> bool:
         """Say that a read failed; it is asked for again after a backoff. Returns as `loaded`."""
-        if self._pages.answered(channel_id, start) is None:
+        if not self._pages.answered(page):
             return False
+        channel_id = page.channel_id
         self._pages.failed(channel_id, now)
         self._set_alarm(channel_id, self._ledgers[channel_id])
         return True

@@ -97,14 +97,18 @@ class PageTurns(Generic[PayloadT]):
                 pages.append(page)
         return pages
 
-    def answered(self, channel_id: str, start: int) -> PageWanted | None:
-        """Take out the read that an answer is for; None where nobody waits for it any more."""
-        page = self._reads.get(channel_id)
-        if page is None or page.start != start:
-            return None
-        del self._reads[channel_id]
+    def answered(self, page: PageWanted) -> bool:
+        """
+        Take out a read that has an answer; False where nobody waits for it any more.
+
+        A read that was forgotten may be overtaken by a smaller one of the same place, so it is
+        not enough to compare where they start.
+        """
+        if self._reads.get(page.channel_id) != page:
+            return False
+        del self._reads[page.channel_id]
         self.reserved -= page.stop - page.start
-        return page
+        return True
 
     def succeeded(self, channel_id: str) -> None:
         """Forget earlier failures of a channel."""
