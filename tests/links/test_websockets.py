@@ -180,9 +180,8 @@ async def test_a_byte_at_a_time_makes_no_difference() -> None:
         UPGRADE.replace(b"Host: hub", b"Host: a\r\nHost: b"),
         UPGRADE.replace(b"Version: 13", b"Version: 8"),
         UPGRADE.replace(b"websocket", b"h2c"),
-        UPGRADE + frame(8, b"\x00"),
     ],
-    ids=["no-host", "two-hosts", "old-version", "no-websocket", "broken-at-once"],
+    ids=["no-host", "two-hosts", "old-version", "no-websocket"],
 )
 async def test_a_handshake_that_is_wrong_opens_nothing(requested: bytes) -> None:
     ours, theirs = trio.testing.memory_stream_pair()
@@ -193,6 +192,20 @@ async def test_a_handshake_that_is_wrong_opens_nothing(requested: bytes) -> None
                 ours, nursery, peer="memory", limits=LinkLimits()
             )
     assert (await theirs.receive_some()).startswith(b"HTTP/1.1 ")
+
+
+async def test_what_is_broken_behind_a_handshake_ends_what_was_opened() -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    await theirs.send_all(UPGRADE + frame(1, b"one") + frame(8, b"\x00"))
+    async with trio.open_nursery() as nursery:
+        stream = await choose_transport("websockets").accept(
+            ours, nursery, peer="memory", limits=LinkLimits()
+        )
+        assert await stream.receive_message() == "one"
+        nursery.start_soon(theirs.send_eof)
+        with pytest.raises(ConnectionLost, match="what the peer sent was"):
+            await stream.receive_message()
+    assert (await theirs.receive_some()).startswith(b"HTTP/1.1 101 ")
 
 
 async def refused(request: bytes) -> bytes:

@@ -26,6 +26,7 @@ from ..wire.frames import Dialect
 from ._byte_sender import ByteSender
 from ._last_words import broken_how, last_words
 from ._server_frames import TEXT, server_frame_head
+from ._whole_texts import WholeTexts
 from .limits import RECEIVE_BUFFER_BYTES
 
 __all__ = ["SansIoStream"]
@@ -52,7 +53,7 @@ class SansIoStream:
         protocol: After the handshake.
         raw: The byte stream; owned from now on.
         nursery: Where answers and pings are sent from.
-        events: What arrived together with the end of the handshake.
+        early: What arrived together with the end of the handshake.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class SansIoStream:
         *,
         dialect: Dialect,
         peer: str,
-        events: Iterable[Frame | Request | Response] = (),
+        early: bytes = b"",
     ) -> None:
         self._protocol = protocol
         self._raw = raw
@@ -80,6 +81,7 @@ class SansIoStream:
         self._arrivals = 0
         self._arrivals_seen = 0
         self._arrived: trio.Event | None = None
+        self._whole_texts = WholeTexts(masked=protocol.side is Side.SERVER)
         self._sender = ByteSender(raw)
         self._answering = False
         # Why nothing more will be received.
@@ -88,7 +90,7 @@ class SansIoStream:
         self._broken_by_peer = False
         self._closed_by_us: str | None = None
         self._close_finished = trio.Event()
-        self._take_events(events)
+        self._take(early)
 
     @property
     def dialect(self) -> Dialect:
@@ -213,13 +215,20 @@ class SansIoStream:
         if self._arrived is not None:
             self._arrived.set()
             self._arrived = None
+        self._take(bytes(data))
+
+    def _take(self, data: bytes) -> None:
+        self._in_a_row = 0
         protocol = self._protocol
-        protocol.receive_data(data)
-        self._take_events(protocol.events_received())
+        for piece in self._whole_texts.split(data):
+            if isinstance(piece, bytes):
+                protocol.receive_data(piece)
+                self._take_events(protocol.events_received())
+            elif self._over is None:
+                self._deliver(piece)
 
     def _take_events(self, events: Iterable[Frame | Request | Response]) -> None:
         protocol = self._protocol
-        self._in_a_row = 0
         try:
             for event in events:
                 if not isinstance(event, Frame):

@@ -14,9 +14,8 @@ from http import HTTPStatus
 import trio
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus
-from websockets.frames import Frame
 from websockets.http11 import Request, Response
-from websockets.protocol import SEND_EOF, Protocol, State
+from websockets.protocol import Protocol, State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
@@ -35,6 +34,7 @@ _log = logging.getLogger("trio_hub.links.websockets")
 _log.setLevel(logging.ERROR)
 
 _NO_WEBSOCKET = "the peer does not speak WebSocket (or one side speaks TLS and the other does not)"
+_HEAD_END = b"\r\n\r\n"
 _HTTP_FORBIDDEN = {401, 403}
 _BODY_CHARACTERS_MAX = 200
 
@@ -53,21 +53,14 @@ class WebsocketsTransport:
             max_size=library_bytes_max(limits.message_bytes_max),
             logger=_log,
         )
-        request, events = await _receive_first(protocol, raw, b"GET ")
+        request, early = await _receive_first(protocol, raw, b"GET ")
         if not isinstance(request, Request):
             raise ConnectionLost(f"{_NO_WEBSOCKET}: {protocol.handshake_exc}")
-        # Answers to frames that came too early have to wait for the answer to the handshake.
-        early = protocol.data_to_send()
-        response = _response(protocol, request)
-        if SEND_EOF in early and response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-            # What came too early was broken as well, so for the library this is over already.
-            await _send(raw, [response.serialize()])
+        protocol.send_response(_response(protocol, request))
+        await _send(raw, protocol.data_to_send())
+        if protocol.state is not State.OPEN:
             raise ConnectionLost(f"no WebSocket was opened: {protocol.handshake_exc}")
-        protocol.send_response(response)
-        await _send(raw, [*protocol.data_to_send(), *early])
-        if protocol.state is not State.OPEN or SEND_EOF in early:
-            raise ConnectionLost(f"no WebSocket was opened: {protocol.handshake_exc}")
-        return _stream(protocol, raw, nursery, peer, events)
+        return _stream(protocol, raw, nursery, peer, early)
 
     async def connect(
         self, raw: trio.abc.Stream, nursery: trio.Nursery, *, target: Target, limits: LinkLimits
@@ -85,10 +78,10 @@ class WebsocketsTransport:
             request.headers[name] = value
         protocol.send_request(request)
         await _send(raw, protocol.data_to_send())
-        _, events = await _receive_first(protocol, raw, b"HTTP/")
+        _, early = await _receive_first(protocol, raw, b"HTTP/")
         if protocol.handshake_exc is not None:
             raise _refusal(protocol.handshake_exc)
-        return _stream(protocol, raw, nursery, target.peer, events)
+        return _stream(protocol, raw, nursery, target.peer, early)
 
 
 TRANSPORT = WebsocketsTransport()
@@ -116,35 +109,50 @@ def _is_ours(header: str) -> bool:
 
 async def _receive_first(
     protocol: Protocol, raw: trio.abc.Stream, prefix: bytes
-) -> tuple[Request | Response | None, list[Frame]]:
+) -> tuple[Request | Response | None, bytes]:
     """
-    Return the peer's half of the handshake (None where it is none), and what came with it.
+    Return the peer's half of the handshake (None where it is none), and what came behind it.
 
     The library waits for the end of a line, which what is no HTTP may never have; so what does
     not begin with the prefix is not waited for.
     """
-    begun = b""
+    head = bytearray()
+    in_head = True
     while True:
         try:
-            data = await raw.receive_some(RECEIVE_BUFFER_BYTES)
+            data = bytes(await raw.receive_some(RECEIVE_BUFFER_BYTES))
         except trio.BrokenResourceError:
             data = b""
+        behind = b""
         if data:
-            begun = begun or bytes(data[: len(prefix)])
-            if not prefix.startswith(begun):
-                raise ConnectionLost(f"{_NO_WEBSOCKET}: it began with {begun!r}")
+            if in_head:
+                # Frames that come too early are not for the library to see before they are due.
+                searched = max(0, len(head) - len(_HEAD_END))
+                head += data
+                if not prefix.startswith(head[: len(prefix)]):
+                    raise ConnectionLost(f"{_NO_WEBSOCKET}: it began with {bytes(head[:5])!r}")
+                end = head.find(_HEAD_END, searched)
+                in_head = end < 0
+                if not in_head:
+                    behind = bytes(head[end + len(_HEAD_END) :])
+                    data = data[: len(data) - len(behind)]
             protocol.receive_data(data)
         else:
             # The end of the stream may be the end of an answer without a length.
             protocol.receive_eof()
         events = protocol.events_received()
-        first = events.pop(0) if events else None
-        if isinstance(first, Request | Response):
-            return first, [event for event in events if isinstance(event, Frame)]
-        if not begun:
+        if not events and behind:
+            # An answer with a body: nothing but the answer is to come.
+            protocol.receive_data(behind)
+            behind = b""
+            events = protocol.events_received()
+        if events:
+            assert isinstance(events[0], Request | Response)
+            return events[0], behind
+        if not head:
             raise ConnectionLost("the peer hung up during the WebSocket handshake")
         if protocol.handshake_exc is not None:
-            return None, []
+            return None, b""
 
 
 async def _send(raw: trio.abc.Stream, pieces: Sequence[bytes]) -> None:
@@ -159,11 +167,11 @@ def _stream(
     raw: trio.abc.Stream,
     nursery: trio.Nursery,
     peer: str,
-    events: list[Frame],
+    early: bytes,
 ) -> SansIoStream:
     batched = protocol.subprotocol == BATCHED_SUBPROTOCOL
     dialect = Dialect.BATCHED if batched else Dialect.PLAIN
-    return SansIoStream(protocol, raw, nursery, dialect=dialect, peer=peer, events=events)
+    return SansIoStream(protocol, raw, nursery, dialect=dialect, peer=peer, early=early)
 
 
 def _refusal(error: Exception) -> NetworkError:
