@@ -28,6 +28,7 @@ from .client import (
     Task as Task,
     Turn as Turn,
     default_handler as default_handler,
+    handler_with as handler_with,
 )
 from .errors import (
     AccessDeniedError as AccessDeniedError,
@@ -84,6 +85,12 @@ from .protocol.adapters import (
 )
 from .protocol.delivery_policy import DeliveryPolicy as DeliveryPolicy
 from .protocol.retention import Retention as Retention
+from .protocol.views import (
+    FullTranscript as FullTranscript,
+    Line as Line,
+    View as View,
+    WindowedSummary as WindowedSummary,
+)
 from .protocol.workflow import (
     AgentTarget as AgentTarget,
     Always as Always,

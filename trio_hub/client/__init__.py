@@ -20,6 +20,7 @@ from .handlers import (
     ask_agent as ask_agent,
     decline_invite as decline_invite,
     default_handler as default_handler,
+    handler_with as handler_with,
     is_turn as is_turn,
     may_take_turn as may_take_turn,
     post_reply as post_reply,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import attrs
 
+from ..protocol.views import Line, View, default_view
 from ..protocol.workflow import Reply
 from ..records import Envelope
 
@@ -36,6 +37,7 @@ class Turn:
         attempt: 1 the first time; more where an earlier turn for this envelope did not finish
             or its outcome was lost. An agent that acts on the world should look first.
         trace_id: The W3C traceparent that it belongs to.
+        view: How much `lines` shows of the channel, and how; None is `default_view`.
     """
 
     text: str
@@ -45,6 +47,7 @@ class Turn:
     sender_name: str
     attempt: int = 1
     trace_id: str | None = None
+    view: View | None = None
 
     async def history(self, limit: int = 50) -> list[Envelope]:
         """
@@ -55,6 +58,19 @@ class Turn:
         Cancellation: nothing happens.
         """
         return await self.channel.history(limit=limit, before=self.envelope.envelope_id)
+
+    async def lines(self) -> list[Line]:
+        """
+        Return what the turn's view shows of the channel before this, oldest first.
+
+        With a view that has a window this costs the same however long the channel is.
+
+        Cancellation: nothing happens.
+        """
+        view = self.view or default_view(len(self.channel.metadata.participants))
+        said = await self.channel.history(limit=view.wanted, before=self.envelope.envelope_id)
+        names = await self.agent.hub_client.names_for(sorted({one.sender_id for one in said}))
+        return view.project(said, reader_id=self.agent.agent_id, names=names)
 
     def progress_nowait(self) -> None:
         """

@@ -142,26 +142,30 @@ class Channel:
             )
         return await self.send(event_type=EV_CONTEXT_SET, event_data=changes)
 
-    async def history(self, *, limit: int = 50, before: str | None = None) -> list[Envelope]:
+    async def history(self, *, limit: int | None = 50, before: str | None = None) -> list[Envelope]:
         """
         Return the last texts and packets, oldest first.
 
         Args:
-            limit: How many at most.
+            limit: How many at most; None is all of them.
             before: Only what stands before the envelope of this id.
 
         Cancellation: nothing happens.
         """
         said: list[Envelope] = []
-        async with aclosing(self._newest_first(limit)) as log:
+        if limit == 0:
+            return said
+        # One more, because `before` is most often the very last.
+        page = _PAGE if limit is None else limit + (before is not None)
+        async with aclosing(self._newest_first(page)) as log:
             async for envelope in log:
-                if len(said) == limit:
-                    break
                 # Ids increase along a log.
                 if before is not None and envelope.envelope_id >= before:
                     continue
                 if not is_bookkeeping(envelope.event_type):
                     said.append(envelope)
+                if len(said) == limit:
+                    break
         return said[::-1]
 
     async def find(self, envelope_id: str) -> Envelope | None:

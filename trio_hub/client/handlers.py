@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ProtocolError
+from ..protocol.views import View
 from ..protocol.workflow import Finish, Handoff, Reply, packet_of
 from ..records import (
     EV_CHANNEL_INVITE,
@@ -39,6 +40,7 @@ __all__ = [
     "ask_agent",
     "decline_invite",
     "default_handler",
+    "handler_with",
     "is_turn",
     "may_take_turn",
     "post_reply",
@@ -118,16 +120,37 @@ async def _answer_invite(envelope: Envelope, client: Participant, event_type: st
     )
 
 
-async def take_turn(envelope: Envelope, client: AgentClient, attempt: int = 1) -> str | None:
+def handler_with(view: View) -> Handler:
+    """
+    Return a handler that does as `default_handler`, and shows the agent a channel by `view`::
+
+        await client.register(agent, handler=handler_with(WindowedSummary(10)))
+    """
+
+    async def handler(envelope: Envelope, client: AgentClient, attempt: int) -> None:
+        if envelope.event_type == EV_CHANNEL_INVITE:
+            await accept_invite(envelope, client)
+        elif is_turn(envelope):
+            await take_turn(envelope, client, attempt, view=view)
+
+    return handler
+
+
+async def take_turn(
+    envelope: Envelope, client: AgentClient, attempt: int = 1, *, view: View | None = None
+) -> str | None:
     """
     Ask the agent and post what it replies, if it is its turn; return the reply's envelope id.
+
+    Args:
+        view: What `Turn.lines` shows of the channel; None is `default_view`.
 
     Cancellation: the reply may or may not be posted, and is not posted twice.
     """
     channel = await client.channel(envelope.channel_id)
     if not await may_take_turn(envelope, client, channel):
         return None
-    reply = await ask_agent(envelope, client, channel, attempt)
+    reply = await ask_agent(envelope, client, channel, attempt, view=view)
     if not reply:
         return None
     return await post_reply(reply, envelope, client, channel)
@@ -152,7 +175,12 @@ async def already_replied(envelope: Envelope, client: AgentClient) -> bool:
 
 
 async def ask_agent(
-    envelope: Envelope, client: AgentClient, channel: Channel, attempt: int = 1
+    envelope: Envelope,
+    client: AgentClient,
+    channel: Channel,
+    attempt: int = 1,
+    *,
+    view: View | None = None,
 ) -> Reply:
     """Ask the agent, and return what it replies."""
     turn = Turn(
@@ -163,6 +191,7 @@ async def ask_agent(
         sender_name=await client.hub_client.name_for(envelope.sender_id),
         attempt=attempt,
         trace_id=envelope.trace_id,
+        view=view,
     )
     return await client.agent.ask(turn)
 
