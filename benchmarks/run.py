@@ -77,6 +77,12 @@ FULL: tuple[Question, ...] = (
     Question("redelivery", {"recipients": 1, "each": 10_000}, "all_delivered_seconds"),
     Question("redelivery", {"recipients": 100, "each": 100}, "all_delivered_seconds"),
     Question("stalled_reader", {"participants": 100, "posts": 450}, "p99_ratio"),
+    Question(
+        "worst_stall",
+        {"envelopes": 100_000, "channels": 200, "owed": 2_000, "repeats": 10},
+        "worst_ms",
+        rounds=1,
+    ),
     Question("reconnect_storm", {"clients": 500, "owed": 10}, "all_delivered_seconds"),
     Question("open_store", {"envelopes": 10_000, "repeats": 3}, "open_seconds", rounds=1),
     Question("open_store", {"envelopes": 100_000, "repeats": 3}, "open_seconds", rounds=1),
@@ -98,6 +104,12 @@ QUICK: tuple[Question, ...] = (
     Question("redelivery", {"recipients": 1, "each": 300}, "all_delivered_seconds"),
     Question("redelivery", {"recipients": 10, "each": 30}, "all_delivered_seconds"),
     Question("stalled_reader", {"participants": 10, "posts": 60}, "p99_ratio"),
+    Question(
+        "worst_stall",
+        {"envelopes": 500, "channels": 5, "owed": 50, "repeats": 2},
+        "worst_ms",
+        rounds=1,
+    ),
     Question("reconnect_storm", {"clients": 20, "owed": 5}, "all_delivered_seconds"),
     Question("open_store", {"envelopes": 500, "repeats": 1}, "open_seconds", rounds=1),
 )
