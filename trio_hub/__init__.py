@@ -10,6 +10,7 @@ from .auth import (
     ApiKeyAuth as ApiKeyAuth,
     AuthAdapter as AuthAdapter,
     AuthRegistry as AuthRegistry,
+    JwtAuth as JwtAuth,
     NoAuth as NoAuth,
 )
 from .client import (
