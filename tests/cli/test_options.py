@@ -35,6 +35,7 @@ def test_every_option_can_stand_in_the_file(tmp_path: Path) -> None:
         operators = ["ops", "night.shift"]
         allow-unauthenticated-operators = true
         transport = "trio-websocket"
+        max-connections-per-address = 50
         metrics-host = "::1"
         metrics-port = 9100
         retain-ended = "30d"
@@ -56,6 +57,7 @@ def test_every_option_can_stand_in_the_file(tmp_path: Path) -> None:
         "operators": ["ops", "night.shift"],
         "allow_unauthenticated_operators": True,
         "transport": "trio-websocket",
+        "max_connections_per_address": 50,
         "metrics_host": "::1",
         "metrics_port": 9100,
         "retain_ended": "30d",

@@ -6,7 +6,7 @@ import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 import trio
@@ -209,6 +209,27 @@ async def test_connections_above_the_limit_are_closed_and_later_ones_welcome() -
                     pass
             endpoint.push_nowait(b"unharmed")
             assert await endpoint.receive() == "unharmed"
+        assert server.refused_count == 1
+        await all_gone(server)
+        await assert_echo_works(server)
+
+
+async def test_one_address_gets_no_more_than_its_share() -> None:
+    async with serve_ws(EchoHub(), "127.0.0.1", 0, max_connections_per_address=2) as server:
+        async with AsyncExitStack() as stack:
+            for _ in range(2):
+                endpoint = await stack.enter_async_context(WsLink(server.url).connect())
+                await stack.enter_async_context(running(endpoint))
+            with pytest.raises(ConnectionLost):
+                async with WsLink(server.url).connect():
+                    pass
+            # Somebody who comes from another address is let in.
+            raw = trio.socket.socket()
+            await raw.bind(("127.0.0.2", 0))
+            await raw.connect(("127.0.0.1", server.port))
+            async with trio.SocketStream(raw) as other:
+                await other.send_all(UPGRADE)
+                assert (await other.receive_some()).startswith(b"HTTP/1.1 101 ")
         assert server.refused_count == 1
         await all_gone(server)
         await assert_echo_works(server)

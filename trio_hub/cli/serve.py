@@ -117,6 +117,11 @@ OPTIONS = (
         help="the library that speaks WebSocket; auto takes the fastest one installed",
     ),
     o.Option(
+        name="max-connections-per-address",
+        kind=o.count,
+        help="how many connections one address may have; leave it out behind a proxy",
+    ),
+    o.Option(
         name="operators",
         typed="operator",
         kind=o.texts("NAME"),
@@ -162,6 +167,7 @@ class ServeSettings:
     operators: Sequence[str]
     allow_unauthenticated_operators: bool
     transport: TransportName
+    max_connections_per_address: int | None
     metrics_port: int | None
     metrics_host: str
     retain_ended: Duration | None
@@ -265,6 +271,7 @@ async def _open_server(
         ssl_context=tls,
         allow_unauthenticated=settings.allow_unauthenticated,
         transport=settings.transport,
+        max_connections_per_address=settings.max_connections_per_address,
     )
     try:
         return await stack.enter_async_context(server)

@@ -131,7 +131,7 @@ class ConnectionHost(Protocol):
         ...
 
     def refused(self, what: str, error: NetworkError) -> None:
-        """Count what a peer is refused: a "request", a "hello", a "frame"."""
+        """Count what a peer is refused: a "request", a "hello", a "frame", its "connection"."""
         ...
 
     async def post(self, connection: Connection, params: PostEnvelope) -> tuple[str, Ticket | None]:
@@ -253,6 +253,20 @@ class Connection:
                 name=name,
             )
 
+    def dismiss(self, error: NetworkError, reason: str) -> None:
+        """
+        Part with a peer: tell it why, take nothing more from it, and close.
+
+        Args:
+            error: What it is told.
+            reason: The same in a few words, for its close frame and our log.
+        """
+        self._dismissed = True
+        self._log.warning("connection dismissed", reason=reason)
+        self._host.refused("connection", error)
+        self.send_error(error)
+        self.endpoint.close_soon(_POLICY_VIOLATION, reason)
+
     # Inwards
 
     async def _read(self) -> None:
@@ -318,15 +332,13 @@ class Connection:
         limit = self._host.malformed_frames_per_minute
         if self._patience.take(trio.current_time(), per_minute=limit) == 0.0:
             return
-        self._dismissed = True
-        self._log.warning("too many malformed frames", limit=limit)
-        self.send_error(
+        self.dismiss(
             ProtocolError(
                 f"more than {limit} malformed frames in a minute: this connection is closed; "
                 "mend the client before it comes back"
-            )
+            ),
+            "too many malformed frames",
         )
-        self.endpoint.close_soon(_POLICY_VIOLATION, "too many malformed frames")
 
     def _take_receipts(self, receipts: list[ReceiptFrame]) -> None:
         """Take receipts that came in a row, in one turn; the list is empty afterwards."""

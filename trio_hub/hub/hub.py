@@ -184,6 +184,7 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
             posting=self._posting,
             announcer=self._announcer,
             limits=limits,
+            timers=self._timers,
             clock=clock,
             epoch=lambda: store.epoch,
         )

@@ -26,6 +26,12 @@ class HubLimits:
         malformed_frames_per_minute: Frames that are none, of one connection, on top of as many
             at once; then it is closed, with the reason. A client in good order sends none, and
             a hundred errors are enough for its author to see what is wrong.
+        authentication_seconds: How long a connection may act for nobody, on a hub that wants
+            credentials; then it is closed, with the reason. A client attaches at once; this is
+            for slow lines.
+        unauthenticated_connections_max: Connections that act for nobody yet, on such a hub; for
+            one more, the one that has waited longest is closed. Fewer than the places of a port,
+            so that nobody without a credential can take them all.
         identities_per_connection_max: Agents bound to one connection.
         participants_max: Members of one channel. A post costs something for each of them.
         page_records_max: Envelopes in one answer of `read_wal` before it is cut into pages by
@@ -43,6 +49,8 @@ class HubLimits:
     envelope_bytes_max: int = attrs.field(default=8 * _MIB, validator=_positive)
     requests_in_flight_max: int = attrs.field(default=256, validator=_positive)
     malformed_frames_per_minute: int = attrs.field(default=100, validator=_positive)
+    authentication_seconds: float = attrs.field(default=30.0, validator=_positive)
+    unauthenticated_connections_max: int = attrs.field(default=1_000, validator=_positive)
     identities_per_connection_max: int = attrs.field(default=10_000, validator=_positive)
     participants_max: int = attrs.field(default=1_000, validator=_positive)
     page_records_max: int = attrs.field(default=1_000, validator=_positive)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .._logging import get_logger
-from ..auth import AuthRegistry
+from ..auth import AuthRegistry, NoAuth
 from ..errors import AccessDeniedError, AuthError, NetworkError, NotFoundError
 from ..ids import Now, iso_from_seconds
 from ..links import LinkEndpoint
@@ -29,7 +29,9 @@ from .limits import HubLimits
 from .operators import Operators
 from .posting import Posting
 from .registry import Registry
+from .strangers import Strangers
 from .tasks import TaskBook
+from .timers import Timers
 from .turn import Turn
 
 __all__ = ["Reception"]
@@ -56,6 +58,7 @@ class Reception:
         posting: What they send.
         announcer: Told of who comes, goes and is refused.
         limits: The hub's.
+        timers: Wake who looks after strangers.
         clock: Seconds since 1970.
         epoch: Returns the identity of the hub's logs.
     """
@@ -74,6 +77,7 @@ class Reception:
         posting: Posting,
         announcer: Announcer,
         limits: HubLimits,
+        timers: Timers,
         clock: Now,
         epoch: Callable[[], str],
     ) -> None:
@@ -91,6 +95,9 @@ class Reception:
         self._clock = clock
         self._epoch = epoch
         self._connections: dict[Connection, None] = {}
+        self._strangers = Strangers(limits, timers)
+        # Where anybody may be anybody, there is nothing to show.
+        self._wants_credentials = NoAuth.scheme not in auth.schemes
         #: Connections that were ever taken, and what peers were refused: (what, code of the error).
         self.opened = 0
         self.refusals: Counter[tuple[str, str]] = Counter()
@@ -112,6 +119,8 @@ class Reception:
         self._connections[connection] = None
         self.opened += 1
         self._announcer.connection(connection.connection_id, "opened", endpoint.peer)
+        if self._wants_credentials:
+            self._strangers.came(connection)
         await connection.run()
 
     def say_goodbye(self) -> None:
@@ -124,6 +133,7 @@ class Reception:
         """Let a connection act for an identity, and no other connection any more."""
         if connection.endpoint.closed:
             return
+        self._strangers.left(connection)
         connection.bound[agent_id] = self._registry.name_of(agent_id)
         before = self._deliveries.attach(agent_id, connection, replays=replays)
         self._announcer.attached(agent_id, connection.connection_id)
@@ -261,6 +271,7 @@ class Reception:
     def released(self, connection: Connection) -> None:
         """Let go of everything that was bound to a connection."""
         self._connections.pop(connection, None)
+        self._strangers.left(connection)
         for agent_id in connection.bound:
             self._deliveries.detach(agent_id, connection)
             self._announcer.detached(agent_id, connection.connection_id)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -41,6 +42,7 @@ async def serve_ws(
     limits: LinkLimits | None = None,
     allow_unauthenticated: bool = False,
     max_connections: int = 10_000,
+    max_connections_per_address: int | None = None,
     transport: TransportName = "auto",
 ) -> AsyncIterator[WsServer]:
     """
@@ -60,6 +62,8 @@ async def serve_ws(
             anybody who reaches the port can be anybody.
         max_connections: Connections above it are closed at once. Each costs about 40 kB
             while it is idle, 26 kB with the faster transport.
+        max_connections_per_address: The same for one address of the other side; None for no limit
+            of its own. Behind a proxy everybody has the proxy's address, so let the proxy count.
         transport: Which library speaks WebSocket; "auto" takes the fastest one installed.
 
     Raises:
@@ -86,6 +90,7 @@ async def serve_ws(
         ssl_context=ssl_context,
         limits=limits if limits is not None else LinkLimits(),
         max_connections=max_connections,
+        max_connections_per_address=max_connections_per_address,
         transport=chosen,
     )
     async with open_plain_nursery() as connections:
@@ -111,6 +116,7 @@ class WsServer:
         ssl_context: ssl.SSLContext | None,
         limits: LinkLimits,
         max_connections: int,
+        max_connections_per_address: int | None,
         transport: Transport,
     ) -> None:
         self._hub = hub
@@ -119,6 +125,8 @@ class WsServer:
         self._ssl_context = ssl_context
         self._limits = limits
         self._max_connections = max_connections
+        self._max_per_address = max_connections_per_address
+        self._per_address: Counter[str] = Counter()
         self._transport = transport
         self._endpoints: set[WsLinkEndpoint] = set()
         self._opening: set[trio.CancelScope] = set()
@@ -198,14 +206,16 @@ class WsServer:
                 await self._all_gone.wait()
 
     async def _own_connection(self, accepted: trio.SocketStream) -> None:
-        if self._connection_count >= self._max_connections or self._closing:
+        peer = _peer_of(accepted)
+        address = peer.rpartition(":")[0]
+        if not self._has_place_for(address):
             self._refused_count += 1
-            _log.warning("connection refused: too many", limit=self._max_connections)
+            _log.warning("connection refused: too many", peer=peer)
             await trio.aclose_forcefully(accepted)
             return
-        peer = _peer_of(accepted)
         tcp = TcpStream(accepted)
         self._connection_count += 1
+        self._per_address[address] += 1
         try:
             async with trio.open_nursery() as nursery:
                 endpoint = await self._open(tcp, peer, nursery)
@@ -218,10 +228,19 @@ class WsServer:
             _log.exception("a connection failed; it alone is closed", peer=peer)
         finally:
             self._connection_count -= 1
+            self._per_address[address] -= 1
+            if not self._per_address[address]:
+                del self._per_address[address]
             if not self._connection_count:
                 self._all_gone.set()
                 self._all_gone = trio.Event()
             await trio.aclose_forcefully(tcp)
+
+    def _has_place_for(self, address: str) -> bool:
+        if self._closing or self._connection_count >= self._max_connections:
+            return False
+        limit = self._max_per_address
+        return limit is None or self._per_address.get(address, 0) < limit
 
     async def _open(
         self, tcp: TcpStream, peer: str, nursery: trio.Nursery

@@ -1,0 +1,85 @@
+"""Who does not say who it is has a while, and company of a limited size."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from trio_hub import ApiKeyAuth, AuthRegistry, HubLimits, NoAuth
+
+from .peer import House, Peer, connected, open_house
+
+KEYS = {"alice": "s3cret", "bob": "t0ken"}
+
+
+def guarded_house(**limits: Any) -> AbstractAsyncContextManager[House]:
+    return open_house(auth=AuthRegistry([ApiKeyAuth(keys=KEYS)]), limits=HubLimits(**limits))
+
+
+async def register(peer: Peer, name: str) -> None:
+    block = {"scheme": "api_key", "claim": {"token": KEYS[name]}}
+    await peer.request("register", passport={"name": name, "auth": block}, resume={})
+
+
+async def test_one_who_shows_no_credential_in_time_is_told_and_shown_the_door(
+    autojump_clock: MockClock,
+) -> None:
+    async with guarded_house(authentication_seconds=10.0) as house:
+        alice = await house.peer()
+        await register(alice, "alice")
+        stranger = await house.peer()
+        await trio.sleep(5)
+        late = await house.peer()
+        await trio.sleep(4.9)
+        assert stranger.lost_because is None
+        await trio.sleep(0.2)
+        assert "no credential" in await stranger.gone()
+        (told,) = [it for it in stranger.history if it["kind"] == "error"]
+        assert told["code"] == "auth_failed"
+        assert "for 10 s: attach or register" in told["message"]
+        assert late.lost_because is None
+        # Every one has a time of its own, and who has come in by then stays.
+        await register(late, "bob")
+        await trio.sleep(60)
+        assert late.lost_because is None
+        assert alice.lost_because is None
+
+
+@pytest.mark.parametrize("strangers", [3, 4])
+async def test_one_stranger_too_many_costs_the_one_who_waited_longest(
+    strangers: int, autojump_clock: MockClock
+) -> None:
+    async with guarded_house(unauthenticated_connections_max=3) as house:
+        alice = await house.peer()
+        await register(alice, "alice")
+        peers = []
+        for _ in range(strangers):
+            peers.append(await house.peer())
+            await wait_all_tasks_blocked()  # The hub has taken it.
+        gone = [peer for peer in peers if peer.lost_because is not None]
+        assert gone == peers[: strangers - 3]
+        # Whoever has a credential gets in past any number of them.
+        await register(peers[-1], "bob")
+        assert alice.lost_because is None
+
+
+async def test_who_leaves_makes_room(autojump_clock: MockClock) -> None:
+    async with guarded_house(unauthenticated_connections_max=1) as house:
+        for _ in range(3):
+            async with connected(house.link) as peer:
+                await peer.quiet()
+                assert peer.lost_because is None
+
+
+async def test_where_anybody_may_be_anybody_nobody_has_to_say_so(
+    autojump_clock: MockClock,
+) -> None:
+    auth = AuthRegistry([ApiKeyAuth(keys=KEYS), NoAuth()])
+    async with open_house(auth=auth, limits=HubLimits(authentication_seconds=10.0)) as house:
+        peer = await house.peer()
+        await trio.sleep(60)
+        assert peer.lost_because is None
