@@ -8,6 +8,7 @@ Ops is an operator of the hub.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import attrs
 import pytest
 
-from trio_hub import DeliveryPolicy
+from trio_hub import ApiKeyAuth, AuthRegistry, DeliveryPolicy
 from trio_hub.errors import AccessDeniedError, NetworkError, NotFoundError
 from trio_hub.records import EV_TEXT
 from trio_hub.wire.operations import OPERATIONS, Caller
@@ -28,6 +29,7 @@ EVERYBODY = (ALICE, BOB, MALLORY, NOBODY, OPS)
 #: Who may call, by the last column of wire.md's table.
 ALLOWED = {
     Caller.ANY: {ALICE, BOB, MALLORY, NOBODY, OPS},
+    Caller.ADMITTED: {ALICE, BOB, MALLORY, NOBODY, OPS},
     Caller.BOUND: {ALICE, BOB, MALLORY, OPS},
     Caller.MEMBER: {ALICE, BOB},
     Caller.SELF: {ALICE},
@@ -271,20 +273,57 @@ async def test_a_failure_is_reported_only_by_a_member() -> None:
             )
 
 
+OF_SOMETHING = [
+    name
+    for name, operation in OPERATIONS.items()
+    if operation.caller not in (Caller.ANY, Caller.ADMITTED, Caller.BOUND)
+]
+
+
+# A task id that nobody has used is free, so whoever may write to it sees that it was.
+FREE_FOR_THE_FIRST = [("checkpoint_task", MALLORY), ("read_task_checkpoint", MALLORY)]
+
+
 @pytest.mark.parametrize(
-    "op", ["get_channel", "close_channel", "read_wal", "read_tail", "get_task"]
+    ("op", "who"),
+    [
+        (op, who)
+        for op in OF_SOMETHING
+        for who in (MALLORY, NOBODY)
+        if (op, who) not in FREE_FOR_THE_FIRST
+    ],
 )
-async def test_an_outsider_cannot_tell_what_exists_from_what_does_not(op: str) -> None:
+async def test_an_outsider_cannot_tell_what_exists_from_what_does_not(op: str, who: str) -> None:
     async with world() as w:
-        mallory = w.peers[MALLORY]
-        field = "task_id" if op == "get_task" else "channel_id"
-        there = "errand" if op == "get_task" else w.channel_id
+        params = json.dumps(ROWS[op](w))
         told = []
-        for thing in (there, "f" * 32):
-            with pytest.raises(NetworkError) as caught:
-                await mallory.request(op, **{field: thing})
-            told.append((caught.value.code, caught.value.message.replace(thing, "IT")))
+        for instead in (None, "f" * 32):
+            asked = params
+            things = [w.channel_id, w.alice_id, w.bob_id, w.letter_id, "errand", "kept"]
+            for thing in things if instead is not None else ():
+                asked = asked.replace(f'"{thing}"', f'"{instead}"')
+            with pytest.raises(AccessDeniedError) as caught:
+                await w.peers[who].request(op, **json.loads(asked))
+            message = caught.value.message
+            for thing in [*things, "f" * 32]:
+                message = message.replace(repr(thing), "IT")
+            told.append((caught.value.code, message))
         assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("op", [n for n, it in OPERATIONS.items() if it.caller is Caller.ADMITTED])
+async def test_who_is_there_is_no_strangers_business_where_credentials_are_wanted(op: str) -> None:
+    auth = AuthRegistry([ApiKeyAuth(keys={ALICE: "s3cret"})])
+    async with open_house(auth=auth) as house:
+        stranger, alice = await house.peer(), await house.peer()
+        block = {"scheme": "api_key", "claim": {"token": "s3cret"}}
+        passport = await alice.request(
+            "register", passport={"name": ALICE, "auth": block}, resume={}
+        )
+        params = ROWS[op](World({}, "", passport["agent_id"], "", ""))
+        with pytest.raises(AccessDeniedError, match="wants a credential"):
+            await stranger.request(op, **params)
+        await alice.request(op, **params)
 
 
 @pytest.mark.parametrize("task_id", ["", "a/b", "..", "with space", "x" * 500, "é"])

@@ -34,6 +34,8 @@ def authorize(
     channels: ChannelBook,
     tasks: TaskBook,
     operators: Operators,
+    *,
+    wants_credentials: bool,
 ) -> str | None:
     """
     Let a request pass, or not.
@@ -42,6 +44,7 @@ def authorize(
         bound: The ids of the agents that are bound to the connection.
         operation: What it asks for.
         params: With what.
+        wants_credentials: Whether the hub admits only who has shown one.
 
     Returns:
         The name of the operator whose role let it pass; None where it needed none.
@@ -53,6 +56,12 @@ def authorize(
     match operation.caller:
         case Caller.ANY:
             return None
+        case Caller.ADMITTED:
+            if wants_credentials and not bound:
+                raise AccessDeniedError(
+                    "this hub wants a credential before it tells who is there: register or "
+                    "attach first"
+                )
         case Caller.SELF:
             if subject not in bound:
                 raise AccessDeniedError(

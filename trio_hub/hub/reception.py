@@ -166,7 +166,13 @@ class Reception:
     def authorize(self, connection: Connection, operation: Operation, params: Any) -> None:
         """Raise `AccessDeniedError` where the connection may not do that."""
         name = authorize(
-            connection.bound, operation, params, self._channels, self._tasks, self._operators
+            connection.bound,
+            operation,
+            params,
+            self._channels,
+            self._tasks,
+            self._operators,
+            wants_credentials=self._wants_credentials,
         )
         if name is not None:
             subject = operation.subject(params)

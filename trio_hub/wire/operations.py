@@ -22,7 +22,8 @@ class Caller(StrEnum):
     """
     Who may call an operation. A connection acts for the agents that are bound to it.
 
-    ANY: every connection. SELF: the agent that the row's `subject` names is bound here.
+    ANY: every connection. ADMITTED: every connection; at a hub that wants credentials, only one
+    that has shown one, so that who is there is no stranger's business. SELF: the agent that the row's `subject` names is bound here.
     MEMBER: an agent bound here takes part in the channel that `subject` names. OWNER: the owner
     of the task that `subject` names is bound here. BOUND: at least one agent is bound here, and
     the handler shows it only what those agents may see. OPERATOR: an operator of the hub is
@@ -31,6 +32,7 @@ class Caller(StrEnum):
     """
 
     ANY = "any"
+    ADMITTED = "any, once admitted"
     SELF = "self"
     MEMBER = "member"
     OWNER = "owner"
@@ -70,6 +72,10 @@ def _any(name: str, params: type[Any], result: str, summary: str) -> Operation:
     return Operation(name, params, result, Caller.ANY, _nobody, summary)
 
 
+def _admitted(name: str, params: type[Any], result: str, summary: str) -> Operation:
+    return Operation(name, params, result, Caller.ADMITTED, _nobody, summary)
+
+
 def _self(
     name: str, params: type[Any], result: str, subject: Callable[[Any], str | None], summary: str
 ) -> Operation:
@@ -100,7 +106,7 @@ def _agent(it: Any) -> str:
 
 
 _ROWS = (
-    # Identities
+    # Identities. An AG2 client asks for the four that are open to everybody before it attaches.
     _any(
         "register",
         p.Register,
@@ -110,10 +116,10 @@ _ROWS = (
     _self("unregister", p.OfAgent, "null", _agent, "Remove an identity for good."),
     _any("get_agent", p.OfAgentByNameOrId, "passport", "Look an agent up."),
     _any("find_agent_id", p.OfName, "agent id or null", "Look an id up by name."),
-    _any("names_for", p.OfAgents, "{agent id: name}", "Resolve several ids to names."),
-    _any("list_agents", p.ListAgents, "[passport]", "Find agents by what they can do."),
+    _admitted("names_for", p.OfAgents, "{agent id: name}", "Resolve several ids to names."),
+    _admitted("list_agents", p.ListAgents, "[passport]", "Find agents by what they can do."),
     _any("get_resume", p.OfAgent, "resume", "Read an agent's resume."),
-    _any("get_skill", p.OfAgent, "markdown or null", "Read an agent's skill page."),
+    _admitted("get_skill", p.OfAgent, "markdown or null", "Read an agent's skill page."),
     _any("get_rule", p.OfAgent, "rule", "Read an agent's rule."),
     _self("set_resume", p.SetResume, "null", _agent, "Replace one's resume."),
     _self("set_skill", p.SetSkill, "null", _agent, "Replace one's skill page."),
