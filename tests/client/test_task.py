@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -15,17 +16,23 @@ from trio_hub import (
     Hub,
     HubBackedCheckpointStore,
     HubClient,
+    HubLimits,
     LocalLink,
     MemoryKnowledgeStore,
     Passport,
     Resume,
+    Task,
     TaskMetadata,
     TaskSpec,
     TaskState,
     Turn,
+    WsLink,
+    serve_ws,
 )
 from trio_hub.errors import AccessDeniedError, NotFoundError, ProtocolError
 from trio_hub.ids import iso_from_seconds
+from trio_hub.testing.faulty_link import FaultyLink
+from trio_hub.wire.params import ListTasks
 
 
 async def silence(_turn: Turn) -> None:
@@ -231,3 +238,146 @@ async def test_what_cannot_be_is_refused() -> None:
                 raise AssertionError("it began")
         with pytest.raises(NotFoundError):
             await client.get_task("unheard-of")
+
+
+async def test_others_are_told_of_an_end_in_the_moment_it_happens(tmp_path: Path) -> None:
+    async with (
+        Hub.open(DiskKnowledgeStore(tmp_path)) as hub,
+        serve_ws(hub, "127.0.0.1", 0) as server,
+        HubClient(WsLink(server.url)) as worker,
+        HubClient(WsLink(server.url)) as watcher,
+    ):
+        alice = await join(worker)
+        bob = await join(watcher, "bob")
+        channel = await alice.open(type="conversation", target="bob")
+        seen: list[TaskMetadata] = []
+
+        async def watch(client: HubClient, task_id: str) -> None:
+            seen.append(await client.wait_task(task_id))
+
+        async with trio.open_nursery() as nursery:
+            async with alice.task("tell", channel_id=channel.channel_id) as task:
+                for client in (watcher, worker, watcher):
+                    nursery.start_soon(watch, client, task.task_id)
+                with pytest.raises(trio.TooSlowError, match="has not ended within 0 s"):
+                    await watcher.wait_task(task.task_id, timeout=0)
+                with trio.CancelScope() as impatient:
+                    impatient.cancel()
+                    await hub.wait_task(task.task_id)
+                assert not seen
+                await task.complete({"pages": 3})
+            # Before the nursery is left, so that it is what those in it were told.
+            assert (await hub.wait_task(task.task_id)).is_terminal
+        assert [(it.state, it.result) for it in seen] == 3 * [(TaskState.COMPLETED, {"pages": 3})]
+        # What has ended is answered at once, also to whoever may not see it: as if it were none.
+        assert await watcher.wait_task(task.task_id) == await hub.wait_task(task.task_id) == seen[0]
+        async with HubClient(WsLink(server.url)) as others:
+            await join(others, "mallory")
+            for task_id in (task.task_id, "none"):
+                with pytest.raises(NotFoundError, match="no task"):
+                    await others.wait_task(task_id)
+        assert bob.agent_id
+
+
+async def test_whoever_waits_outlasts_a_cut_connection_and_what_a_hub_holds_a_request_for(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Hub.open(MemoryKnowledgeStore()) as hub:
+        links: list[FaultyLink] = []
+        for _ in range(2):
+            links.append(FaultyLink(LocalLink(hub)))
+        async with HubClient(links[0]) as worker, HubClient(links[1]) as watcher:
+            alice = await join(worker)
+            bob = await join(watcher, "bob")
+            channel = await alice.open(type="conversation", target="bob")
+            seen: list[tuple[TaskState, float]] = []
+            began = trio.current_time()
+
+            async def watch(task_id: str) -> None:
+                seen.append(((await watcher.wait_task(task_id)).state, trio.current_time()))
+
+            async def work(
+                alice: AgentClient, channel_id: str, task_status: trio.TaskStatus[Task]
+            ) -> None:
+                async with alice.task("long", channel_id=channel_id) as task:
+                    task_status.started(task)
+                    await trio.sleep(241)
+
+            async with trio.open_nursery() as nursery:
+                task = await nursery.start(work, alice, channel.channel_id)
+                nursery.start_soon(watch, task.task_id)
+                await trio.sleep(3 * 60 + 1)
+                links[1].cut()
+                await trio.sleep(59)
+                assert seen == []
+            # In that very moment, not when it looks again.
+            assert (seen, bob.name) == ([(TaskState.COMPLETED, began + 241)], "bob")
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_only_the_last_ones_to_end_are_kept(restart: bool, tmp_path: Path) -> None:
+    few = HubLimits(ended_tasks_per_owner_max=2)
+    first = HubLimits() if restart else few
+    async with (
+        Hub.open(DiskKnowledgeStore(tmp_path), limits=first) as hub,
+        HubClient(LocalLink(hub)) as client,
+    ):
+        alice, bob = await join(client), await join(client, "bob")
+        store = HubBackedCheckpointStore(client)
+        ids = []
+        async with alice.task("goes on") as running, bob.task("of another"):
+            for title in "abcd":
+                async with alice.task(title, checkpoint_store=store) as task:
+                    await task.checkpoint({"at": title})
+                ids.append(task.task_id)
+            await client.update_task(running.task_id, progress={"still": "there"})
+            await hub.probe()
+            kept = [it.task_id for it in await client.list_tasks(agent_id=alice.agent_id)]
+            assert kept == [running.task_id, *(ids if restart else ids[2:])]
+    async with Hub.open(DiskKnowledgeStore(tmp_path), limits=few) as hub:
+        await hub.probe()
+        # The one that went on has ended too, as the last one.
+        assert {it.task_id for it in hub.tasks if it.owner_id == alice.agent_id} == {
+            running.task_id,
+            ids[3],
+        }
+        assert [await hub.read_task_checkpoint(it) for it in ids] == [None] * 3 + [{"at": "d"}]
+
+
+async def test_a_list_is_bounded_and_can_be_gone_on_with() -> None:
+    limits = HubLimits(tasks_per_answer_max=3)
+    async with (
+        Hub.open(MemoryKnowledgeStore(), limits=limits) as hub,
+        HubClient(LocalLink(hub)) as client,
+        HubClient(LocalLink(hub)) as other,
+    ):
+        alice, bob = await join(client), await join(other, "bob")
+        channel = await alice.open(type="conversation", target="bob")
+        for number in range(4):
+            async with alice.task(f"alone {number}"):
+                pass
+            async with alice.task(f"seen {number}", channel_id=channel.channel_id):
+                pass
+        async with bob.task("of bob's"):
+            pass
+
+        async def titles(by: HubClient, **wanted: Any) -> list[str]:
+            found: list[str] = []
+            last = None
+            while page := await by.list_tasks(after=last, **wanted):
+                assert len(page) <= 3
+                found += [it.spec.title for it in page]
+                last = page[-1]
+            return found
+
+        seen = [f"seen {number}" for number in range(4)]
+        both = [f"{how} {number}" for number in range(4) for how in ("alone", "seen")]
+        assert await titles(client) == both
+        assert await titles(client, agent_id=alice.agent_id, limit=2) == both
+        assert await titles(client, channel_id=channel.channel_id) == seen
+        assert await titles(other) == [*seen, "of bob's"]
+        assert await titles(other, agent_id=alice.agent_id) == seen
+        assert await titles(client, state=TaskState.RUNNING) == []
+        assert await titles(client, channel_id="unheard-of") == []
+        with pytest.raises(ProtocolError, match="after"):
+            await client.request("list_tasks", ListTasks(after="x"), None)

@@ -145,6 +145,7 @@ ROWS: dict[str, Params] = {
     "update_task": lambda w: {"task_id": "errand", "progress": {"half": True}},
     "get_task": lambda w: {"task_id": "errand"},
     "list_tasks": lambda w: {},
+    "wait_task": lambda w: {"task_id": "errand", "wait_seconds": 0},
     "record_observation": lambda w: {
         "owner_id": w.alice_id,
         "capability": "c",
@@ -179,7 +180,7 @@ async def test_who_may_may_and_who_may_not_is_refused(op: str, who: str) -> None
             error = raised
         if who in ALLOWED[OPERATIONS[op].caller]:
             # A task that one may not see is not there.
-            hidden = op == "get_task" and who in (MALLORY, OPS)
+            hidden = op in ("get_task", "wait_task") and who in (MALLORY, OPS)
             assert type(error) is (NotFoundError if hidden else type(None)), error
         else:
             assert type(error) is AccessDeniedError

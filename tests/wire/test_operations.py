@@ -60,6 +60,7 @@ TABLE: dict[str, tuple[Caller, dict[str, Any], str | None]] = {
     "update_task": (Caller.OWNER, {"task_id": "t"}, "t"),
     "get_task": (Caller.BOUND, {"task_id": "t"}, None),
     "list_tasks": (Caller.BOUND, {}, None),
+    "wait_task": (Caller.BOUND, {"task_id": "t"}, None),
     "record_observation": (
         Caller.SELF,
         {"owner_id": "a", "capability": "c", "outcome": "completed"},
@@ -79,6 +80,7 @@ TABLE: dict[str, tuple[Caller, dict[str, Any], str | None]] = {
 #: Operations that AG2 does not have. It must go on without them.
 OURS = {
     "read_tail",
+    "wait_task",
     "get_delivery_rule",
     "set_delivery_rule",
     "list_dead_letters",

@@ -12,7 +12,9 @@ class Asking(ABC):
     """Somebody who can ask a hub, whatever it is about."""
 
     @abstractmethod
-    async def request(self, op: str, params: object, result: Any) -> Any:
+    async def request(
+        self, op: str, params: object, result: Any, *, timeout: float | None = None
+    ) -> Any:
         """Ask the hub to do `op` and decode the answer as a `result`."""
 
     @property

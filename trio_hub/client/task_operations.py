@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import trio
+
+from ..protocol.task_index import cursor_of
 from ..records import TaskMetadata, TaskState
 from ..wire import params as p
 from .asking import Asking
 
 __all__ = ["TaskOperations"]
+
+# Of a hub that does not tell.
+_LOOK_AGAIN_SECONDS = 1.0
 
 
 class TaskOperations(Asking):
@@ -46,6 +52,43 @@ class TaskOperations(Asking):
         task: TaskMetadata = await self.request("get_task", p.OfTask(task_id=task_id), TaskMetadata)
         return task
 
+    async def wait_task(self, task_id: str, *, timeout: float | None = None) -> TaskMetadata:
+        """
+        Return a task once it has ended, however it has, and that is durable.
+
+        The hub answers in that moment. (AG2's hubs cannot: there it is looked at every second.)
+
+        Args:
+            timeout: Seconds; None waits as long as it takes, lost connections included.
+
+        Raises:
+            NotFoundError: There is none, or none that an agent attached here may see.
+            trio.TooSlowError: It has not ended in time.
+
+        Cancellation: only the waiting ends.
+        """
+        deadline = trio.current_time() + (float("inf") if timeout is None else timeout)
+        with trio.move_on_at(deadline):
+            while True:
+                task = await self._wait_a_while(task_id, deadline)
+                if task.is_terminal:
+                    return task
+        raise trio.TooSlowError(f"task {task_id} has not ended within {timeout:g} s")
+
+    async def _wait_a_while(self, task_id: str, deadline: float) -> TaskMetadata:
+        if self.speaks_plain:
+            task = await self.get_task(task_id)
+            if not task.is_terminal:
+                await trio.sleep(_LOOK_AGAIN_SECONDS)
+            return task
+        # The hub holds it no longer than that, so nothing is left of it where this times out.
+        seconds = max(0.0, min(p.TASK_WAIT_SECONDS_MAX, deadline - trio.current_time()))
+        params = p.WaitTask(task_id=task_id, wait_seconds=seconds)
+        found: TaskMetadata = await self.request(
+            "wait_task", params, TaskMetadata, timeout=float("inf")
+        )
+        return found
+
     async def list_tasks(
         self,
         *,
@@ -53,11 +96,26 @@ class TaskOperations(Asking):
         channel_id: str | None = None,
         state: TaskState | None = None,
         limit: int = p.LIST_LIMIT_DEFAULT,
+        after: TaskMetadata | None = None,
     ) -> list[TaskMetadata]:
-        """List tasks of agents that are attached here, or of channels that they are in."""
+        """
+        List tasks of agents that are attached here, or of channels that they are in.
+
+        The oldest come first; where an answer is not empty, there may be more behind its last.
+
+        Args:
+            after: Go on behind this one. (AG2's hubs begin at the first one again.)
+            limit: At most so many; the hub has a bound too (`HubLimits.tasks_per_answer_max`).
+        """
         tasks: list[TaskMetadata] = await self.request(
             "list_tasks",
-            p.ListTasks(agent_id=agent_id, channel_id=channel_id, state=state, limit=limit),
+            p.ListTasks(
+                agent_id=agent_id,
+                channel_id=channel_id,
+                state=state,
+                limit=limit,
+                after=None if after is None else cursor_of(after),
+            ),
             list[TaskMetadata],
         )
         return tasks

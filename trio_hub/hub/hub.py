@@ -154,7 +154,7 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
             on_change=self._on_channel_change,
         )
         self._survey = BacklogSurvey(self._deliveries, self.channels)
-        self.tasks = TaskBook(store, self._committer, clock, self._on_task_change)
+        self.tasks = TaskBook(store, self._committer, clock, self._on_task_change, limits)
         self._task_caretaker = TaskCaretaker(self.tasks, self._timers, clock)
         self._caretaker = Caretaker(
             self.channels, self._timers, clock, invite_ack_timeout=invite_ack_timeout
@@ -474,8 +474,9 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
         for channel in self.channels:
             self._caretaker.look_after(channel)
             self._retirement.look_after(channel)
-        for task in self.tasks.all():
+        for task in self.tasks:
             self._task_caretaker.look_after(task)
+        self.tasks.retire_surplus()
         log.info("hub opened", agents=len(self._registry), channels=len(self.channels))
 
     async def _load_id_floor(self, lengths: Mapping[str, int]) -> list[str]:
@@ -535,10 +536,7 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
 
     def _is_needed(self, channel: Channel) -> bool:
         """Whether somebody is owed something in a channel that has ended, or works for it."""
-        return self._deliveries.is_owing(channel) or any(
-            task.channel_id == channel.channel_id and not task.is_terminal
-            for task in self.tasks.all()
-        )
+        return self._deliveries.is_owing(channel) or self.tasks.index.is_open_in(channel.channel_id)
 
     def _on_wake(self) -> None:
         self._caretaker.look()

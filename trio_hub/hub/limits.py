@@ -40,6 +40,12 @@ class HubLimits:
             nobody is replaying is discarded for each new one, and audited. 10,000 are a few
             megabytes, and more than anybody goes through. An inbox that stopped instead would
             let one poisonous sender silence an agent.
+        tasks_per_answer_max: Tasks in one answer of `list_tasks`; whoever wants more goes on
+            behind the last one.
+        ended_tasks_per_owner_max: Ended tasks of one agent that are kept, with their
+            checkpoints; then the one that ended first goes for each new one. 10,000 are as many
+            as dead letters: without a bound a busy agent would fill memory and disk with work
+            that is done.
         cursor_flush_seconds: How far behind cursors are written. What a crash costs is that so
             much is delivered again.
         id_lease_seconds: How far ahead of the clock ids are reserved on disk. After a crash,
@@ -55,5 +61,7 @@ class HubLimits:
     participants_max: int = attrs.field(default=1_000, validator=_positive)
     page_records_max: int = attrs.field(default=1_000, validator=_positive)
     dead_letters_per_agent_max: int = attrs.field(default=10_000, validator=_positive)
+    tasks_per_answer_max: int = attrs.field(default=1_000, validator=_positive)
+    ended_tasks_per_owner_max: int = attrs.field(default=10_000, validator=_positive)
     cursor_flush_seconds: float = attrs.field(default=1.0, validator=_positive)
     id_lease_seconds: float = attrs.field(default=60.0, validator=_positive)

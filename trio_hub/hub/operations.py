@@ -12,8 +12,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import trio
 
 from ..errors import AccessDeniedError, NotFoundError
+from ..protocol.task_index import key_of_cursor
 from ..records import (
     AuditPage,
     ChannelMetadata,
@@ -212,15 +214,26 @@ class OperationHandlers:
         return self._hub.tasks.get(it.task_id)
 
     def list_tasks(self, caller: Connection, it: p.ListTasks) -> list[TaskMetadata]:
-        found = [
-            task
-            for task in self._hub.tasks.all()
-            if (it.agent_id is None or task.owner_id == it.agent_id)
-            and (it.channel_id is None or task.channel_id == it.channel_id)
-            and (it.state is None or task.state is it.state)
-            and self._may_see(caller, task.task_id)
-        ]
-        return found[: it.limit]
+        index, after = self._hub.tasks.index, key_of_cursor(it.after)
+        channel_ids = {
+            channel.channel_id
+            for agent_id in caller.bound
+            for channel in self._hub.channels.of_agent(agent_id)
+        }
+        if it.agent_id in caller.bound:
+            visible = index.of_owner(it.agent_id, after=after)
+        elif it.channel_id in channel_ids:
+            visible = index.of_channel(it.channel_id, after=after)
+        else:
+            visible = index.of_any(caller.bound, channel_ids, after=after)
+        return self._hub.tasks.page(it, visible)
+
+    async def wait_task(self, caller: Connection, it: p.WaitTask) -> TaskMetadata:
+        task = self.get_task(caller, p.OfTask(task_id=it.task_id))
+        with trio.move_on_after(it.wait_seconds):
+            task = await self._hub.tasks.end_of(it.task_id)
+        # One that goes on is shown as it is now; its owner may have told more of it meanwhile.
+        return task if task.is_terminal else self._hub.tasks.find(it.task_id) or task
 
     async def record_observation(self, caller: Connection, it: p.RecordObservation) -> None:
         if it.task_id is not None:

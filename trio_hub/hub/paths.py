@@ -81,6 +81,10 @@ def task_writers(task_id: str) -> str:
     return f"{TASKS}/{task_id}/writers"
 
 
+#: All that is kept for a task.
+OF_A_TASK: Final = (task_metadata, task_checkpoint, task_writers)
+
+
 def dead_letter(agent_id: str, envelope_id: str) -> str:
     """Return the path of a dead letter."""
     return f"{DEAD_LETTERS}/{agent_id}/{envelope_id}"

@@ -1,19 +1,31 @@
-"""What a hub can be asked about the kept states of tasks, in the same process."""
+"""What a hub can be asked about tasks and their kept states, in the same process."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from ..records import TaskMetadata
 from .tasks import TaskBook
 
 __all__ = ["TaskApi"]
 
 
 class TaskApi:
-    """The part of `Hub` that is about checkpoints. `Hub` fills in what it works with."""
+    """The part of `Hub` that is about tasks. `Hub` fills in what it works with."""
 
     tasks: TaskBook
+
+    async def wait_task(self, task_id: str) -> TaskMetadata:
+        """
+        Return a task once it has ended, however it has, and that is durable.
+
+        Raises:
+            NotFoundError: There is none.
+
+        Cancellation: only the waiting ends.
+        """
+        return await self.tasks.end_of(task_id)
 
     async def checkpoint_task(self, task_id: str, state: Mapping[str, Any]) -> None:
         """

@@ -6,22 +6,26 @@ A task belongs to its owner; the hub observes, keeps, and tells those who may kn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import attrs
 import msgspec
+import trio
 
 from .._logging import get_logger
 from ..errors import FrameError, NotFoundError, ProtocolError, StoreError
 from ..ids import Now, iso_from_seconds
+from ..protocol.task_index import TaskIndex
 from ..protocol.task_lifecycle import check_transition, is_repetition
 from ..records import TaskMetadata, TaskState
-from ..stores import Change, KnowledgeStore, Put
-from ..wire.params import UpdateTask
+from ..stores import Change, Delete, KnowledgeStore, Put
+from ..wire.params import ListTasks, UpdateTask
 from ..wire.validation import decode_strictly, encode
 from . import paths
 from .committer import Committer
+from .limits import HubLimits
 
 __all__ = ["TaskBook", "check_task_id"]
 
@@ -33,6 +37,15 @@ _TASK_ID_CHARACTERS_MAX = 200
 @attrs.frozen
 class _Writers:
     agent_ids: tuple[str, ...]
+
+
+@attrs.define(eq=False)
+class _End:
+    """What those who wait for the end of a task have in common."""
+
+    happened: trio.Event = attrs.field(factory=trio.Event)
+    task: TaskMetadata | None = None
+    waiting: int = 0
 
 
 def check_task_id(task_id: str) -> None:
@@ -56,6 +69,7 @@ class TaskBook:
         committer: Writes what changes.
         clock: Seconds since 1970.
         on_change: Told of a task that is durable in a new form, and of the one before.
+        limits: How many tasks are kept, and shown at once.
     """
 
     def __init__(
@@ -64,12 +78,19 @@ class TaskBook:
         committer: Committer,
         clock: Now,
         on_change: Callable[[TaskMetadata, TaskMetadata | None], None],
+        limits: HubLimits,
     ) -> None:
         self._on_change = on_change
         self._store = store
         self._committer = committer
         self._clock = clock
-        self._tasks: dict[str, TaskMetadata] = {}
+        self._ended_per_owner_max = limits.ended_tasks_per_owner_max
+        self._per_answer_max = limits.tasks_per_answer_max
+        #: Those that are durable. To be read, by others than this book.
+        self.index = TaskIndex()
+        self._ends: dict[str, _End] = {}
+        # Those that are being taken out of the store.
+        self._going: set[str] = set()
         # As they will be once what is on its way to the disk is there. The next change goes on
         # from here, so that of two ends at the same time only the first counts.
         self._coming: dict[str, TaskMetadata] = {}
@@ -83,7 +104,7 @@ class TaskBook:
             task_id, _, what = path.removeprefix(f"{paths.TASKS}/").partition("/")
             try:
                 if what == "metadata":
-                    self._tasks[task_id] = decode_strictly(data, TaskMetadata, "task")
+                    self.index.put(decode_strictly(data, TaskMetadata, "task"))
                 elif what == "writers":
                     writers = decode_strictly(data, _Writers, "task writers")
                     self._writers[task_id] = frozenset(writers.agent_ids)
@@ -92,22 +113,64 @@ class TaskBook:
         return problems
 
     def __len__(self) -> int:
-        return len(self._tasks)
+        return len(self.index)
 
     def find(self, task_id: str) -> TaskMetadata | None:
         """Return a task, or None."""
-        return self._tasks.get(task_id)
+        return self.index.find(task_id)
 
     def get(self, task_id: str) -> TaskMetadata:
         """Return a task, or raise `NotFoundError`."""
-        task = self._tasks.get(task_id)
+        task = self.index.find(task_id)
         if task is None:
             raise NotFoundError(f"no task with id {task_id!r}")
         return task
 
-    def all(self) -> Iterable[TaskMetadata]:
-        """Return all tasks, oldest first."""
-        return self._tasks.values()
+    def __iter__(self) -> Iterator[TaskMetadata]:
+        """Go through all tasks, oldest first."""
+        return iter(self.index)
+
+    async def end_of(self, task_id: str) -> TaskMetadata:
+        """
+        Wait until a task has ended, for good and on disk, and return it.
+
+        Raises:
+            NotFoundError: There is none.
+
+        Cancellation: only the waiting ends.
+        """
+        task = self.get(task_id)
+        if task.is_terminal:
+            return task
+        end = self._ends.setdefault(task_id, _End())
+        end.waiting += 1
+        try:
+            await end.happened.wait()
+        finally:
+            end.waiting -= 1
+            if not end.waiting and self._ends.get(task_id) is end:
+                del self._ends[task_id]
+        assert end.task is not None
+        return end.task
+
+    def page(self, wanted: ListTasks, tasks: Iterator[TaskMetadata]) -> list[TaskMetadata]:
+        """Return the first of `tasks` that are wanted, as many as there may be in one answer."""
+        limit = self._per_answer_max
+        if wanted.limit is not None:
+            limit = min(limit, wanted.limit)
+        found = (
+            task
+            for task in tasks
+            if (wanted.agent_id is None or task.owner_id == wanted.agent_id)
+            and (wanted.channel_id is None or task.channel_id == wanted.channel_id)
+            and (wanted.state is None or task.state is wanted.state)
+        )
+        return list(islice(found, limit))
+
+    def retire_surplus(self) -> None:
+        """Let go of what is beyond the number of ended tasks, after the store was read."""
+        for owner_id in self.index.owners:
+            self._retire_surplus_of(owner_id)
 
     def writers(self, task_id: str) -> frozenset[str] | None:
         """Return who may touch the checkpoint of an unobserved task; None is nobody yet."""
@@ -168,7 +231,7 @@ class TaskBook:
         """
         check_task_id(task_id)
         changes: list[Change] = [Put(paths.task_checkpoint(task_id), encode(state))]
-        claims = task_id not in self._tasks and task_id not in self._writers
+        claims = self.find(task_id) is None and task_id not in self._writers
         if claims:
             # Claimed at once, so that two first writers cannot both think that they are.
             self._writers[task_id] = frozenset(writers)
@@ -192,21 +255,52 @@ class TaskBook:
         return state
 
     def _latest(self, task_id: str) -> TaskMetadata | None:
-        return self._coming.get(task_id) or self._tasks.get(task_id)
+        return self._coming.get(task_id) or self.find(task_id)
 
     async def _keep(self, metadata: TaskMetadata) -> None:
         task_id = metadata.task_id
 
         def kept() -> None:
             self._settle(metadata)
-            before = self._tasks.get(task_id)
-            self._tasks[task_id] = metadata
+            before = self.find(task_id)
+            self.index.put(metadata)
             if metadata != before:
                 self._on_change(metadata, before)
+            if metadata.is_terminal:
+                self._tell_end(metadata)
+                self._retire_surplus_of(metadata.owner_id)
 
         self._coming[task_id] = metadata
         change = Put(paths.task_metadata(task_id), encode(metadata))
         await self._committer.submit([change], kept, lambda _: self._settle(metadata)).wait()
+
+    def _tell_end(self, metadata: TaskMetadata) -> None:
+        end = self._ends.pop(metadata.task_id, None)
+        if end is not None:
+            end.task = metadata
+            end.happened.set()
+
+    def _retire_surplus_of(self, owner_id: str) -> None:
+        for task_id in self.index.too_many(owner_id, self._ended_per_owner_max):
+            if task_id not in self._going:
+                self._going.add(task_id)
+                self._retire(task_id)
+
+    def _retire(self, task_id: str) -> None:
+        """Take an ended task out of the store, and with it all that was kept for it."""
+
+        def gone() -> None:
+            self._going.discard(task_id)
+            self.index.remove(task_id)
+            self._writers.pop(task_id, None)
+            log.debug("task retired", task_id=task_id)
+
+        # Where the store cannot, it is tried again with the next task of that owner that ends.
+        self._committer.submit(
+            [Delete(path(task_id)) for path in paths.OF_A_TASK],
+            gone,
+            lambda _: self._going.discard(task_id),
+        )
 
     def _settle(self, metadata: TaskMetadata) -> None:
         if self._coming.get(metadata.task_id) is metadata:

@@ -212,6 +212,14 @@ _ROWS = (
         _nobody,
         "List tasks of one's own, or of channels one is in.",
     ),
+    Operation(
+        "wait_task",
+        p.WaitTask,
+        "task metadata",
+        Caller.BOUND,
+        _nobody,
+        "Read such a task once it has ended, or after a while.",
+    ),
     _self(
         "record_observation",
         p.RecordObservation,

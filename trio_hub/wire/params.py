@@ -28,6 +28,9 @@ _optional_not_negative: Any = attrs.validators.optional(_not_negative)
 
 #: What `limit` means where it is not given, as in AG2.
 LIST_LIMIT_DEFAULT = 50
+#: How long the hub holds a request that waits for a task: whoever has stopped waiting without a
+#: word occupies one of its connection's places for no longer.
+TASK_WAIT_SECONDS_MAX = 60.0
 #: Records of the audit log in one answer, which stays well below the limits of any link.
 AUDIT_LIMIT_MAX = 1_000
 
@@ -242,12 +245,28 @@ class OfTask:
 
 @attrs.frozen(kw_only=True)
 class ListTasks:
-    """Which tasks to list: those that meet all that is given and that the caller may see."""
+    """
+    Which tasks to list: those that meet all that is given and that the caller may see, oldest
+    first, behind `after` (the `created_at`, a space and the `task_id` of one; null: from the
+    first). There may be fewer in an answer than `limit`.
+    """
 
     agent_id: str | None = None
     channel_id: str | None = None
     state: TaskState | None = None
     limit: int | None = attrs.field(default=LIST_LIMIT_DEFAULT, validator=_optional_not_negative)
+    after: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class WaitTask:
+    """One task, and how long to wait for its end before it is shown as it is."""
+
+    task_id: str
+    wait_seconds: float = attrs.field(
+        default=TASK_WAIT_SECONDS_MAX,
+        validator=[_not_negative, attrs.validators.le(TASK_WAIT_SECONDS_MAX)],
+    )
 
 
 @attrs.frozen(kw_only=True)
