@@ -95,3 +95,14 @@ def test_a_cursor_is_read_as_it_was_written_and_nothing_else_is() -> None:
     assert key_of_cursor(cursor_of(task("t"))) == ("", "t")
     with pytest.raises(ProtocolError, match="a space"):
         key_of_cursor("t")
+
+
+def test_a_task_of_an_owner_and_a_channel_that_are_both_asked_for_is_found_once() -> None:
+    index = TaskIndex()
+    one, other = task("p", channel="c", created="1"), task("q", created="2")
+    index.put(other)
+    index.put(one)
+    assert list(index.of_any(["o"], ["c"])) == [one, other]
+    index.remove("q")
+    index.remove("q")
+    assert list(index) == [one]
