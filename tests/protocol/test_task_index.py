@@ -106,3 +106,20 @@ def test_a_task_of_an_owner_and_a_channel_that_are_both_asked_for_is_found_once(
     index.remove("q")
     index.remove("q")
     assert list(index) == [one]
+
+
+def test_a_channel_has_open_tasks_until_the_last_has_ended_or_is_gone() -> None:
+    index = TaskIndex()
+    one, other = task("p", channel="c"), task("q", channel="c")
+    index.put(one)
+    index.put(other)
+    # Told again, it stands where it stood.
+    index.put(task("p", channel="c", state=TaskState.CREATED))
+    assert len(index) == 2
+    index.remove("p")
+    assert index.is_open_in("c")
+    index.put(task("q", channel="c", state=TaskState.COMPLETED))
+    assert not index.is_open_in("c")
+    index.remove("q")
+    assert len(index) == 0
+    assert index.too_many("o", 0) == []
