@@ -54,7 +54,7 @@ def authorize(
     """
     subject = operation.subject(params)
     match operation.caller:
-        case Caller.ANY:
+        case Caller.ANY | Caller.ARRIVING:  # The doorstep sees to who arrives.
             return None
         case Caller.ADMITTED:
             if wants_credentials and not bound:

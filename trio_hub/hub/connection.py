@@ -169,12 +169,14 @@ class Connection:
 
     Attributes:
         bound: The ids of the agents that this connection acts for.
+        named: The names that it asked about while it acted for nobody; see `Doorstep`.
     """
 
     def __init__(self, host: ConnectionHost, endpoint: LinkEndpoint) -> None:
         self._host = host
         self.endpoint = endpoint
         self.bound: dict[str, str] = {}
+        self.named: set[str] = set()
         self._nursery: trio.Nursery | None = None
         self._unanswered = 0
         self._answered = Doorbell()

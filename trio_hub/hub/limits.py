@@ -32,6 +32,9 @@ class HubLimits:
         unauthenticated_connections_max: Connections that act for nobody yet, on such a hub; for
             one more, the one that has waited longest is closed. Fewer than the places of a port,
             so that nobody without a credential can take them all.
+        names_before_authentication_max: Names that one connection may ask about before it acts
+            for anybody, on such a hub. A client asks about each name that it is going to attach
+            as; whoever tries names needs another connection for every so many.
         identities_per_connection_max: Agents bound to one connection.
         participants_max: Members of one channel. A post costs something for each of them.
         page_records_max: Envelopes in one answer of `read_wal` before it is cut into pages by
@@ -57,6 +60,7 @@ class HubLimits:
     malformed_frames_per_minute: int = attrs.field(default=100, validator=_positive)
     authentication_seconds: float = attrs.field(default=30.0, validator=_positive)
     unauthenticated_connections_max: int = attrs.field(default=1_000, validator=_positive)
+    names_before_authentication_max: int = attrs.field(default=16, validator=_positive)
     identities_per_connection_max: int = attrs.field(default=10_000, validator=_positive)
     participants_max: int = attrs.field(default=1_000, validator=_positive)
     page_records_max: int = attrs.field(default=1_000, validator=_positive)

@@ -24,6 +24,7 @@ from .channels import Channel, ChannelBook
 from .committer import Ticket
 from .connection import Connection, Greeting, Handler
 from .deliveries import Deliveries
+from .doorstep import Doorstep
 from .gate import Gate
 from .limits import HubLimits
 from .operators import Operators
@@ -96,6 +97,7 @@ class Reception:
         self._epoch = epoch
         self._connections: dict[Connection, None] = {}
         self._strangers = Strangers(limits, timers)
+        self._doorstep = Doorstep(registry, names_max=limits.names_before_authentication_max)
         # Where anybody may be anybody, there is nothing to show.
         self._wants_credentials = NoAuth.scheme not in auth.schemes
         #: Connections that were ever taken, and what peers were refused: (what, code of the error).
@@ -165,6 +167,8 @@ class Reception:
 
     def authorize(self, connection: Connection, operation: Operation, params: Any) -> None:
         """Raise `AccessDeniedError` where the connection may not do that."""
+        if not connection.bound and self._wants_credentials and operation.caller is Caller.ARRIVING:
+            self._doorstep.check(connection.named, operation, params)
         name = authorize(
             connection.bound,
             operation,

@@ -23,7 +23,8 @@ class Caller(StrEnum):
     Who may call an operation. A connection acts for the agents that are bound to it.
 
     ANY: every connection. ADMITTED: every connection; at a hub that wants credentials, only one
-    that has shown one, so that who is there is no stranger's business. SELF: the agent that the row's `subject` names is bound here.
+    that has shown one, so that who is there is no stranger's business. ARRIVING: the same, but
+    a stranger may ask about the few names that it spells out, as clients do before they attach. SELF: the agent that the row's `subject` names is bound here.
     MEMBER: an agent bound here takes part in the channel that `subject` names. OWNER: the owner
     of the task that `subject` names is bound here. BOUND: at least one agent is bound here, and
     the handler shows it only what those agents may see. OPERATOR: an operator of the hub is
@@ -33,6 +34,7 @@ class Caller(StrEnum):
 
     ANY = "any"
     ADMITTED = "any, once admitted"
+    ARRIVING = "any, once admitted or on arrival"
     SELF = "self"
     MEMBER = "member"
     OWNER = "owner"
@@ -76,6 +78,10 @@ def _admitted(name: str, params: type[Any], result: str, summary: str) -> Operat
     return Operation(name, params, result, Caller.ADMITTED, _nobody, summary)
 
 
+def _arriving(name: str, params: type[Any], result: str, summary: str) -> Operation:
+    return Operation(name, params, result, Caller.ARRIVING, _nobody, summary)
+
+
 def _self(
     name: str, params: type[Any], result: str, subject: Callable[[Any], str | None], summary: str
 ) -> Operation:
@@ -106,7 +112,7 @@ def _agent(it: Any) -> str:
 
 
 _ROWS = (
-    # Identities. An AG2 client asks for the four that are open to everybody before it attaches.
+    # Identities. An AG2 client asks for those of who is arriving before it attaches.
     _any(
         "register",
         p.Register,
@@ -114,13 +120,13 @@ _ROWS = (
         "Register a new identity, once its credential is checked, and bind it here.",
     ),
     _self("unregister", p.OfAgent, "null", _agent, "Remove an identity for good."),
-    _any("get_agent", p.OfAgentByNameOrId, "passport", "Look an agent up."),
-    _any("find_agent_id", p.OfName, "agent id or null", "Look an id up by name."),
+    _arriving("get_agent", p.OfAgentByNameOrId, "passport", "Look an agent up."),
+    _arriving("find_agent_id", p.OfName, "agent id or null", "Look an id up by name."),
     _admitted("names_for", p.OfAgents, "{agent id: name}", "Resolve several ids to names."),
     _admitted("list_agents", p.ListAgents, "[passport]", "Find agents by what they can do."),
-    _any("get_resume", p.OfAgent, "resume", "Read an agent's resume."),
+    _arriving("get_resume", p.OfAgent, "resume", "Read an agent's resume."),
     _admitted("get_skill", p.OfAgent, "markdown or null", "Read an agent's skill page."),
-    _any("get_rule", p.OfAgent, "rule", "Read an agent's rule."),
+    _arriving("get_rule", p.OfAgent, "rule", "Read an agent's rule."),
     _self("set_resume", p.SetResume, "null", _agent, "Replace one's resume."),
     _self("set_skill", p.SetSkill, "null", _agent, "Replace one's skill page."),
     _self("set_rule", p.SetRule, "null", _agent, "Replace one's rule."),
