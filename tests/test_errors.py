@@ -34,6 +34,7 @@ TABLE = {
     "access_denied": ("AccessDeniedError", False),
     "auth_failed": ("AuthError", False),
     "protocol_error": ("ProtocolError", False),
+    "conflict": ("Conflict", False),
     "too_large": ("TooLarge", False),
     "inbox_full": ("InboxFull", True),
     "rate_limited": ("RateLimited", True),

@@ -28,12 +28,14 @@ from .client import (
     StateChange as StateChange,
     Task as Task,
     Turn as Turn,
+    VersionedCheckpointStore as VersionedCheckpointStore,
     default_handler as default_handler,
     handler_with as handler_with,
 )
 from .errors import (
     AccessDeniedError as AccessDeniedError,
     AuthError as AuthError,
+    Conflict as Conflict,
     ConnectionLost as ConnectionLost,
     DamagedRecord as DamagedRecord,
     FrameError as FrameError,
@@ -132,6 +134,7 @@ from .records import (
     ChannelMetadata as ChannelMetadata,
     ChannelState as ChannelState,
     ChannelTypeAccess as ChannelTypeAccess,
+    Checkpoint as Checkpoint,
     CostProfile as CostProfile,
     DeadLetterPage as DeadLetterPage,
     DeliveryRule as DeliveryRule,

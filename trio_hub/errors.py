@@ -10,6 +10,7 @@ reference page all come from these entries::
     ├── AuthError                auth_failed      the credential, not the caller's intent
     ├── ProtocolError            protocol_error   the peer's author made a mistake
     │   └── FrameError           protocol_error   ... in the very form of a frame
+    ├── Conflict                 conflict         somebody else was first; read again
     ├── TooLarge                 too_large        over a limit of bytes; ask for less
     ├── InboxFull                inbox_full       the recipient has too much unsettled
     ├── RateLimited              rate_limited     the caller goes too fast
@@ -32,6 +33,7 @@ __all__ = [
     "ERRORS_BY_CODE",
     "AccessDeniedError",
     "AuthError",
+    "Conflict",
     "ConnectionLost",
     "DamagedRecord",
     "FrameError",
@@ -113,6 +115,13 @@ class FrameError(ProtocolError):
         super().__init__("; ".join((message, *problems)) if problems else message)
         self.problems = problems
         self.request_id = request_id
+
+
+class Conflict(NetworkError):
+    """Somebody else was first, or has what was asked for. Nothing was changed; read it again."""
+
+    code = "conflict"
+    acts = "caller"
 
 
 class TooLarge(NetworkError):

@@ -323,8 +323,8 @@ async def test_first_writer_of_a_checkpoint_is_known_though_the_first_attempt_fa
     async with Hub.open(store) as hub:
         store.fail("commit", after=after)
         with pytest.raises(StoreError, match="made to fail"):
-            await hub.tasks.checkpoint("task", {"done": 1}, ["alice"])
-        await hub.tasks.checkpoint("task", {"done": 1}, ["alice"])
+            await hub.tasks.checkpoints.write("task", {"done": 1}, ["alice"])
+        await hub.tasks.checkpoints.write("task", {"done": 1}, ["alice"])
     async with Hub.open(store) as hub:
-        assert hub.tasks.writers("task") == {"alice"}
-        assert await hub.tasks.read_checkpoint("task") == {"done": 1}
+        assert hub.tasks.checkpoints.writers("task") == {"alice"}
+        assert (await hub.tasks.checkpoints.read("task")).state == {"done": 1}

@@ -160,6 +160,10 @@ ROWS: dict[str, Params] = {
     "update_task": lambda w: {"task_id": "errand", "progress": {"half": True}},
     "get_task": lambda w: {"task_id": "errand"},
     "list_tasks": lambda w: {},
+    "swap_task_checkpoint": lambda w: {"task_id": "errand", "state": {}, "generation": 0},
+    "read_task_generation": lambda w: {"task_id": "errand"},
+    "lease_task": lambda w: {"task_id": "errand", "holder": "h", "seconds": 1},
+    "release_task": lambda w: {"task_id": "errand", "holder": "h"},
     "wait_task": lambda w: {"task_id": "errand", "wait_seconds": 0},
     "record_observation": lambda w: {
         "owner_id": w.alice_id,

@@ -55,7 +55,14 @@ _OF_WHO_IS_THERE = (Caller.ADMITTED, Caller.ARRIVING)
 #: Ids of tasks are chosen by their owners, so one that is taken has to be refused, as AG2 does.
 #: Guessing one tells that somebody has it, and nothing of it.
 CHOSEN_BY_CLIENTS = frozenset(
-    {"observe_task", "record_observation", "checkpoint_task", "read_task_checkpoint"}
+    {
+        "observe_task",
+        "record_observation",
+        "checkpoint_task",
+        "read_task_checkpoint",
+        "swap_task_checkpoint",
+        "read_task_generation",
+    }
 )
 
 

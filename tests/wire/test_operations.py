@@ -60,6 +60,14 @@ TABLE: dict[str, tuple[Caller, dict[str, Any], str | None]] = {
     "update_task": (Caller.OWNER, {"task_id": "t"}, "t"),
     "get_task": (Caller.BOUND, {"task_id": "t"}, None),
     "list_tasks": (Caller.BOUND, {}, None),
+    "swap_task_checkpoint": (
+        Caller.OWNER,
+        {"task_id": "t", "state": {}, "generation": 0},
+        "t",
+    ),
+    "read_task_generation": (Caller.OWNER, {"task_id": "t"}, "t"),
+    "lease_task": (Caller.OWNER, {"task_id": "t", "holder": "h", "seconds": 1}, "t"),
+    "release_task": (Caller.OWNER, {"task_id": "t", "holder": "h"}, "t"),
     "wait_task": (Caller.BOUND, {"task_id": "t"}, None),
     "record_observation": (
         Caller.SELF,
@@ -81,6 +89,10 @@ TABLE: dict[str, tuple[Caller, dict[str, Any], str | None]] = {
 OURS = {
     "read_tail",
     "wait_task",
+    "swap_task_checkpoint",
+    "read_task_generation",
+    "lease_task",
+    "release_task",
     "get_delivery_rule",
     "set_delivery_rule",
     "list_dead_letters",

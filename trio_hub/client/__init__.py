@@ -12,6 +12,7 @@ from .channel import Channel as Channel
 from .checkpoints import (
     CheckpointStore as CheckpointStore,
     HubBackedCheckpointStore as HubBackedCheckpointStore,
+    VersionedCheckpointStore as VersionedCheckpointStore,
 )
 from .handlers import (
     Handler as Handler,

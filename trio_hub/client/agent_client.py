@@ -18,6 +18,7 @@ from .agents import Agent
 from .channel import Channel
 from .checkpoints import CheckpointStore
 from .identity_client import IdentityClient
+from .leased_task import open_leased
 from .task import Task
 
 if TYPE_CHECKING:
@@ -233,6 +234,8 @@ class AgentClient(IdentityClient):
         channel_id: str | None = None,
         checkpoint_store: CheckpointStore | None = None,
         resume_from: str | None = None,
+        task_id: str | None = None,
+        lease: Duration | None = None,
     ) -> AbstractAsyncContextManager[Task]:
         """
         Do a piece of work that the hub, and through it others, can follow::
@@ -251,8 +254,17 @@ class AgentClient(IdentityClient):
             channel_id: The channel that it belongs to: whoever is in it may see the task.
             checkpoint_store: Where `Task.checkpoint` keeps its state.
             resume_from: The id of an earlier task; what that kept last is `Task.resumed_state`.
+            task_id: With a `lease`: the id under which any worker of this name does the task, or
+                goes on with it; None makes one up.
+            lease: Do it under a lease of so long, such as ``"30s"``, which is renewed while the
+                block lasts. Entering waits until no other worker has one. `resumed_state` is what
+                the last one kept, and `Task.checkpoint` keeps it at the hub. Where the lease cannot
+                be renewed in time, the block is cancelled, and raises `Conflict`: by then another
+                worker may go on. Where the block is cancelled from outside, the lease is given
+                back and the task goes on with whoever has it next.
 
         Raises:
+            Conflict: On leaving: the lease was lost.
             AccessDeniedError: On entering: the agent is not in that channel, or the earlier task
                 is somebody else's.
             ProtocolError: On leaving: the task has ended otherwise meanwhile.
@@ -268,6 +280,17 @@ class AgentClient(IdentityClient):
             payload=dict(payload or {}),
             capability=capability,
         )
+        if lease is not None:
+            if checkpoint_store is not None or resume_from is not None:
+                raise ValueError(
+                    "a task with a `lease` keeps its state at the hub and is gone on with under "
+                    "its own id: leave `checkpoint_store` and `resume_from` out"
+                )
+            return open_leased(
+                self, spec, task_id=task_id, lease=lease, ttl=ttl, channel_id=channel_id
+            )
+        if task_id is not None:
+            raise ValueError("`task_id` is for tasks with a `lease`, which others can go on with")
         return Task.open(
             self,
             spec,

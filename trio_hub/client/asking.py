@@ -17,6 +17,10 @@ class Asking(ABC):
     ) -> Any:
         """Ask the hub to do `op` and decode the answer as a `result`."""
 
+    @abstractmethod
+    def new_key(self) -> str:
+        """Return an idempotency key that nobody has used."""
+
     @property
     @abstractmethod
     def speaks_plain(self) -> bool:

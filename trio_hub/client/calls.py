@@ -30,7 +30,7 @@ _REPEATABLE_BY_KEY: Final = frozenset({"create_channel"})
 
 #: Operations that are answered only after other agents have acted (perhaps some of this very
 #: client, which need a place in the outbox for that).
-WAITS_FOR_OTHERS: Final = frozenset({"create_channel", "wait_task"})
+WAITS_FOR_OTHERS: Final = frozenset({"create_channel", "wait_task", "lease_task"})
 
 
 # Half of the requests that a hub works on at once for one connection (`HubLimits`).

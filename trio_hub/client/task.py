@@ -47,6 +47,7 @@ class Task:
         self._metadata = metadata
         self._store = store
         self._began = trio.current_time()
+        self._is_ending = False
         self.resumed_state: dict[str, Any] | None = None
 
     @classmethod
@@ -84,21 +85,37 @@ class Task:
         task = cls(owner, metadata, checkpoint_store)
         task.resumed_state = resumed
         await owner.hub_client.observe_task(metadata)
+        async with task.running(seconds):
+            yield task
+
+    @asynccontextmanager
+    async def running(
+        self, seconds: float | None, *, goes_on_elsewhere: bool = False
+    ) -> AsyncIterator[None]:
+        """
+        Be the block of this task: however it ends, the task ends accordingly.
+
+        Args:
+            seconds: How long it may take; None is any time.
+            goes_on_elsewhere: Where the block is cancelled, the task goes on with another worker.
+        """
         deadline = float("inf") if seconds is None else trio.current_time() + seconds
         try:
             with trio.CancelScope(deadline=deadline) as scope:
-                yield task
-                if not task.state.is_terminal:
-                    await task.complete()
+                yield
+                if not self.state.is_terminal:
+                    await self.complete()
         except BaseException as error:
-            if _is_cancellation(error):
-                await task._end_at_last(TaskState.CANCELLED, "the block was cancelled")
-            else:
-                await task._end_at_last(TaskState.FAILED, _words(error))
+            if not _is_cancellation(error):
+                await self._end_at_last(TaskState.FAILED, _words(error))
+            elif not goes_on_elsewhere:
+                await self._end_at_last(TaskState.CANCELLED, "the block was cancelled")
             raise
-        if scope.cancelled_caught and not task.state.is_terminal:
-            await task._end_at_last(TaskState.EXPIRED)
-            raise trio.TooSlowError(f"task {task.task_id} did not end within its TTL of {ttl}")
+        if scope.cancelled_caught and not self.state.is_terminal:
+            await self._end_at_last(TaskState.EXPIRED)
+            raise trio.TooSlowError(
+                f"task {self.task_id} did not end within its TTL: {seconds:g} s were left"
+            )
 
     def __repr__(self) -> str:
         return f"<Task {self.task_id} {self.state}: {self._metadata.spec.title!r}>"
@@ -117,6 +134,11 @@ class Task:
     def metadata(self) -> TaskMetadata:
         """What was told of it."""
         return self._metadata
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether its owner has told the hub of an end, answered or not."""
+        return self._is_ending
 
     async def progress(self, payload: Mapping[str, Any]) -> None:
         """
@@ -165,6 +187,7 @@ class Task:
         await self._end(TaskState.CANCELLED, error=reason or None)
 
     async def _end(self, state: TaskState, *, result: Any = None, error: str | None = None) -> None:
+        self._is_ending = True
         await self._owner.hub_client.update_task(
             self.task_id, state=state, result=result, error=error
         )

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import trio
 
 from ..protocol.task_index import cursor_of
-from ..records import TaskMetadata, TaskState
+from ..records import Checkpoint, TaskMetadata, TaskState
 from ..wire import params as p
 from .asking import Asking
 
@@ -164,3 +164,78 @@ class TaskOperations(Asking):
             "read_task_checkpoint", p.OfTask(task_id=task_id), dict[str, Any] | None
         )
         return state
+
+    async def swap_task_checkpoint(
+        self,
+        task_id: str,
+        state: Mapping[str, Any],
+        *,
+        generation: int,
+        holder: str | None = None,
+    ) -> int:
+        """
+        Keep a task's state where it goes on from the one of `generation`; return which it is.
+
+        Args:
+            holder: Who writes, where that is under a lease.
+
+        Raises:
+            Conflict: There is another one by now, or another worker has the lease.
+
+        Cancellation: it may or may not be kept; reading it tells.
+        """
+        written: int = await self.request(
+            "swap_task_checkpoint",
+            p.SwapTaskCheckpoint(
+                task_id=task_id,
+                state=dict(state),
+                generation=generation,
+                idempotency_key=self.new_key(),
+                holder=holder,
+            ),
+            int,
+        )
+        return written
+
+    async def read_task_generation(self, task_id: str) -> Checkpoint:
+        """Read a task's kept state, and which one it is."""
+        checkpoint: Checkpoint = await self.request(
+            "read_task_generation", p.OfTask(task_id=task_id), Checkpoint
+        )
+        return checkpoint
+
+    async def lease_task(
+        self,
+        task_id: str,
+        holder: str,
+        seconds: float,
+        *,
+        wait_seconds: float = 0.0,
+        timeout: float | None = None,
+    ) -> int:
+        """
+        Take or renew the lease on a task, and return the generation to go on from.
+
+        Args:
+            holder: A text that no other worker has, such as a `new_key`.
+            seconds: How long it lasts, from when the hub gives it.
+            wait_seconds: How long the hub waits for that of another worker, up to 60.
+            timeout: Seconds until the answer has to be there; None is the client's own.
+
+        Raises:
+            Conflict: Another worker has it.
+            ProtocolError: The task has ended.
+
+        Cancellation: it may or may not be taken.
+        """
+        generation: int = await self.request(
+            "lease_task",
+            p.LeaseTask(task_id=task_id, holder=holder, seconds=seconds, wait_seconds=wait_seconds),
+            int,
+            timeout=timeout,
+        )
+        return generation
+
+    async def release_task(self, task_id: str, holder: str) -> None:
+        """Give the lease on a task back, where `holder` has it."""
+        await self.request("release_task", p.ReleaseTask(task_id=task_id, holder=holder), None)

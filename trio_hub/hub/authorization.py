@@ -22,7 +22,14 @@ __all__ = ["authorize", "may_see_task"]
 log = get_logger(__name__)
 
 # A task may keep a checkpoint though the hub was never told of it.
-_OF_UNOBSERVED_TASKS = frozenset({"checkpoint_task", "read_task_checkpoint"})
+_OF_UNOBSERVED_TASKS = frozenset(
+    {
+        "checkpoint_task",
+        "read_task_checkpoint",
+        "swap_task_checkpoint",
+        "read_task_generation",
+    }
+)
 
 _IDS = ("agent_id", "channel_id", "envelope_id")
 
@@ -99,7 +106,7 @@ def authorize(
             if task is not None:
                 allowed = task.owner_id in bound
             elif operation.name in _OF_UNOBSERVED_TASKS:
-                writers = tasks.writers(subject)
+                writers = tasks.checkpoints.writers(subject)
                 # Nobody's yet: the first to write becomes its owner.
                 allowed = bool(bound) if writers is None else not bound.keys().isdisjoint(writers)
             else:

@@ -19,6 +19,7 @@ from ..protocol.task_index import key_of_cursor
 from ..records import (
     AuditPage,
     ChannelMetadata,
+    Checkpoint,
     DeadLetterPage,
     DeliveryRule,
     Envelope,
@@ -196,7 +197,7 @@ class OperationHandlers:
                     f"{metadata.owner_id} takes no part in a channel {metadata.channel_id!r}"
                 )
         known = self._hub.tasks.find(metadata.task_id)
-        writers = self._hub.tasks.writers(metadata.task_id)
+        writers = self._hub.tasks.checkpoints.writers(metadata.task_id)
         if (known is not None and known.owner_id not in caller.bound) or (
             known is None and writers is not None and caller.bound.keys().isdisjoint(writers)
         ):
@@ -253,10 +254,31 @@ class OperationHandlers:
         self._hub.fire_task_event(it.task_id, it.kind, it.payload)
 
     async def checkpoint_task(self, caller: Connection, it: p.CheckpointTask) -> None:
-        await self._hub.tasks.checkpoint(it.task_id, it.state, caller.bound)
+        await self._hub.tasks.checkpoints.write(it.task_id, it.state, caller.bound)
 
     async def read_task_checkpoint(self, caller: Connection, it: p.OfTask) -> dict[str, Any] | None:
-        return await self._hub.tasks.read_checkpoint(it.task_id)
+        return (await self._hub.tasks.checkpoints.read(it.task_id)).state
+
+    async def swap_task_checkpoint(self, caller: Connection, it: p.SwapTaskCheckpoint) -> int:
+        return await self._hub.tasks.checkpoints.write(
+            it.task_id,
+            it.state,
+            caller.bound,
+            generation=it.generation,
+            key=it.idempotency_key,
+            holder=it.holder,
+        )
+
+    async def read_task_generation(self, caller: Connection, it: p.OfTask) -> Checkpoint:
+        return await self._hub.tasks.checkpoints.read(it.task_id)
+
+    async def lease_task(self, caller: Connection, it: p.LeaseTask) -> int:
+        return await self._hub.tasks.checkpoints.lease(
+            it.task_id, it.holder, it.seconds, wait_seconds=it.wait_seconds
+        )
+
+    async def release_task(self, caller: Connection, it: p.ReleaseTask) -> None:
+        await self._hub.tasks.checkpoints.release(it.task_id, it.holder)
 
     # Looking after a hub
 

@@ -8,7 +8,7 @@ Where the hub keeps what in its store.
     /channels/<channel id>/metadata             a document
     /channels/<channel id>/log                  the write-ahead log: envelopes
     /cursors/<agent id>/<channel id>            how far a recipient has settled a channel
-    /tasks/<task id>/{metadata,checkpoint,writers}
+    /tasks/<task id>/{metadata,checkpoint,mark,writers}
     /dead_letters/<agent id>/<envelope id>
     /audit/log
 """
@@ -76,13 +76,18 @@ def task_checkpoint(task_id: str) -> str:
     return f"{TASKS}/{task_id}/checkpoint"
 
 
+def task_mark(task_id: str) -> str:
+    """Return the path of what is known of a task's kept state: its generation, whose lease."""
+    return f"{TASKS}/{task_id}/mark"
+
+
 def task_writers(task_id: str) -> str:
     """Return the path of the agents that may read and write the state of an unobserved task."""
     return f"{TASKS}/{task_id}/writers"
 
 
 #: All that is kept for a task.
-OF_A_TASK: Final = (task_metadata, task_checkpoint, task_writers)
+OF_A_TASK: Final = (task_metadata, task_checkpoint, task_mark, task_writers)
 
 
 def dead_letter(agent_id: str, envelope_id: str) -> str:

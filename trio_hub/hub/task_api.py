@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..records import TaskMetadata
-from .tasks import TaskBook
+from ..records import Checkpoint, TaskMetadata
+from .tasks import TaskBook, check_task_id
 
 __all__ = ["TaskApi"]
 
@@ -35,9 +35,36 @@ class TaskApi:
             ProtocolError: The id could not be the name of a task.
             StoreError: Whether it is kept is unknown.
         """
-        task = self.tasks.find(task_id)
-        await self.tasks.checkpoint(task_id, dict(state), [] if task is None else [task.owner_id])
+        await self.swap_task_checkpoint(task_id, state, generation=None)
 
     async def read_task_checkpoint(self, task_id: str) -> dict[str, Any] | None:
         """Return the state of a task that was kept last, or None."""
-        return await self.tasks.read_checkpoint(task_id)
+        return (await self.read_task_generation(task_id)).state
+
+    async def swap_task_checkpoint(
+        self, task_id: str, state: Mapping[str, Any], *, generation: int | None
+    ) -> int:
+        """
+        Keep a task's state where it goes on from the one of `generation` (None: from any).
+
+        Returns:
+            The generation that it is.
+
+        Raises:
+            Conflict: There is another one, or a worker has the lease on the task.
+            ProtocolError: The id could not be the name of a task.
+            StoreError: Whether it is kept is unknown.
+
+        Durability: on return. Cancellation: it may or may not be kept.
+        """
+        check_task_id(task_id)
+        task = self.tasks.find(task_id)
+        owners = [] if task is None else [task.owner_id]
+        return await self.tasks.checkpoints.write(
+            task_id, dict(state), owners, generation=generation
+        )
+
+    async def read_task_generation(self, task_id: str) -> Checkpoint:
+        """Return the state of a task that was kept last, and which one it is."""
+        check_task_id(task_id)
+        return await self.tasks.checkpoints.read(task_id)

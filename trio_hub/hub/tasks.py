@@ -6,24 +6,24 @@ A task belongs to its owner; the hub observes, keeps, and tells those who may kn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
 import attrs
-import msgspec
 import trio
 
 from .._logging import get_logger
-from ..errors import FrameError, NotFoundError, ProtocolError, StoreError
+from ..errors import FrameError, NotFoundError, ProtocolError
 from ..ids import Now, iso_from_seconds
 from ..protocol.task_index import TaskIndex
 from ..protocol.task_lifecycle import check_transition, is_repetition
 from ..records import TaskMetadata, TaskState
-from ..stores import Change, Delete, KnowledgeStore, Put
+from ..stores import Delete, KnowledgeStore, Put
 from ..wire.params import ListTasks, UpdateTask
 from ..wire.validation import decode_strictly, encode
 from . import paths
+from .checkpoints import Checkpoints
 from .committer import Committer
 from .limits import HubLimits
 
@@ -32,11 +32,6 @@ __all__ = ["TaskBook", "check_task_id"]
 log = get_logger(__name__)
 
 _TASK_ID_CHARACTERS_MAX = 200
-
-
-@attrs.frozen
-class _Writers:
-    agent_ids: tuple[str, ...]
 
 
 @attrs.define(eq=False)
@@ -65,7 +60,7 @@ class TaskBook:
     All tasks.
 
     Args:
-        store: Where checkpoints are read from.
+        store: Where kept states are read from.
         committer: Writes what changes.
         clock: Seconds since 1970.
         on_change: Told of a task that is durable in a new form, and of the one before.
@@ -81,7 +76,6 @@ class TaskBook:
         limits: HubLimits,
     ) -> None:
         self._on_change = on_change
-        self._store = store
         self._committer = committer
         self._clock = clock
         self._ended_per_owner_max = limits.ended_tasks_per_owner_max
@@ -94,8 +88,13 @@ class TaskBook:
         # As they will be once what is on its way to the disk is there. The next change goes on
         # from here, so that of two ends at the same time only the first counts.
         self._coming: dict[str, TaskMetadata] = {}
-        # Who may touch the checkpoint of a task that was never observed: its first writers.
-        self._writers: dict[str, frozenset[str]] = {}
+        #: What they keep, to go on from.
+        self.checkpoints = Checkpoints(
+            store,
+            committer,
+            lambda task_id: self.find(task_id) is not None,
+            lambda task_id: check_transition(self._latest(task_id) or self.get(task_id), None),
+        )
 
     def load(self, documents: Mapping[str, bytes]) -> list[str]:
         """Take what the store holds below ``/tasks`` (checkpoints stay there until asked for)."""
@@ -105,9 +104,8 @@ class TaskBook:
             try:
                 if what == "metadata":
                     self.index.put(decode_strictly(data, TaskMetadata, "task"))
-                elif what == "writers":
-                    writers = decode_strictly(data, _Writers, "task writers")
-                    self._writers[task_id] = frozenset(writers.agent_ids)
+                else:
+                    self.checkpoints.load(task_id, what, data)
             except FrameError as error:
                 problems.append(f"task {task_id} is set aside: {error}")
         return problems
@@ -172,10 +170,6 @@ class TaskBook:
         for owner_id in self.index.owners:
             self._retire_surplus_of(owner_id)
 
-    def writers(self, task_id: str) -> frozenset[str] | None:
-        """Return who may touch the checkpoint of an unobserved task; None is nobody yet."""
-        return self._writers.get(task_id)
-
     async def observe(self, metadata: TaskMetadata) -> None:
         """Take a task as its owner tells it. Durable when it returns."""
         check_task_id(metadata.task_id)
@@ -222,38 +216,6 @@ class TaskBook:
         await self._keep(updated)
         return updated
 
-    async def checkpoint(self, task_id: str, state: dict[str, Any], writers: Iterable[str]) -> None:
-        """
-        Keep a task's state; the last one wins. Durable when it returns.
-
-        Args:
-            writers: Who may read and replace it, should the task not be observed.
-        """
-        check_task_id(task_id)
-        changes: list[Change] = [Put(paths.task_checkpoint(task_id), encode(state))]
-        claims = self.find(task_id) is None and task_id not in self._writers
-        if claims:
-            # Claimed at once, so that two first writers cannot both think that they are.
-            self._writers[task_id] = frozenset(writers)
-            document = encode(_Writers(tuple(sorted(self._writers[task_id]))))
-            changes.append(Put(paths.task_writers(task_id), document))
-        try:
-            await self._committer.commit(changes)
-        except StoreError:
-            if claims:
-                # Not on disk, for all that is known: whoever tries again must write it again.
-                self._writers.pop(task_id, None)
-            raise
-
-    async def read_checkpoint(self, task_id: str) -> dict[str, Any] | None:
-        """Return the state that was kept last, or None."""
-        check_task_id(task_id)
-        data = await self._store.read(paths.task_checkpoint(task_id))
-        if data is None:
-            return None
-        state: dict[str, Any] = msgspec.json.decode(data)
-        return state
-
     def _latest(self, task_id: str) -> TaskMetadata | None:
         return self._coming.get(task_id) or self.find(task_id)
 
@@ -275,6 +237,7 @@ class TaskBook:
         await self._committer.submit([change], kept, lambda _: self._settle(metadata)).wait()
 
     def _tell_end(self, metadata: TaskMetadata) -> None:
+        self.checkpoints.ended(metadata.task_id)
         end = self._ends.pop(metadata.task_id, None)
         if end is not None:
             end.task = metadata
@@ -292,7 +255,7 @@ class TaskBook:
         def gone() -> None:
             self._going.discard(task_id)
             self.index.remove(task_id)
-            self._writers.pop(task_id, None)
+            self.checkpoints.forget(task_id)
             log.debug("task retired", task_id=task_id)
 
         # Where the store cannot, it is tried again with the next task of that owner that ends.

@@ -51,4 +51,9 @@ from .rule import (
     RateBlock as RateBlock,
     Rule as Rule,
 )
-from .task import TaskMetadata as TaskMetadata, TaskSpec as TaskSpec, TaskState as TaskState
+from .task import (
+    Checkpoint as Checkpoint,
+    TaskMetadata as TaskMetadata,
+    TaskSpec as TaskSpec,
+    TaskState as TaskState,
+)

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-__all__ = ["TaskMetadata", "TaskSpec", "TaskState"]
+__all__ = ["Checkpoint", "TaskMetadata", "TaskSpec", "TaskState"]
 
 
 class TaskState(StrEnum):
@@ -58,3 +58,17 @@ class TaskMetadata:
     def is_terminal(self) -> bool:
         """Whether it has ended."""
         return self.state.is_terminal
+
+
+@attrs.frozen(kw_only=True)
+class Checkpoint:
+    """
+    What a task has kept to go on from.
+
+    Attributes:
+        state: None where it has kept nothing.
+        generation: The number of the write; one that goes on from it names it.
+    """
+
+    state: dict[str, Any] | None
+    generation: int

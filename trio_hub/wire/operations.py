@@ -236,6 +236,25 @@ _ROWS = (
     _owner("fire_task_event", p.FireTaskEvent, "null", "Report that mirroring a task failed."),
     _owner("checkpoint_task", p.CheckpointTask, "null", "Keep a task's state for a restart."),
     _owner("read_task_checkpoint", p.OfTask, "state or null", "Read a task's kept state."),
+    _owner(
+        "swap_task_checkpoint",
+        p.SwapTaskCheckpoint,
+        "generation",
+        "Keep a task's state where it goes on from the one that is kept.",
+    ),
+    _owner(
+        "read_task_generation",
+        p.OfTask,
+        "{state, generation}",
+        "Read a task's kept state, and which one it is.",
+    ),
+    _owner(
+        "lease_task",
+        p.LeaseTask,
+        "generation",
+        "Take or renew the lease on a task, once no other worker has it.",
+    ),
+    _owner("release_task", p.ReleaseTask, "null", "Give the lease on a task back."),
     # Looking after a hub
     _self_or_operator(
         "get_delivery_rule",

@@ -24,6 +24,7 @@ from ..records import (
 )
 
 _not_negative: Any = attrs.validators.ge(0)
+_positive: Any = attrs.validators.gt(0)
 _optional_not_negative: Any = attrs.validators.optional(_not_negative)
 
 #: What `limit` means where it is not given, as in AG2.
@@ -31,6 +32,10 @@ LIST_LIMIT_DEFAULT = 50
 #: How long the hub holds a request that waits for a task: whoever has stopped waiting without a
 #: word occupies one of its connection's places for no longer.
 TASK_WAIT_SECONDS_MAX = 60.0
+#: The longest lease on a task: one that is longer than a day should be renewed sooner.
+LEASE_SECONDS_MAX = 86_400.0
+#: What a worker may call itself.
+HOLDER_CHARACTERS_MAX = 200
 #: Records of the audit log in one answer, which stays well below the limits of any link.
 AUDIT_LIMIT_MAX = 1_000
 
@@ -295,6 +300,43 @@ class CheckpointTask:
 
     task_id: str
     state: dict[str, Any]
+
+
+@attrs.frozen(kw_only=True)
+class SwapTaskCheckpoint:
+    """
+    A state that goes on from the one of `generation`, and is refused where there is another;
+    under the lease of `holder`, where the writer has one.
+    """
+
+    task_id: str
+    state: dict[str, Any]
+    generation: int = attrs.field(validator=_not_negative)
+    idempotency_key: str | None = None
+    holder: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class LeaseTask:
+    """
+    The lease on a task for a worker (`holder`, any text of its own that nobody else has), for so
+    many seconds, and how long to wait for that of another.
+    """
+
+    task_id: str
+    holder: str = attrs.field(validator=attrs.validators.max_len(HOLDER_CHARACTERS_MAX))
+    seconds: float = attrs.field(validator=[_positive, attrs.validators.le(LEASE_SECONDS_MAX)])
+    wait_seconds: float = attrs.field(
+        default=0.0, validator=[_not_negative, attrs.validators.le(TASK_WAIT_SECONDS_MAX)]
+    )
+
+
+@attrs.frozen(kw_only=True)
+class ReleaseTask:
+    """A task, and the worker that gives its lease back."""
+
+    task_id: str
+    holder: str
 
 
 @attrs.frozen(kw_only=True)
