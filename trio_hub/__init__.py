@@ -85,8 +85,23 @@ from .protocol.adapters import (
     DiscussionAdapter as DiscussionAdapter,
     ExpectedTurn as ExpectedTurn,
     WorkflowAdapter as WorkflowAdapter,
+    left_by as left_by,
 )
 from .protocol.delivery_policy import DeliveryPolicy as DeliveryPolicy
+from .protocol.expectations import (
+    Action as Action,
+    Awaited as Awaited,
+    CloseChannel as CloseChannel,
+    ExpectationEvaluator as ExpectationEvaluator,
+    HideParticipants as HideParticipants,
+    Moment as Moment,
+    Pulse as Pulse,
+    RemoveParticipants as RemoveParticipants,
+    TellParticipants as TellParticipants,
+    Violation as Violation,
+    ViolationHandler as ViolationHandler,
+    Watched as Watched,
+)
 from .protocol.retention import Retention as Retention
 from .protocol.views import (
     FullTranscript as FullTranscript,
@@ -124,6 +139,9 @@ from .records import (
     EV_CHANNEL_INVITE_ACK as EV_CHANNEL_INVITE_ACK,
     EV_CHANNEL_INVITE_REJECT as EV_CHANNEL_INVITE_REJECT,
     EV_CHANNEL_OPENED as EV_CHANNEL_OPENED,
+    EV_CHANNEL_PARTICIPANT_HIDDEN as EV_CHANNEL_PARTICIPANT_HIDDEN,
+    EV_CHANNEL_PARTICIPANT_REMOVED as EV_CHANNEL_PARTICIPANT_REMOVED,
+    EV_EXPECTATION_VIOLATED as EV_EXPECTATION_VIOLATED,
     EV_PACKET as EV_PACKET,
     EV_TEXT as EV_TEXT,
     AccessBlock as AccessBlock,

@@ -136,10 +136,19 @@ class OurParty(Party):
         return self._behave(behaviour)
 
     async def _open(
-        self, type: str, target: list[str], knobs: dict[str, Any] | None = None
+        self,
+        type: str,
+        target: list[str],
+        knobs: dict[str, Any] | None = None,
+        expectations: list[records.Expectation] | None = None,
     ) -> dict[str, Any]:
         channel = await self._client.open(
-            type=type, target=target, intent="interop", labels={"from": "ours"}, knobs=knobs
+            type=type,
+            target=target,
+            intent="interop",
+            labels={"from": "ours"},
+            knobs=knobs,
+            expectations=expectations,
         )
         self._channels[channel.channel_id] = channel
         return as_wire(channel.metadata)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from trio_hub.records import Expectation
+
 if TYPE_CHECKING:
     from .conftest import Stage
 
@@ -61,3 +63,28 @@ async def test_a_notification_over_the_limit_of_ag2_is_settled_and_not_sent(stag
     await alice.send(elsewhere, "carol?")
     await alice.wait_for(elsewhere)
     assert sorted(await back.call("list_agents")) == ["alice", "bob", "carol"]
+
+
+async def test_ag2_clients_hear_of_expectations_that_were_not_met(stage: Stage) -> None:
+    """They know the notice, read the channel's metadata, and pass over what they do not know."""
+    await stage.hub("ours")
+    bob = await stage.party("ag2", "bob", behaviour="stuck")
+    carol = await stage.party("ag2", "carol", "never asked")
+    alice = await stage.party("ours", "alice", behaviour="listens")
+    expected = [
+        Expectation(name="turn_within", on_violation=follows, params={"seconds": 1})
+        for follows in ("notify_channel", "remove")
+    ]
+    channel = (
+        await alice.call("open", type="discussion", target=["bob", "carol"], expectations=expected)
+    )["channel_id"]
+    await alice.send(channel, "bob?")
+    notice = await carol.wait_for(channel, "ag2.expectation.violated")
+    assert notice["event_data"]["expectation"] == "turn_within"
+    assert notice["event_data"]["violators"] == [bob.agent_id]
+    removed = await carol.wait_for(channel, "ag2.channel.participant_removed")
+    assert removed["event_data"]["participants"] == [bob.agent_id]
+    # It is carol's turn now, whose client knows the channel without bob.
+    await carol.send(channel, "then I")
+    assert await bob.refusal("send", channel_id=channel, text="I?") == "AccessDeniedError"
+    assert (await alice.wait_for(channel))["event_data"]["text"] == "then I"

@@ -9,7 +9,8 @@ from typing import Any
 import attrs
 
 from trio_hub.protocol.adapters import AdapterResult, ChannelAdapter, ConversationAdapter
-from trio_hub.protocol.channel import ChannelMachine, Plan, Stamp
+from trio_hub.protocol.channel import ChannelMachine
+from trio_hub.protocol.plan import Plan, Stamp
 from trio_hub.records import (
     EV_CHANNEL_INVITE_ACK,
     EV_CHANNEL_INVITE_REJECT,
@@ -124,7 +125,7 @@ class Live:
 
     def replayed(self) -> ChannelMachine:
         """Build the machine again, as a hub that has restarted does."""
-        machine = ChannelMachine(self.machine.metadata, self.machine.adapter)
+        machine = ChannelMachine(self.machine.metadata, self.machine.adapter, self.machine.firings)
         for record in self.log:
             machine.replay(record)
         return machine

@@ -360,11 +360,14 @@ def test_an_envelope_can_be_read_by_who_said_it_and_whom_it_is_for() -> None:
         (r.EV_CONTEXT_SET, False),
         (r.EV_CHANNEL_OPENED, True),
         (r.EV_TASK_CANCEL_REQUEST, True),
+        (r.EV_EXPECTATION_VIOLATED, True),
         ("ag2.channelled", False),
         ("app.anything", False),
     ],
 )
-def test_bookkeeping_is_about_channels_and_tasks(event_type: str, expected: bool) -> None:
+def test_bookkeeping_is_about_channels_tasks_and_expectations(
+    event_type: str, expected: bool
+) -> None:
     assert r.is_bookkeeping(event_type) is expected
 
 

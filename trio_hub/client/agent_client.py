@@ -12,7 +12,16 @@ import trio
 from ..errors import NotFoundError
 from ..ids import ID_PATTERN
 from ..protocol.workflow import TransitionGraph
-from ..records import DeadLetterPage, Duration, Envelope, KeptLetter, Resume, Rule, TaskSpec
+from ..records import (
+    DeadLetterPage,
+    Duration,
+    Envelope,
+    Expectation,
+    KeptLetter,
+    Resume,
+    Rule,
+    TaskSpec,
+)
 from ..wire.params import LIST_LIMIT_DEFAULT
 from .agents import Agent
 from .channel import Channel
@@ -59,6 +68,7 @@ class AgentClient(IdentityClient):
         labels: Mapping[str, str] | None = None,
         required_acks: int | None = None,
         version: int = 1,
+        expectations: Iterable[Expectation] | None = None,
     ) -> Channel:
         """
         Open a channel with others, and return it once they have accepted.
@@ -71,9 +81,12 @@ class AgentClient(IdentityClient):
             knobs: What its protocol wants to know. For a workflow, ``{"graph": graph}`` with a
                 `TransitionGraph`, which may name agents by name or id, or its JSON form with ids.
             intent: What it is for, for people and for logs.
+            expectations: What is expected in it, and what follows when it does not come, in place
+                of what the type says; None leaves that as it is.
 
         Raises:
-            NotFoundError: There is no such agent.
+            NotFoundError: There is no such agent, or the hub does not know what an expectation
+                names.
             AccessDeniedError: A rule forbids it.
             ProtocolError: Somebody declined, or did not answer in time.
 
@@ -81,9 +94,10 @@ class AgentClient(IdentityClient):
         """
         self.identity.check_attached()
         targets = [target] if isinstance(target, str) else list(target)
+        expected = None if expectations is None else tuple(expectations)
         try:
             return await self._open(
-                targets, type, version, ttl, knobs, intent, labels, required_acks
+                targets, type, version, ttl, knobs, intent, labels, required_acks, expected
             )
         except NotFoundError:
             # A name that was registered anew has another id than the one remembered here.
@@ -92,7 +106,9 @@ class AgentClient(IdentityClient):
                 raise
             for one in remembered:
                 self.hub_client.names.forget(one)
-        return await self._open(targets, type, version, ttl, knobs, intent, labels, required_acks)
+        return await self._open(
+            targets, type, version, ttl, knobs, intent, labels, required_acks, expected
+        )
 
     async def _open(
         self,
@@ -104,6 +120,7 @@ class AgentClient(IdentityClient):
         intent: str | None,
         labels: Mapping[str, str] | None,
         required_acks: int | None,
+        expectations: tuple[Expectation, ...] | None,
     ) -> Channel:
         participants = [await self.hub_client.id_for(one) for one in targets]
         graph = (knobs or {}).get("graph")
@@ -123,6 +140,7 @@ class AgentClient(IdentityClient):
             knobs=knobs,
             intent=intent,
             labels=labels,
+            expectations=expectations,
         )
         return Channel(metadata, self)
 

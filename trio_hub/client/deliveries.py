@@ -22,6 +22,7 @@ import trio
 
 from .._logging import get_logger
 from .._tracing import find_tracing
+from ..protocol.adapters import left_by
 from ..records import Envelope, is_bookkeeping
 
 __all__ = ["Deliveries", "DeliveryHost"]
@@ -236,7 +237,8 @@ class Deliveries:
             await self._handle_untraced(envelope, attempt)
 
     async def _handle_untraced(self, envelope: Envelope, attempt: int) -> None:
-        if is_bookkeeping(envelope.event_type):
+        # That somebody has left may give the turn to this agent.
+        if is_bookkeeping(envelope.event_type) and not left_by(envelope):
             await self._host.handle(envelope, attempt)
             return
         async with self._limiter:

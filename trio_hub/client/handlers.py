@@ -12,9 +12,10 @@ the reply carries the envelope's id as its cause, and an idempotency key made of
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..errors import ProtocolError
+from ..protocol.adapters import left_by
 from ..protocol.views import View
 from ..protocol.workflow import Finish, Handoff, Reply, packet_of
 from ..records import (
@@ -44,9 +45,13 @@ __all__ = [
     "is_turn",
     "may_take_turn",
     "post_reply",
+    "take_over_turn",
     "take_turn",
 ]
 
+
+# Envelopes among which the last text is looked for; what an application posts beside them counts.
+_LOOK_BACK: Final = 50
 
 #: ``await handler(envelope, client, attempt)``: returns when the envelope is settled.
 Handler = Callable[[Envelope, "AgentClient", int], Awaitable[None]]
@@ -83,6 +88,8 @@ async def default_handler(envelope: Envelope, client: AgentClient, attempt: int)
         await accept_invite(envelope, client)
     elif is_turn(envelope):
         await take_turn(envelope, client, attempt)
+    elif left_by(envelope):
+        await take_over_turn(envelope, client, attempt)
 
 
 def is_turn(envelope: Envelope) -> bool:
@@ -132,6 +139,8 @@ def handler_with(view: View) -> Handler:
             await accept_invite(envelope, client)
         elif is_turn(envelope):
             await take_turn(envelope, client, attempt, view=view)
+        elif left_by(envelope):
+            await take_over_turn(envelope, client, attempt, view=view)
 
     return handler
 
@@ -154,6 +163,27 @@ async def take_turn(
     if not reply:
         return None
     return await post_reply(reply, envelope, client, channel)
+
+
+async def take_over_turn(
+    envelope: Envelope, client: AgentClient, attempt: int = 1, *, view: View | None = None
+) -> str | None:
+    """
+    Take a turn that an agent has because somebody before it was hidden or removed, if it has:
+    answer what was said last. Returns the reply's envelope id.
+
+    Args:
+        envelope: That says who has left.
+
+    Cancellation: as `take_turn`.
+    """
+    for pending in await client.hub_client.pending_turns_for(client.agent_id):
+        if pending.triggering_envelope_id == envelope.envelope_id:
+            channel = await client.channel(envelope.channel_id)
+            for said in reversed(await channel.history(limit=_LOOK_BACK)):
+                if is_turn(said) and said.sender_id != client.agent_id:
+                    return await take_turn(said, client, attempt, view=view)
+    return None
 
 
 async def may_take_turn(envelope: Envelope, client: AgentClient, channel: Channel) -> bool:

@@ -13,12 +13,14 @@ from typing import Any
 
 import attrs
 
+from ..errors import ProtocolError
 from ..ids import ID_PATTERN
 from ..records import (
     ChannelMetadata,
     DeliveryRule,
     Duration,
     Envelope,
+    Expectation,
     Passport,
     PassportKind,
     PendingTurn,
@@ -26,6 +28,7 @@ from ..records import (
     Rule,
 )
 from ..wire import params as p
+from ..wire.validation import encode
 from .name_cache import NameCache
 from .task_operations import TaskOperations
 from .upkeep_operations import UpkeepOperations
@@ -189,14 +192,23 @@ class HubOperations(TaskOperations, UpkeepOperations):
         knobs: Mapping[str, Any] | None = None,
         intent: str | None = None,
         labels: Mapping[str, str] | None = None,
+        expectations: Iterable[Expectation] | None = None,
     ) -> ChannelMetadata:
         """
         Open a channel: invite everybody (agent ids), wait for their acks.
+
+        Args:
+            expectations: In place of those of the type; None leaves these as they are.
+
+        Raises:
+            ProtocolError: Besides what the hub says, it takes no `expectations`, as AG2's hubs
+                do not. The channel is open, with those of its type.
 
         It is asked for again, under the same key, when the connection was lost before the
         answer came. AG2's hubs know no such keys: with them that is a `ConnectionLost`, and
         `list_channels` shows whether the channel is there.
         """
+        wanted = None if expectations is None else tuple(expectations)
         metadata: ChannelMetadata = await self.request(
             "create_channel",
             p.CreateChannel(
@@ -209,10 +221,16 @@ class HubOperations(TaskOperations, UpkeepOperations):
                 knobs=None if knobs is None else dict(knobs),
                 intent=intent,
                 labels=None if labels is None else dict(labels),
+                expectations=wanted,
                 idempotency_key=self.new_key(),
             ),
             ChannelMetadata,
         )
+        if wanted is not None and encode(wanted) != encode(metadata.manifest.expectations):
+            raise ProtocolError(
+                f"this hub takes no expectations with a channel: {metadata.channel_id} is open with "
+                "those of its type; go on with it, or close it"
+            )
         return metadata
 
     async def get_channel(self, channel_id: str) -> ChannelMetadata:

@@ -17,6 +17,7 @@ from typing import Any
 import attrs
 
 from ..errors import NetworkError
+from ..protocol.expectations import Violation
 from ..records import (
     ChannelMetadata,
     ChannelState,
@@ -60,6 +61,8 @@ class Announcer:
         self._audit = audit
         #: Posts that were refused, by the code of the error.
         self.rejections: Counter[str] = Counter()
+        #: Expectations that were not met: (name, what followed).
+        self.violations: Counter[tuple[str, str]] = Counter()
 
     # Envelopes
 
@@ -133,6 +136,37 @@ class Announcer:
         self._channel(metadata, kind)
         if metadata.is_terminal:
             self._audit.record(f"channel_{kind}", channel_id=metadata.channel_id)
+
+    def expectation_fired(
+        self,
+        metadata: ChannelMetadata,
+        violation: Violation,
+        hidden: tuple[str, ...],
+        removed: tuple[str, ...],
+    ) -> None:
+        """An expectation was not met, and what follows from it is durable."""
+        expectation, channel_id = violation.expectation, metadata.channel_id
+        self.violations[expectation.name, expectation.on_violation] += 1
+        self.listeners.tell("on_expectation_fired", channel_id, expectation, violation)
+        for kind, agent_ids in (("hidden", hidden), ("removed", removed)):
+            if agent_ids:
+                payload = {"metadata": metadata, "agent_ids": agent_ids}
+                self.listeners.tell("on_channel_event", channel_id, f"participant_{kind}", payload)
+        blamed = violation.violator_ids
+        self._audit.record(
+            "expectation_violated",
+            agent_id=blamed[0] if len(blamed) == 1 else None,
+            channel_id=channel_id,
+            by="hub",
+            details={
+                "expectation": expectation.name,
+                "on_violation": expectation.on_violation,
+                "violators": list(blamed),
+                "detail": dict(violation.detail),
+                "hidden": list(hidden),
+                "removed": list(removed),
+            },
+        )
 
     def channel_retired(self, metadata: ChannelMetadata, archived: bool) -> None:
         """A channel that had ended is not kept any more."""

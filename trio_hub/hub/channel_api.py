@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import attrs
 import trio
 
 from .._logging import get_logger
@@ -16,13 +17,15 @@ from ..records import (
     ChannelState,
     Duration,
     Envelope,
+    Expectation,
     PendingTurn,
 )
 from .admission import Admission
 from .announcer import Announcer
 from .channels import Channel, ChannelBook, LogRecord
 from .committer import Committer
-from .drafting import ChannelWish, channel_id_for, draft_channel, why_not_opened
+from .drafting import ChannelWish, channel_id_for, draft_channel, never_opened, why_not_opened
+from .expectations import Expectations
 from .gate import Gate
 from .limits import HubLimits
 from .posting import Posting
@@ -46,6 +49,7 @@ class ChannelApi:
     _committer: Committer
     _admission: Admission
     _announcer: Announcer
+    _expectations: Expectations
 
     async def create_channel(
         self,
@@ -59,6 +63,7 @@ class ChannelApi:
         knobs: Mapping[str, Any] | None = None,
         intent: str | None = None,
         labels: Mapping[str, str] | None = None,
+        expectations: Sequence[Expectation] | None = None,
         idempotency_key: str | None = None,
     ) -> ChannelMetadata:
         """
@@ -68,14 +73,17 @@ class ChannelApi:
             participants: Agent ids; the creator is added in front where it is missing.
             required_acks: How many must accept; None is all.
             ttl: How long it may live; None is what the creator's rule says, 0 for ever.
+            expectations: What is expected in it, and what follows when it does not come; in place
+                of what the type says. None leaves that as it is.
             idempotency_key: Asking again under the same key gives the channel that was opened
                 first, also after a restart.
 
         Raises:
-            NotFoundError: The type, the creator or a participant is unknown.
+            NotFoundError: The type, the creator, a participant, or something that an expectation
+                names is unknown.
             AccessDeniedError: The arbiter does not allow it (or what else it denies with).
-            ProtocolError: The adapter refuses such a channel, somebody declined, or not all
-                answered within `invite_ack_timeout`.
+            ProtocolError: The adapter refuses such a channel, an expectation makes no sense,
+                somebody declined, or not all answered within `invite_ack_timeout`.
             StoreError: It could not be kept.
 
         Cancellation: the channel may stay pending; it closes itself when the time is over.
@@ -93,6 +101,8 @@ class ChannelApi:
         self._admission.check_open(
             manifest, creator, members, self.channels.count_open_of(creator_id)
         )
+        if expectations is not None:
+            manifest = attrs.evolve(manifest, expectations=tuple(expectations))
         wish = ChannelWish(
             creator_id=creator_id,
             manifest=manifest,
@@ -108,6 +118,7 @@ class ChannelApi:
             self._clock(),
             participants_max=self._limits.participants_max,
         )
+        self._expectations.check(metadata)
         channel, ticket = self.channels.create_nowait(metadata)
         await ticket.wait()
         return await self._when_opened(channel)
@@ -135,7 +146,7 @@ class ChannelApi:
             await self._committer.caught_up()
         if channel.metadata.state is ChannelState.PENDING:
             await self.close_channel(channel.channel_id, reason="invite_timeout")
-        if channel.metadata.is_terminal and channel.metadata.close_reason.startswith("invite_"):
+        if never_opened(channel.metadata):
             raise why_not_opened(channel.metadata)
         return channel.metadata
 

@@ -13,7 +13,7 @@ decides how it goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -30,7 +30,9 @@ from ..errors import (
 )
 from ..ids import Now, iso_from_seconds
 from ..protocol.adapters import AdapterRegistry
-from ..protocol.channel import ChannelMachine, Plan, Stamp
+from ..protocol.channel import ChannelMachine
+from ..protocol.expectations import Firings
+from ..protocol.plan import Plan, Stamp
 from ..records import ChannelMetadata, ChannelState, Envelope
 from ..stores import Append, Change, Delete, KnowledgeStore, Put
 from ..wire.validation import decode_strictly, encode
@@ -67,6 +69,7 @@ class Channel:
         metadata: As it stands on disk. The machine's is ahead by what is being committed; who
             was shown that would believe in an end that may yet fail to be kept.
         length: How many records of its log are durable.
+        firings: What has come of its expectations, as it stands on disk.
         machine: None while it is cold.
         settled_open: Set once it is no longer pending, or is gone.
         announced: The state that was told of last; None before anything was.
@@ -75,6 +78,7 @@ class Channel:
 
     metadata: ChannelMetadata
     length: int
+    firings: Firings = attrs.field(factory=Firings)
     machine: ChannelMachine | None = None
     settled_open: trio.Event = attrs.field(factory=trio.Event)
     failure: StoreError | None = None
@@ -115,6 +119,9 @@ class LogListener(Protocol):
     def extended(self, channel: Channel, records: list[LogRecord]) -> None:
         """A log grew by `records`, and they are durable."""
 
+    def left(self, channel: Channel, agent_ids: Collection[str]) -> None:
+        """These take no part in a channel any more, and are owed nothing in it."""
+
     def dropped(self, channel: Channel) -> None:
         """A channel never came to be, or is no more; another may come under its id."""
 
@@ -132,6 +139,8 @@ class ChannelBook:
         limits: The hub's.
         listener: Told what is in the logs.
         on_change: Told of a channel whose metadata is durable in a new form.
+        listening: The ids of channels that are to be looked at after whatever happens next.
+        on_activity: Told of one of them in which something has happened.
     """
 
     def __init__(
@@ -144,6 +153,8 @@ class ChannelBook:
         limits: HubLimits,
         listener: LogListener,
         on_change: Callable[[Channel], None],
+        listening: Collection[str] = frozenset(),
+        on_activity: Callable[[Channel], None] = lambda _channel: None,
     ) -> None:
         self._store = store
         self._committer = committer
@@ -153,6 +164,8 @@ class ChannelBook:
         self._limits = limits
         self._listener = listener
         self._on_change = on_change
+        self._listening = listening
+        self._on_activity = on_activity
         self._channels: dict[str, Channel] = {}
         self._by_agent: dict[str, dict[str, Channel]] = {}
         # Creator -> the ids of its channels that have not ended.
@@ -181,6 +194,8 @@ class ChannelBook:
                 continue
             try:
                 metadata = decode_strictly(data, ChannelMetadata, "channel metadata")
+                # Without it, nobody could tell how its log is to be folded.
+                firings = _decode_firings(documents.get(paths.channel_firings(channel_id)))
             except FrameError as error:
                 problems.append(f"channel {channel_id} is set aside: {error}")
                 continue
@@ -188,7 +203,7 @@ class ChannelBook:
             if not length:
                 # A channel is kept together with its first envelopes, so they were there once.
                 problems.append(f"channel {channel_id} is damaged: its log cannot be read")
-            self._keep(Channel(metadata, length, announced=metadata.state))
+            self._keep(Channel(metadata, length, firings, announced=metadata.state))
         return problems
 
     # Lookup
@@ -282,7 +297,7 @@ class ChannelBook:
         """
         adapter = self.adapters.for_manifest(metadata.manifest)
         machine, plan = ChannelMachine.plan_create(metadata, adapter, self.stamp())
-        channel = Channel(metadata, 0, machine)
+        channel = Channel(metadata, 0, machine=machine)
         records = self._encode(machine, plan)
         self._keep(channel)
         self._listener.counter(channel).done()
@@ -320,6 +335,26 @@ class ChannelBook:
             plan = attrs.evolve(plan, envelopes=())
         return self._submit(channel, machine, plan, self._encode(machine, plan))
 
+    def check_size(self, machine: ChannelMachine, plan: Plan) -> None:
+        """Raise `TooLarge` where a plan would say more at once than a channel takes."""
+        self._encode(machine, plan)
+
+    def violated_nowait(
+        self,
+        channel: Channel,
+        machine: ChannelMachine,
+        plan: Plan,
+        on_durable: Callable[[], None],
+    ) -> Ticket:
+        """
+        Submit what follows from an expectation that was not met.
+
+        Args:
+            on_durable: Called when it is.
+        """
+        records = self._encode(machine, plan)
+        return self._submit(channel, machine, plan, records, then=on_durable)
+
     async def remove(self, channel: Channel, changes: Sequence[Change]) -> None:
         """
         Take a channel that has ended out of the store, and then out of memory.
@@ -336,6 +371,7 @@ class ChannelBook:
         gone = [
             Delete(paths.channel_metadata(channel.channel_id)),
             Delete(paths.channel_log(channel.channel_id)),
+            Delete(paths.channel_firings(channel.channel_id)),
         ]
         ticket = self._committer.submit(
             [*gone, *changes], lambda: self._drop(channel), partial(self._doubt, channel)
@@ -414,9 +450,9 @@ class ChannelBook:
 
     async def _load(self, channel: Channel) -> None:
         """Read and fold a cold channel."""
-        metadata = await self._durable_metadata(channel)
+        metadata, firings = await self._durable_documents(channel)
         known = channel.length
-        machine = ChannelMachine(metadata, self.adapters.for_manifest(metadata.manifest))
+        machine = ChannelMachine(metadata, self.adapters.for_manifest(metadata.manifest), firings)
         channel.takes_records = True
         try:
             length = await self._store.length(paths.channel_log(channel.channel_id))
@@ -445,10 +481,13 @@ class ChannelBook:
             self.damages[channel.channel_id] = machine.damage
         # Only now: had the reading failed, what lies behind `known` would count as handed on.
         channel.length = max(known, length)
-        channel.metadata = metadata
+        gone = _gone(channel.metadata, metadata)
+        channel.metadata, channel.firings = metadata, firings
         channel.machine = machine
         channel.failure = None
         self._doubtful.pop(channel, None)
+        if gone:
+            self._part_with(channel, gone)
         if counter is not None:
             counter.done()
         elif unseen:
@@ -470,14 +509,15 @@ class ChannelBook:
                 return length
             length += len(raws)
 
-    async def _durable_metadata(self, channel: Channel) -> ChannelMetadata:
+    async def _durable_documents(self, channel: Channel) -> tuple[ChannelMetadata, Firings]:
         if channel.failure is None:
-            return channel.metadata
+            return channel.metadata, channel.firings
         data = await self._store.read(paths.channel_metadata(channel.channel_id))
         if data is None:
             self._drop(channel)
             raise NotFoundError(f"no channel with id {channel.channel_id!r}") from channel.failure
-        return decode_strictly(data, ChannelMetadata, "channel metadata")
+        firings = await self._store.read(paths.channel_firings(channel.channel_id))
+        return decode_strictly(data, ChannelMetadata, "channel metadata"), _decode_firings(firings)
 
     def _encode(self, machine: ChannelMachine, plan: Plan) -> list[LogRecord]:
         records = []
@@ -499,6 +539,7 @@ class ChannelBook:
         records: list[LogRecord],
         *,
         is_new: bool = False,
+        then: Callable[[], None] | None = None,
     ) -> Ticket:
         path = paths.channel_log(channel.channel_id)
         changes: list[Change] = [Append(path, record.raw, record.position) for record in records]
@@ -506,15 +547,26 @@ class ChannelBook:
         if changed:
             document = encode(plan.metadata)
             changes.append(Put(paths.channel_metadata(channel.channel_id), document))
+        gone: frozenset[str] = frozenset()
+        if plan.firings is not None:
+            gone = _gone(machine.metadata, plan.metadata)
+            changes.append(Put(paths.channel_firings(channel.channel_id), encode(plan.firings)))
         machine.apply(plan)
 
         def durable() -> None:
             channel.length += len(records)
             channel.metadata = plan.metadata
+            if plan.firings is not None:
+                channel.firings = plan.firings
+                self._part_with(channel, gone)
             self._forget_in_flight(plan)
             self._listener.extended(channel, records)
             if changed:
                 self._changed(channel)
+            elif plan.firings is None and channel.channel_id in self._listening:
+                self._on_activity(channel)
+            if then is not None:
+                then()
 
         def failed(error: StoreError) -> None:
             self._forget_in_flight(plan)
@@ -548,6 +600,13 @@ class ChannelBook:
         if not channel.metadata.is_terminal:
             self._open_of.setdefault(channel.metadata.creator_id, set()).add(channel.channel_id)
 
+    def _part_with(self, channel: Channel, agent_ids: Collection[str]) -> None:
+        """Take agents out of a channel that they take no part in any more."""
+        for agent_id in agent_ids:
+            self._by_agent.get(agent_id, {}).pop(channel.channel_id, None)
+        if agent_ids:
+            self._listener.left(channel, agent_ids)
+
     def _count_out(self, channel: Channel) -> None:
         open_ones = self._open_of.get(channel.metadata.creator_id)
         if open_ones is not None:
@@ -565,6 +624,14 @@ class ChannelBook:
             self._by_agent.get(agent_id, {}).pop(channel.channel_id, None)
         self._listener.dropped(channel)
         channel.settled_open.set()
+
+
+def _decode_firings(data: bytes | None) -> Firings:
+    return Firings() if data is None else decode_strictly(data, Firings, "firings")
+
+
+def _gone(before: ChannelMetadata, after: ChannelMetadata) -> frozenset[str]:
+    return frozenset(before.participant_ids).difference(after.participant_ids)
 
 
 def _record(position: int, raw: bytes) -> LogRecord:

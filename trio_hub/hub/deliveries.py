@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
 import trio
 
@@ -200,6 +200,21 @@ class Deliveries:
         """Return who counts what a channel owes while its log is read."""
         ids = channel.metadata.participant_ids
         return OwingCounter(channel, [self._mailboxes[it] for it in ids if it in self._mailboxes])
+
+    def left(self, channel: Channel, agent_ids: Collection[str]) -> None:
+        """Deliver nothing more in a channel to those who take no part in it any more."""
+        channel_id = channel.channel_id
+        for agent_id in agent_ids:
+            mailbox = self._mailboxes.get(agent_id)
+            if mailbox is not None:
+                mailbox.inbox.forget(channel_id)
+                mailbox.saved.pop(channel_id, None)
+                kept = [it for it in mailbox.backlog if it.channel_id != channel_id]
+                mailbox.backlog.clear()
+                mailbox.backlog.extend(kept)
+                # What the channel held of the window is free for others.
+                self._changed(mailbox)
+        self._committer.submit([Delete(paths.cursor(it, channel_id)) for it in agent_ids])
 
     def dropped(self, channel: Channel) -> None:
         """Forget a channel that never came to be, or is no more."""

@@ -10,6 +10,7 @@ import attrs
 
 from ..errors import ProtocolError
 from ..ids import iso_from_seconds
+from ..protocol.expectations.consequences import TOO_FEW
 from ..records import (
     ChannelManifest,
     ChannelMetadata,
@@ -20,7 +21,11 @@ from ..records import (
     duration_seconds,
 )
 
-__all__ = ["ChannelWish", "channel_id_for", "draft_channel", "why_not_opened"]
+__all__ = ["ChannelWish", "channel_id_for", "draft_channel", "never_opened", "why_not_opened"]
+
+
+# With what the reasons begin that an expectation gives for the end of a channel.
+_BY_EXPECTATION = ("expectation_violated:", TOO_FEW)
 
 
 @attrs.frozen(kw_only=True)
@@ -100,6 +105,19 @@ def draft_channel(
         required_acks=wish.required_acks,
         pending_acks=tuple(agent_id for agent_id in members if agent_id != wish.creator_id),
     )
+
+
+def never_opened(metadata: ChannelMetadata) -> bool:
+    """Whether a channel has ended because of those who were invited to it."""
+    if not metadata.is_terminal:
+        return False
+    if metadata.close_reason.startswith("invite_"):
+        return True
+    # An expectation may have closed it while it was pending, or later.
+    invited = len(metadata.participants) - 1
+    accepted = invited - len(metadata.pending_acks)
+    needed = invited if metadata.required_acks is None else min(metadata.required_acks, invited)
+    return metadata.close_reason.startswith(_BY_EXPECTATION) and accepted < needed
 
 
 def why_not_opened(metadata: ChannelMetadata) -> ProtocolError:

@@ -26,6 +26,12 @@ from ..ids import IdMint, Now
 from ..links import LinkEndpoint
 from ..protocol.adapters import AdapterRegistry, ChannelAdapter
 from ..protocol.delivery_policy import DeliveryPolicy
+from ..protocol.expectations import (
+    ExpectationEvaluator,
+    ExpectationRegistry,
+    ViolationHandler,
+    Watchlist,
+)
 from ..protocol.retention import Retention
 from ..records import Envelope, TaskMetadata
 from ..stores import KnowledgeStore, MeasuredStore, Put
@@ -44,6 +50,7 @@ from .committer import Committer, Ticket
 from .dead_letter_api import DeadLetterApi
 from .dead_letters import DeadLetterBox
 from .deliveries import Deliveries
+from .expectations import Expectations
 from .figures import HubFigures
 from .gate import Gate
 from .health import HubHealth
@@ -85,6 +92,7 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
         *,
         auth: AuthRegistry,
         adapters: AdapterRegistry,
+        expectations: ExpectationRegistry,
         clock: Now,
         rng: random.Random,
         arbiter: HubArbiter,
@@ -143,6 +151,7 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
             cursor_flush_seconds=limits.cursor_flush_seconds,
             spans=spans,
         )
+        watchlist = Watchlist()
         self.channels = ChannelBook(
             store,
             self._committer,
@@ -152,6 +161,18 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
             limits,
             listener=self._deliveries,
             on_change=self._on_channel_change,
+            listening=watchlist.listening,
+            on_activity=self._on_channel_activity,
+        )
+        self._expectations = Expectations(
+            expectations,
+            watchlist,
+            self.channels,
+            self._announcer,
+            self._timers,
+            clock,
+            limits,
+            invite_ack_timeout=invite_ack_timeout,
         )
         self._survey = BacklogSurvey(self._deliveries, self.channels)
         self.tasks = TaskBook(store, self._committer, clock, self._on_task_change, limits)
@@ -207,6 +228,8 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
         arbiter: HubArbiter | None = None,
         listeners: Iterable[HubListener] = (),
         adapters: Iterable[ChannelAdapter] = (),
+        evaluators: Iterable[ExpectationEvaluator] = (),
+        violation_handlers: Iterable[ViolationHandler] = (),
         clock: Now = time.time,
         rng: random.Random | None = None,
         invite_ack_timeout: float = 30.0,
@@ -232,6 +255,8 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
             arbiter: Who decides what is allowed; by default, the rules of the agents do.
             listeners: Told of what happens, for as long as the hub is open; see `add_listener`.
             adapters: Further types of channel; those that ship are always there.
+            evaluators: Further kinds of expectations; those that ship are always there.
+            violation_handlers: What else may follow when an expectation is not met.
             clock: Seconds since 1970.
             rng: Source of the random parts of ids and of jitter; for tests.
             invite_ack_timeout: Seconds that invitees have to accept.
@@ -259,6 +284,7 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
                 auth=auth if auth is not None else AuthRegistry.default(),
                 arbiter=arbiter if arbiter is not None else RuleArbiter(),
                 adapters=AdapterRegistry.with_builtins(adapters),
+                expectations=ExpectationRegistry(evaluators, violation_handlers),
                 clock=clock,
                 rng=rng if rng is not None else random.Random(),  # noqa: S311 - see IdMint
                 invite_ack_timeout=invite_ack_timeout,
@@ -276,6 +302,7 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
                 nursery.start_soon(hub._deliveries.run)
                 nursery.start_soon(hub._timers.run)
                 nursery.start_soon(hub._caretaker.run)
+                nursery.start_soon(hub._expectations.run)
                 nursery.start_soon(hub._task_caretaker.run)
                 nursery.start_soon(hub._retirement.run)
                 nursery.start_soon(hub.audit.run)
@@ -401,6 +428,7 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
             health=self.health(),
             posted=dict(self._deliveries.posted),
             rejected=dict(self._announcer.rejections),
+            violations=dict(self._announcer.violations),
             refused=dict(self._reception.refusals),
             receipts=dict(self._deliveries.receipts),
             buried=self._deliveries.buried,
@@ -473,6 +501,7 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
             log.error("set aside", problem=problem)
         for channel in self.channels:
             self._caretaker.look_after(channel)
+            self._expectations.look_after(channel)
             self._retirement.look_after(channel)
         for task in self.tasks:
             self._task_caretaker.look_after(task)
@@ -532,7 +561,11 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
     def _on_channel_change(self, channel: Channel) -> None:
         self._announcer.channel(channel)
         self._caretaker.look_after(channel)
+        self._expectations.look_after(channel)
         self._retirement.look_after(channel)
+
+    def _on_channel_activity(self, channel: Channel) -> None:
+        self._expectations.look_after(channel)
 
     def _is_needed(self, channel: Channel) -> bool:
         """Whether somebody is owed something in a channel that has ended, or works for it."""
@@ -540,5 +573,6 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
 
     def _on_wake(self) -> None:
         self._caretaker.look()
+        self._expectations.look()
         self._task_caretaker.look()
         self._retirement.look()

@@ -37,6 +37,10 @@ class HubLimits:
             as; whoever tries names needs another connection for every so many.
         identities_per_connection_max: Agents bound to one connection.
         participants_max: Members of one channel. A post costs something for each of them.
+        expectations_max: Expectations of one channel. Each is looked at whenever one is due; the
+            types that ship have one or two.
+        expectation_seconds_min: The shortest time that an expectation may set. What follows from
+            one is posted to many and audited, so it must not follow from every post at once.
         page_records_max: Envelopes in one answer of `read_wal` before it is cut into pages by
             the store; the answer itself is bounded by the message limit of the link.
         dead_letters_per_agent_max: Dead letters of one agent that are kept; then the oldest that
@@ -63,6 +67,8 @@ class HubLimits:
     names_before_authentication_max: int = attrs.field(default=16, validator=_positive)
     identities_per_connection_max: int = attrs.field(default=10_000, validator=_positive)
     participants_max: int = attrs.field(default=1_000, validator=_positive)
+    expectations_max: int = attrs.field(default=16, validator=_positive)
+    expectation_seconds_min: float = attrs.field(default=1.0, validator=_positive)
     page_records_max: int = attrs.field(default=1_000, validator=_positive)
     dead_letters_per_agent_max: int = attrs.field(default=10_000, validator=_positive)
     tasks_per_answer_max: int = attrs.field(default=1_000, validator=_positive)

@@ -21,6 +21,7 @@ import trio
 
 from .._logging import get_logger
 from ..errors import NetworkError
+from ..protocol.expectations import Violation
 from ..records import ChannelMetadata, Envelope, Expectation, KeptLetter
 
 __all__ = ["QUEUE_MAX", "HubListener", "ListenerHealth", "Listeners"]
@@ -64,7 +65,9 @@ class HubListener:
         """
         A channel was ``created``, ``opened``, is ``closing``, was ``closed`` or ``expired``.
 
-        The payload holds its `metadata`, and in the end the `reason`.
+        The payload holds its `metadata`, and in the end the `reason`. Or some that took part are
+        ``participant_hidden`` or ``participant_removed``, because of an expectation that they did
+        not meet: the payload holds their `agent_ids`.
         """
 
     async def on_agent_event(self, agent_id: str, kind: str, payload: Mapping[str, Any]) -> None:
@@ -101,9 +104,13 @@ class HubListener:
         """A connection was ``opened`` or ``closed``, or a credential refused: ``auth_failed``."""
 
     async def on_expectation_fired(
-        self, channel_id: str, expectation: Expectation, violation: Any
+        self, channel_id: str, expectation: Expectation, violation: Violation
     ) -> None:
-        """An expectation of a channel was not met."""
+        """
+        An expectation of a channel was not met. What follows from it is durable.
+
+        Told once for each time that it fires, with all that are to blame.
+        """
 
 
 _EVENTS = tuple(name for name in vars(HubListener) if name.startswith("on_"))

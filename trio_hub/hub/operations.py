@@ -126,6 +126,7 @@ class OperationHandlers:
             knobs=it.knobs,
             intent=it.intent,
             labels=it.labels,
+            expectations=it.expectations,
             idempotency_key=it.idempotency_key,
         )
 

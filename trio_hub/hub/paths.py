@@ -7,6 +7,7 @@ Where the hub keeps what in its store.
     /agents/<agent id>/{passport,resume,rule,skill,delivery}
     /channels/<channel id>/metadata             a document
     /channels/<channel id>/log                  the write-ahead log: envelopes
+    /channels/<channel id>/firings              a document: what has come of its expectations
     /cursors/<agent id>/<channel id>            how far a recipient has settled a channel
     /tasks/<task id>/{metadata,checkpoint,mark,writers}
     /dead_letters/<agent id>/<envelope id>
@@ -59,6 +60,11 @@ def channel_metadata(channel_id: str) -> str:
 def channel_log(channel_id: str) -> str:
     """Return the path of a channel's log."""
     return f"{CHANNELS}/{channel_id}/log"
+
+
+def channel_firings(channel_id: str) -> str:
+    """Return the path of what has come of a channel's expectations."""
+    return f"{CHANNELS}/{channel_id}/firings"
 
 
 def cursor(agent_id: str, channel_id: str) -> str:

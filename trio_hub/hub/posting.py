@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from ..errors import AccessDeniedError, NetworkError, ProtocolError
 from ..records import EV_CHANNEL_INVITE_ACK, EV_CHANNEL_INVITE_REJECT, Envelope
-from ..records.envelope import CHANNEL_EVENT_PREFIX
+from ..records.envelope import CHANNEL_EVENT_PREFIX, EXPECTATION_EVENT_PREFIX
 from .admission import Admission
 from .announcer import Announcer
 from .channels import ChannelBook
@@ -22,6 +22,7 @@ from .spans import HubSpans
 
 __all__ = ["Posting"]
 
+_OF_THE_HUB = (CHANNEL_EVENT_PREFIX, EXPECTATION_EVENT_PREFIX)
 _ANSWERS = (EV_CHANNEL_INVITE_ACK, EV_CHANNEL_INVITE_REJECT)
 
 
@@ -65,10 +66,7 @@ class Posting:
             ProtocolError: As `post`; or it is an event that only the hub may post.
         """
         assert envelope.sender_id in bound, "authorization comes before posting"
-        if (
-            envelope.event_type.startswith(CHANNEL_EVENT_PREFIX)
-            and envelope.event_type not in _ANSWERS
-        ):
+        if envelope.event_type.startswith(_OF_THE_HUB) and envelope.event_type not in _ANSWERS:
             raise ProtocolError(f"a {envelope.event_type!r} is posted by the hub alone")
         channel = self._channels.find(envelope.channel_id)
         if channel is None or envelope.sender_id not in channel.metadata.participant_ids:

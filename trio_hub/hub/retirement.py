@@ -161,7 +161,11 @@ class Retirement:
             )
         changes: list[Change] = [
             Delete(paths.cursor(agent_id, channel.channel_id))
-            for agent_id in metadata.participant_ids
+            for agent_id in (
+                *metadata.participant_ids,
+                # A cursor may have been on its way when somebody was removed.
+                *(it.agent_id for it in channel.firings.removed),
+            )
         ]
         await self._channels.remove(channel, changes)
         self.retired += 1

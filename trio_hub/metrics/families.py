@@ -80,6 +80,11 @@ def _refused(reading: Reading) -> Iterator[Sample]:
         yield labels, float(value)
 
 
+def _violations(reading: Reading) -> Iterator[Sample]:
+    for labels, value in sorted(reading.figures.violations.items()):
+        yield labels, float(value)
+
+
 def _owed(reading: Reading) -> Iterator[Sample]:
     for type_, backlog in sorted(reading.backlog.items()):
         yield (type_,), float(backlog.envelopes)
@@ -129,6 +134,13 @@ METRICS: tuple[Metric, ...] = (
         "Posts that were refused, over the wire or in the process, by the code of the error.",
         ("code",),
         _each(lambda it: it.rejected),
+    ),
+    Metric(
+        "trio_hub_expectations_violated",
+        "counter",
+        "Expectations of channels that were not met, by name and by what followed.",
+        ("expectation", "on_violation"),
+        _violations,
     ),
     Metric(
         "trio_hub_refusals",

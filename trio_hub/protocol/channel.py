@@ -13,13 +13,13 @@ the machine is thrown away and built again from what the log really holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any, Final
 
 import attrs
 
-from ..errors import NetworkError, ProtocolError
+from ..errors import AccessDeniedError, NetworkError, ProtocolError
 from ..records import (
     EV_CHANNEL_CLOSED,
     EV_CHANNEL_EXPIRED,
@@ -33,9 +33,13 @@ from ..records import (
     is_bookkeeping,
 )
 from .adapters import AdapterResult, ChannelAdapter, ExpectedTurn
+from .adapters.base import left_by
+from .expectations.firings import Firings
+from .expectations.pulse import Pulse
+from .plan import Plan, Stamp
 from .posted import PostedIndex
 
-__all__ = ["CHANNEL", "ChannelEvent", "ChannelMachine", "Plan", "Stamp"]
+__all__ = ["CHANNEL", "ChannelEvent", "ChannelMachine"]
 
 
 class ChannelEvent(StrEnum):
@@ -86,63 +90,6 @@ _EVENT_FOR: Final = {
 }
 
 
-@attrs.frozen
-class Stamp:
-    """
-    What the hub adds to an envelope that it accepts.
-
-    Attributes:
-        mint: Makes envelope ids that increase.
-        created_at: The time of acceptance, as the wire writes it.
-    """
-
-    mint: Callable[[], str]
-    created_at: str
-
-    def put_on(self, envelope: Envelope) -> Envelope:
-        """Return `envelope` with its id and time."""
-        # Field by field: `attrs.evolve` takes three times as long to find out which there are.
-        return Envelope(
-            channel_id=envelope.channel_id,
-            sender_id=envelope.sender_id,
-            audience=envelope.audience,
-            event_type=envelope.event_type,
-            event_data=envelope.event_data,
-            envelope_id=self.mint(),
-            task_id=envelope.task_id,
-            causation_id=envelope.causation_id,
-            trace_id=envelope.trace_id,
-            priority=envelope.priority,
-            depth=envelope.depth,
-            idempotency_key=envelope.idempotency_key,
-            created_at=self.created_at,
-            ttl_seconds=envelope.ttl_seconds,
-        )
-
-
-@attrs.frozen
-class Plan:
-    """
-    What is to happen to a channel, together or not at all.
-
-    Attributes:
-        envelopes: To be appended, in this order.
-        metadata: The channel's metadata afterwards.
-        state: The adapter's folded state afterwards.
-        duplicate_of: The post was made before, under this envelope id: nothing is to happen.
-    """
-
-    envelopes: tuple[Envelope, ...]
-    metadata: ChannelMetadata
-    state: Any
-    duplicate_of: str | None = None
-
-    @property
-    def is_duplicate(self) -> bool:
-        """Whether nothing is to happen, because it has."""
-        return self.duplicate_of is not None
-
-
 class ChannelMachine:
     """
     One channel, up to date with its log.
@@ -150,17 +97,33 @@ class ChannelMachine:
     Args:
         metadata: As it stands.
         adapter: The rules of its type.
+        firings: What has come of its expectations.
 
     Attributes:
         length: How many envelopes its log holds; the next one's position.
+        pulse: What its expectations need to know of its log; None where it has none.
         damage: Why nothing can be posted any more though the channel is open, or "".
     """
 
-    __slots__ = ("_answers", "_posted", "adapter", "damage", "length", "metadata", "state")
+    __slots__ = (
+        "_answers",
+        "_posted",
+        "adapter",
+        "damage",
+        "firings",
+        "length",
+        "metadata",
+        "pulse",
+        "state",
+    )
 
-    def __init__(self, metadata: ChannelMetadata, adapter: ChannelAdapter) -> None:
+    def __init__(
+        self, metadata: ChannelMetadata, adapter: ChannelAdapter, firings: Firings | None = None
+    ) -> None:
         self.metadata = metadata
         self.adapter = adapter
+        self.firings = Firings() if firings is None else firings
+        self.pulse = Pulse() if metadata.manifest.expectations else None
         self.state: Any = None
         self.length = 0
         self.damage = ""
@@ -168,7 +131,8 @@ class ChannelMachine:
         # Who was invited and has answered: what.
         self._answers: dict[str, Envelope] = {}
         try:
-            self.state = self._guarded(lambda: adapter.initial_state(metadata), "begin")
+            begun = _as_it_began(metadata, self.firings)
+            self.state = self._guarded(lambda: adapter.initial_state(begun), "begin")
         except ProtocolError as error:
             self.damage = error.message
 
@@ -249,14 +213,13 @@ class ChannelMachine:
             return Plan((), metadata, self.state, duplicate_of=first)
         if envelope.event_type in _ANSWERS:
             return self._plan_answer(envelope, stamp)
+        self._check_heard(envelope.sender_id)
         self._check_open(envelope)
         taking = f"take a {envelope.event_type!r}"
         self._guarded(lambda: self.adapter.validate_send(metadata, envelope, self.state), taking)
         stamped = stamp.put_on(envelope)
         state = self._fold(stamped, self.state)
-        result = self._guarded(
-            lambda: _checked(self.adapter.on_accepted(metadata, stamped, state)), taking
-        )
+        result = self._asked(metadata, stamped, state)
         if result.next_state is None:
             return Plan((stamped,), metadata, state)
         return self._plan((stamped,), *self._when_ended(result.next_state, result.reason, stamp))
@@ -275,6 +238,39 @@ class ChannelMachine:
         except ProtocolError:
             return Plan(envelopes, metadata, self.state)
 
+    def plan_own(
+        self,
+        said: Sequence[Envelope],
+        metadata: ChannelMetadata,
+        ending: AdapterResult,
+        firings: Firings,
+        stamp: Stamp,
+    ) -> Plan:
+        """
+        Plan what the hub itself says, and does to the channel by that.
+
+        Args:
+            said: Not stamped yet.
+            metadata: With what the hub has changed about the participants.
+            ending: Whether the channel ends. Where it does not, the adapter is asked what comes
+                of it that somebody has left.
+            firings: Kept with it.
+
+        Raises:
+            ProtocolError: The adapter cannot take it.
+        """
+        stamped = tuple(stamp.put_on(envelope) for envelope in said)
+        state = self.state
+        for envelope in stamped:
+            state = self._fold(envelope, state)
+            if ending.next_state is None and left_by(envelope):
+                ending = self._asked(metadata, envelope, state)
+        if ending.next_state is not None:
+            more, metadata = self._when_ended(ending.next_state, ending.reason, stamp, metadata)
+        else:
+            more, metadata = self._when_agreed(metadata, stamp)
+        return attrs.evolve(self._plan(stamped, more, metadata), firings=firings)
+
     def apply(self, plan: Plan) -> None:
         """Make a plan true in memory. It must have been made from the machine as it stands."""
         assert not plan.is_duplicate, "there is nothing to apply of a duplicate"
@@ -283,8 +279,15 @@ class ChannelMachine:
             self.length += 1
         self.metadata = plan.metadata
         self.state = plan.state
+        if plan.firings is not None:
+            self.firings = plan.firings
 
     # What may be asked
+
+    @property
+    def hidden(self) -> frozenset[str]:
+        """Who takes part and is not heard any more."""
+        return frozenset() if self.pulse is None else self.pulse.hidden
 
     def can_send(self, sender_id: str, event_type: str) -> bool:
         """Whether a post of `event_type` by `sender_id` would be accepted now."""
@@ -297,6 +300,7 @@ class ChannelMachine:
         try:
             if sender_id not in self.metadata.participant_ids:
                 return False
+            self._check_heard(sender_id)
             self._check_open(probe)
             self._guarded(
                 lambda: self.adapter.validate_send(self.metadata, probe, self.state), "say"
@@ -330,8 +334,18 @@ class ChannelMachine:
 
     def _remember(self, envelope: Envelope) -> None:
         self._posted.add(self.length, envelope)
+        if self.pulse is not None:
+            self.pulse.add(envelope, self.metadata.participant_ids)
         if envelope.event_type in _ANSWERS:
             self._answers[envelope.sender_id] = envelope
+
+    def _check_heard(self, sender_id: str) -> None:
+        if self.pulse is not None and sender_id in self.pulse.hidden:
+            raise AccessDeniedError(
+                f"{sender_id} is hidden in channel {self.metadata.channel_id}, because it did not "
+                "do in time what was expected of it: it hears the others, who do not hear it any "
+                "more"
+            )
 
     def _check_open(self, envelope: Envelope) -> None:
         metadata = self.metadata
@@ -430,6 +444,14 @@ class ChannelMachine:
             lambda: self.adapter.fold(envelope, state), f"take a {envelope.event_type!r}"
         )
 
+    def _asked(self, metadata: ChannelMetadata, envelope: Envelope, state: Any) -> AdapterResult:
+        """Ask the adapter what becomes of the channel after an envelope."""
+        result: AdapterResult = self._guarded(
+            lambda: _checked(self.adapter.on_accepted(metadata, envelope, state)),
+            f"take a {envelope.event_type!r}",
+        )
+        return result
+
     def _guarded(self, step: Callable[[], Any], what: str) -> Any:
         """Let an adapter's bug cost one post, not the log: what it cannot take is refused."""
         try:
@@ -450,6 +472,14 @@ class ChannelMachine:
                 f"channel {self.metadata.channel_id} is {state}: it cannot be {event}"
             )
         return following
+
+
+def _as_it_began(metadata: ChannelMetadata, firings: Firings) -> ChannelMetadata:
+    """Return the metadata with everybody in it who has taken part, for the log to be folded."""
+    if not firings.removed:
+        return metadata
+    everybody = sorted((*metadata.participants, *firings.removed), key=lambda it: it.order)
+    return attrs.evolve(metadata, participants=tuple(everybody))
 
 
 def _checked(result: object) -> AdapterResult:

@@ -21,11 +21,14 @@ __all__ = [
     "EV_CHANNEL_INVITE_ACK",
     "EV_CHANNEL_INVITE_REJECT",
     "EV_CHANNEL_OPENED",
+    "EV_CHANNEL_PARTICIPANT_HIDDEN",
+    "EV_CHANNEL_PARTICIPANT_REMOVED",
     "EV_CONTEXT_SET",
     "EV_EXPECTATION_VIOLATED",
     "EV_PACKET",
     "EV_TASK_CANCEL_REQUEST",
     "EV_TEXT",
+    "EXPECTATION_EVENT_PREFIX",
     "TASK_EVENT_PREFIX",
     "Envelope",
     "Priority",
@@ -36,6 +39,7 @@ __all__ = [
 
 CHANNEL_EVENT_PREFIX: Final = "ag2.channel."
 TASK_EVENT_PREFIX: Final = "ag2.task."
+EXPECTATION_EVENT_PREFIX: Final = "ag2.expectation."
 
 EV_TEXT: Final = "ag2.msg.text"
 EV_PACKET: Final = "ag2.packet"
@@ -45,10 +49,13 @@ EV_CHANNEL_INVITE_REJECT: Final = "ag2.channel.invite.reject"
 EV_CHANNEL_OPENED: Final = "ag2.channel.opened"
 EV_CHANNEL_CLOSED: Final = "ag2.channel.closed"
 EV_CHANNEL_EXPIRED: Final = "ag2.channel.expired"
+EV_CHANNEL_PARTICIPANT_HIDDEN: Final = "ag2.channel.participant_hidden"
+EV_CHANNEL_PARTICIPANT_REMOVED: Final = "ag2.channel.participant_removed"
 EV_EXPECTATION_VIOLATED: Final = "ag2.expectation.violated"
 EV_CONTEXT_SET: Final = "ag2.context.set"
 EV_TASK_CANCEL_REQUEST: Final = "ag2.task.cancel_request"
 
+_BOOKKEEPING: Final = (CHANNEL_EVENT_PREFIX, TASK_EVENT_PREFIX, EXPECTATION_EVENT_PREFIX)
 # The hub takes these for itself: they move the channel, and nobody is notified of them.
 _ABSORBED: Final = frozenset({EV_CHANNEL_INVITE_ACK, EV_CHANNEL_INVITE_REJECT})
 
@@ -106,8 +113,8 @@ class Envelope:
 
 
 def is_bookkeeping(event_type: str) -> bool:
-    """Whether it is about channels or tasks rather than something an agent said."""
-    return event_type.startswith((CHANNEL_EVENT_PREFIX, TASK_EVENT_PREFIX))
+    """Whether it is about channels, tasks or expectations rather than something an agent said."""
+    return event_type.startswith(_BOOKKEEPING)
 
 
 def is_addressed_to(envelope: Envelope, agent_id: str) -> bool:

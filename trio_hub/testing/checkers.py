@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 
-from ..records.envelope import CHANNEL_EVENT_PREFIX, TASK_EVENT_PREFIX
+from ..records import is_bookkeeping
 from .trace import (
     CursorWritten,
     DeadLettered,
@@ -145,7 +145,7 @@ def no_phantoms(trace: Trace) -> list[str]:
             elif delivered.agent_id not in record.recipients:
                 found.append(f"{what}, whom it is not addressed to")
         elif (
-            not _is_bookkeeping(delivered.content)
+            not is_bookkeeping(delivered.content)
             and not said[delivered.channel_id, delivered.sender_id, delivered.content]
         ):
             found.append(
@@ -369,7 +369,3 @@ def _all_owed(trace: Trace) -> Iterator[tuple[str, str, str]]:
         told.add(acked.envelope_id)
         for agent_id in post.recipients:
             yield agent_id, acked.channel_id, acked.envelope_id
-
-
-def _is_bookkeeping(content: str) -> bool:
-    return content.startswith((CHANNEL_EVENT_PREFIX, TASK_EVENT_PREFIX))

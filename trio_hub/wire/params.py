@@ -15,6 +15,7 @@ from ..records import (
     DeliveryRule,
     Duration,
     Envelope,
+    Expectation,
     Passport,
     PassportKind,
     Resume,
@@ -131,7 +132,8 @@ class CreateChannel:
     """
     A new channel.
 
-    With an `idempotency_key`, asking again for the same creator and key gives the channel that
+    `expectations` are in place of those of the type; null leaves those as they are. With an
+    `idempotency_key`, asking again for the same creator and key gives the channel that
     was opened first.
     """
 
@@ -144,6 +146,7 @@ class CreateChannel:
     knobs: dict[str, Any] | None = None
     intent: str | None = None
     labels: dict[str, str] | None = None
+    expectations: tuple[Expectation, ...] | None = None
     idempotency_key: str | None = None
 
 

@@ -4,6 +4,7 @@ from .base import (
     AdapterResult as AdapterResult,
     ChannelAdapter as ChannelAdapter,
     ExpectedTurn as ExpectedTurn,
+    left_by as left_by,
 )
 from .consulting import ConsultingAdapter as ConsultingAdapter
 from .conversation import ConversationAdapter as ConversationAdapter

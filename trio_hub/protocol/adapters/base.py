@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import attrs
 
 from ...records import (
+    EV_CHANNEL_PARTICIPANT_HIDDEN,
+    EV_CHANNEL_PARTICIPANT_REMOVED,
     EV_PACKET,
     EV_TEXT,
     ChannelManifest,
@@ -23,7 +25,14 @@ from ...records import (
     ParticipantRole,
 )
 
-__all__ = ["AdapterResult", "ChannelAdapter", "ExpectedTurn", "is_spoken", "participant_with"]
+__all__ = [
+    "AdapterResult",
+    "ChannelAdapter",
+    "ExpectedTurn",
+    "is_spoken",
+    "left_by",
+    "participant_with",
+]
 
 
 @attrs.frozen
@@ -79,13 +88,20 @@ class ChannelAdapter(Protocol):
         """
         Return the state after `envelope`. Called for every envelope of the log, the hub's own
         included, in order. What raises here is refused before it is logged.
+
+        Where somebody is hidden or removed (`left_by`), an adapter that knows whose turn it is
+        gives it to somebody else.
         """
         ...
 
     def on_accepted(
         self, metadata: ChannelMetadata, envelope: Envelope, state: Any
     ) -> AdapterResult:
-        """Say what becomes of the channel now that `envelope` is folded into `state`."""
+        """
+        Say what becomes of the channel now that `envelope` is folded into `state`.
+
+        Asked after every post, and after the hub has hidden or removed somebody.
+        """
         ...
 
     def expected_next(self, metadata: ChannelMetadata, state: Any) -> ExpectedTurn | None:
@@ -96,6 +112,13 @@ class ChannelAdapter(Protocol):
 def is_spoken(envelope: Envelope) -> bool:
     """Whether it is a turn: text or a packet. All else is data that goes by beside the turns."""
     return envelope.event_type in (EV_TEXT, EV_PACKET)
+
+
+def left_by(envelope: Envelope) -> tuple[str, ...]:
+    """Return who takes no turns any more by this envelope: those hidden or removed, if any."""
+    if envelope.event_type in (EV_CHANNEL_PARTICIPANT_HIDDEN, EV_CHANNEL_PARTICIPANT_REMOVED):
+        return tuple(envelope.event_data["participants"])
+    return ()
 
 
 def participant_with(metadata: ChannelMetadata, role: ParticipantRole) -> str | None:

@@ -15,7 +15,7 @@ from ...records import (
     Expectation,
     ParticipantSchema,
 )
-from .base import AdapterResult, ExpectedTurn
+from .base import AdapterResult, ExpectedTurn, left_by
 
 __all__ = ["DiscussionAdapter", "DiscussionState"]
 
@@ -27,9 +27,9 @@ class DiscussionState:
     """
     Whose turn it is.
 
-    `order` is the participants as they were when the channel was made, so that a fold needs no
-    metadata; `turn` counts what was said, and the speaker is ``order[turn % len(order)]`` from
-    the initiator on.
+    `order` is the participants as they were when the channel was made, without those that were
+    hidden or removed since, so that a fold needs no metadata; `turn` counts what was said, and
+    the speaker is ``order[turn % len(order)]`` from the initiator on.
     """
 
     order: tuple[str, ...]
@@ -40,6 +40,23 @@ class DiscussionState:
     def next_speaker_id(self) -> str:
         """Who speaks next."""
         return self.order[self.turn % len(self.order)]
+
+    def without(self, agent_ids: tuple[str, ...], envelope_id: str) -> DiscussionState:
+        """Return the state in which these are passed over, from this envelope on."""
+        place = self.turn % len(self.order)
+        upcoming = [*self.order[place:], *self.order[:place]]
+        left = [agent_id for agent_id in upcoming if agent_id not in agent_ids]
+        if not left:
+            # The channel is closed with it; there is nobody to give the turn to.
+            return self
+        # Turned so that the next one stands where `turn` points to.
+        start = -self.turn % len(left)
+        moved = left[0] != self.next_speaker_id
+        return DiscussionState(
+            order=(*left[start:], *left[:start]),
+            turn=self.turn,
+            last_envelope_id=envelope_id if moved else self.last_envelope_id,
+        )
 
 
 class DiscussionAdapter:
@@ -92,7 +109,10 @@ class DiscussionAdapter:
             )
 
     def fold(self, envelope: Envelope, state: DiscussionState) -> DiscussionState:
-        """Go on to the next speaker after each text."""
+        """Go on to the next speaker after each text, and pass over those that have left."""
+        left = left_by(envelope)
+        if left:
+            return state.without(left, envelope.envelope_id)
         if envelope.event_type != EV_TEXT:
             return state
         return DiscussionState(state.order, state.turn + 1, envelope.envelope_id)

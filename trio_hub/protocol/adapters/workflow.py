@@ -19,9 +19,12 @@ from ...records import (
 )
 from ..workflow import TransitionDecision, TransitionGraph, WorkflowState
 from ..workflow.packets import apply_context, check_context, check_packet
-from .base import AdapterResult, ExpectedTurn, is_spoken
+from .base import AdapterResult, ExpectedTurn, is_spoken, left_by
 
 __all__ = ["WorkflowAdapter"]
+
+# Why a workflow ends whose script wants the turn of somebody who has left.
+_LEFT: Final = "participant_left"
 
 
 class WorkflowAdapter:
@@ -32,6 +35,9 @@ class WorkflowAdapter:
     A turn is a text or a packet. After each, the packet's own wish counts first (finish, or a
     handoff to somebody), then the transitions of the graph, then its default target. Context
     variables may be set by everybody at any time, and by a packet together with its turn.
+
+    The script gives no turn to somebody who was hidden or removed: where it would, the channel
+    is closed.
     """
 
     manifest: Final = ChannelManifest(
@@ -89,6 +95,9 @@ class WorkflowAdapter:
         if envelope.event_type == EV_CONTEXT_SET:
             variables = apply_context(state.context_vars, envelope.event_data)
             return attrs.evolve(state, context_vars=variables)
+        left = left_by(envelope)
+        if left:
+            return _without(state, left)
         if not is_spoken(envelope):
             return state
         variables = state.context_vars
@@ -105,6 +114,8 @@ class WorkflowAdapter:
         )
         decision = _wished(envelope) or _select(after, envelope)
         speaker = decision.next_speaker
+        if speaker in state.left:
+            return attrs.evolve(after, next_speaker_id=None, close_reason=_LEFT)
         if speaker is not None and speaker not in state.participant_order:
             raise ProtocolError(f"the graph gives the turn to {speaker!r}, who takes no part")
         return attrs.evolve(after, next_speaker_id=speaker, close_reason=decision.close_reason)
@@ -113,7 +124,7 @@ class WorkflowAdapter:
         self, metadata: ChannelMetadata, envelope: Envelope, state: WorkflowState
     ) -> AdapterResult:
         """Close once nobody is to speak any more, or everybody has spoken enough."""
-        if not is_spoken(envelope):
+        if not is_spoken(envelope) and not left_by(envelope):
             return AdapterResult()
         if state.next_speaker_id is None:
             return AdapterResult(ChannelState.CLOSED, state.close_reason or "workflow_terminated")
@@ -136,6 +147,15 @@ def _graph_of(metadata: ChannelMetadata) -> TransitionGraph:
             "a workflow needs the knob graph: pass knobs={'graph': graph.to_dict()}"
         )
     return TransitionGraph.from_dict(data)
+
+
+def _without(state: WorkflowState, agent_ids: tuple[str, ...]) -> WorkflowState:
+    """Return the state in which these take no turns any more."""
+    order = tuple(it for it in state.participant_order if it not in agent_ids)
+    after = attrs.evolve(state, participant_order=order, left=(*state.left, *agent_ids))
+    if state.next_speaker_id in agent_ids:
+        return attrs.evolve(after, next_speaker_id=None, close_reason=_LEFT)
+    return after
 
 
 def _wished(envelope: Envelope) -> TransitionDecision | None:

@@ -20,7 +20,7 @@ class WorkflowState:
 
     Attributes:
         graph: Its script, as it was when the channel was made.
-        participant_order: Everybody's id, the creator first.
+        participant_order: The id of everybody who takes turns, the creator first.
         creator_id: Who opened the channel.
         next_speaker_id: Whose turn it is; None once it is over.
         last_speaker_id: Who had the last turn.
@@ -28,6 +28,7 @@ class WorkflowState:
         turn_count: How many turns there were.
         close_reason: Why it is over, once it is.
         context_vars: What participants have set; never changed in place.
+        left: Who takes no turns any more, being hidden or removed.
     """
 
     graph: TransitionGraph
@@ -39,3 +40,4 @@ class WorkflowState:
     turn_count: int = 0
     close_reason: str = ""
     context_vars: Mapping[str, Any] = attrs.field(factory=dict)
+    left: tuple[str, ...] = ()

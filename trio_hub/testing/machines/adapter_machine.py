@@ -27,7 +27,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from ...errors import NetworkError, ProtocolError
 from ...ids import IdMint, iso_from_seconds
 from ...protocol.adapters import ChannelAdapter
-from ...protocol.channel import ChannelMachine, Stamp
+from ...protocol.channel import ChannelMachine
+from ...protocol.plan import Stamp
 from ...records import EV_PACKET, EV_TEXT, ChannelMetadata, Envelope
 from ..strategies import active_channels, json_objects, texts
 
