@@ -128,6 +128,6 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Ask AG2's hub and ours the same questions in one run (`-- --quick` for a glance)."""
+    """Ask AG2's hub and ours the same questions in one run (`-- --quick`, `-- --compare REV`)."""
     session.install("-e", ".[fast]", *groups("interop", "bench"))
     session.run("python", "-m", "benchmarks.run", *session.posargs)

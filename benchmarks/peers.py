@@ -38,6 +38,7 @@ class Peer:
         module: What its interpreter must be able to import.
         command: Arguments after the interpreter; `{data}` stands for the data directory.
         keeps: Whether a restart finds what was posted.
+        root: Where its interpreter starts, and looks for modules first.
     """
 
     name: str
@@ -45,11 +46,14 @@ class Peer:
     module: str
     command: tuple[str, ...]
     keeps: bool = False
+    root: Path = ROOT
 
     def available(self, python: str) -> bool:
         """Say whether `python` can run this hub."""
         probe = f"import importlib.util as u, sys; sys.exit(u.find_spec({self.module!r}) is None)"
-        done = subprocess.run([python, "-c", probe], cwd=ROOT, capture_output=True, check=False)
+        done = subprocess.run(
+            [python, "-c", probe], cwd=self.root, capture_output=True, check=False
+        )
         return done.returncode == 0
 
 
@@ -121,7 +125,7 @@ def start(
         command = [python, *(word.replace("{data}", str(data)) for word in peer.command)]
         begun = time.perf_counter()
         process = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True
+            command, cwd=peer.root, stdout=subprocess.PIPE, stderr=errors, text=True
         )
         stack.callback(_end, process)
         # A hub that hangs in opening would hold the read below for ever.

@@ -6,6 +6,7 @@ Ask every question of every hub in one run, by turns, and print what it means.
     python -m benchmarks.run                  # everything, about a quarter of an hour
     python -m benchmarks.run --quick          # small sizes, one round: does it still work?
     python -m benchmarks.run --questions one_conversation --peers trio_hub,ag2-disk
+    python -m benchmarks.run --compare main~5 # what has changed since, in our hub alone
 
 Hubs take turns (A B A B ...) so that a slow minute of the machine is everybody's, each answer
 is the median of the rounds, and every hub starts anew for every answer. The table says in
@@ -23,6 +24,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,6 +33,7 @@ from typing import Any
 
 from benchmarks.peers import PEERS, ROOT, Peer, PeerFailed, RunningPeer, start
 from benchmarks.questions import open_store, reconnect_storm
+from benchmarks.revisions import NoSuchRevision, at_revision
 
 _LOAD_TIMEOUT_SECONDS = 1800
 
@@ -227,7 +230,7 @@ def table(result: dict[str, Any]) -> str:
         shown += [name for name in answer["median"] if name not in shown]
     # The ten parts of the long channel are for the file; their two ends are in the table.
     shown = [name for name in shown if not name.startswith("part_")][:7]
-    rivals = [name for name in ("ag2-disk", "ag2-memory") if name in result["peers"]]
+    rivals = [name for name in result["peers"] if not name.startswith("trio_hub") or "@" in name]
     head = ["hub", *shown, *(f"vs {rival}" for rival in rivals)]
     head += [f"cpu vs {rival}" for rival in rivals if "hub_cpu_us" in shown]
     rows = [[*head, "an answered post is"]]
@@ -278,6 +281,12 @@ def surroundings(bench: Bench) -> dict[str, Any]:
 
 def main() -> int:
     """Read the flags, run, print, write. Returns 1 when any hub failed a question."""
+    with tempfile.TemporaryDirectory(prefix="hub-bench-revision-") as directory:
+        return run(Path(directory))
+
+
+def run(directory: Path) -> int:
+    """Do what `main` says, with a place for another revision."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -285,6 +294,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, help="default 3; 1 with --quick")
     parser.add_argument("--peers", help=f"of {','.join(PEERS)}; default: all that can be run")
     parser.add_argument("--questions", help="names, with commas between; default: all")
+    parser.add_argument("--compare", metavar="REV", help="this hub and that of a revision only")
     parser.add_argument("--ag2-python", default=sys.executable, help="an interpreter with ag2")
     parser.add_argument("--trio-hub-python", default=sys.executable, help="... with trio_hub")
     parser.add_argument("--generator-python", default=sys.executable, help="... with websockets")
@@ -298,6 +308,12 @@ def main() -> int:
         if unknown:
             parser.error(f"no such peer: {', '.join(sorted(unknown))}")
         wanted = [PEERS[name] for name in arguments.peers.split(",")]
+    if arguments.compare is not None:
+        try:
+            other = at_revision(arguments.compare, directory)
+        except NoSuchRevision as error:
+            parser.error(str(error))
+        wanted = [other, *(wanted if arguments.peers is not None else [PEERS["trio_hub"]])]
     peers = [peer for peer in wanted if peer.available(by_module[peer.module])]
     for peer in wanted:
         if peer not in peers:
