@@ -39,25 +39,11 @@ from ..wire.validation import decode_strictly, encode
 from . import paths
 from .committer import Committer, Ticket
 from .limits import HubLimits
+from .log_reader import LogReader, LogRecord
 
 __all__ = ["Channel", "ChannelBook", "LogCounter", "LogListener", "LogRecord", "Posted"]
 
 log = get_logger(__name__)
-
-
-@attrs.frozen
-class LogRecord:
-    """
-    One record of a channel's log.
-
-    Attributes:
-        envelope: None where the record cannot be read; `raw` is empty then.
-        raw: The envelope as it stands in the log, and goes out to its recipients.
-    """
-
-    position: int
-    envelope: Envelope | None
-    raw: bytes
 
 
 @attrs.define(eq=False)
@@ -167,6 +153,7 @@ class ChannelBook:
         self._listening = listening
         self._on_activity = on_activity
         self._channels: dict[str, Channel] = {}
+        self._logs = LogReader(store, limits.page_records_max, self._channels.__contains__)
         self._by_agent: dict[str, dict[str, Channel]] = {}
         # Creator -> the ids of its channels that have not ended.
         self._open_of: dict[str, set[str]] = {}
@@ -388,65 +375,13 @@ class ChannelBook:
             StoreError: The store cannot be read at all.
         """
         end = channel.length if stop is None else min(stop, channel.length)
-        return await self._read(channel, start, end)
+        return await self._logs.read(channel.channel_id, start, end)
 
     async def position_of(self, channel: Channel, envelope_id: str) -> int | None:
-        """
-        Find an envelope by id, or None where the log has none of that id.
-
-        Ids increase along a log, so it is a binary search of single reads.
-        """
-        low, high = 0, channel.length
-        while low < high:
-            middle = (low + high) // 2
-            (record,) = await self.read(channel, middle, middle + 1)
-            if record.envelope is None:
-                return await self._position_by_scan(channel, envelope_id)
-            if record.envelope.envelope_id < envelope_id:
-                low = middle + 1
-            elif record.envelope.envelope_id > envelope_id:
-                high = middle
-            else:
-                return middle
-        return None
+        """Find an envelope by id, or None where the log has none of that id."""
+        return await self._logs.position_of(channel.channel_id, channel.length, envelope_id)
 
     # Inside
-
-    async def _read(self, channel: Channel, start: int, stop: int) -> list[LogRecord]:
-        records: list[LogRecord] = []
-        while len(records) < stop - start:
-            first = start + len(records)
-            records += await self._read_run(channel.channel_id, first, stop)
-        return records
-
-    async def _position_by_scan(self, channel: Channel, envelope_id: str) -> int | None:
-        """Find an envelope in a log with a hole in it."""
-        page = self._limits.page_records_max
-        for start in range(0, channel.length, page):
-            for record in await self.read(channel, start, start + page):
-                if record.envelope is not None and record.envelope.envelope_id == envelope_id:
-                    return record.position
-        return None
-
-    async def _read_run(self, channel_id: str, start: int, stop: int) -> list[LogRecord]:
-        """Read from `start` on: at least one record, up to one that is damaged, one page at most."""
-        path = paths.channel_log(channel_id)
-        stop = min(stop, start + self._limits.page_records_max)
-        try:
-            raws = await self._store.read_range(path, start, stop)
-        except DamagedRecord as error:
-            if error.position <= start:
-                log.error("damaged record", channel_id=channel_id, position=start)  # noqa: TRY400
-                return [LogRecord(start, None, b"")]
-            raws = await self._store.read_range(path, start, error.position)
-        if not raws and channel_id not in self._channels:
-            raise NotFoundError(f"no channel with id {channel_id!r} (any more)")
-        if not raws:
-            raise StoreError(
-                f"the log of channel {channel_id} ends at {start}, before {stop}: records that "
-                "were there are gone; restore a backup"
-            )
-        return [_record(position, raw) for position, raw in enumerate(raws, start)]
 
     async def _load(self, channel: Channel) -> None:
         """Read and fold a cold channel."""
@@ -459,13 +394,15 @@ class ChannelBook:
         except DamagedRecord:
             channel.takes_records = False
             # What stood at the end is lost, and what stands before it is still owed.
-            length = max(known, await self._readable_length(channel))
+            length = max(known, await self._logs.readable_length(channel.channel_id))
             machine.damage = "the end of its log cannot be read"
         counter = self._listener.counter(channel) if channel.failure is None else None
         unseen: list[LogRecord] = []
         page = self._limits.page_records_max
         for start in range(0, length, page):
-            for record in await self._read(channel, start, min(start + page, length)):
+            for record in await self._logs.read(
+                channel.channel_id, start, min(start + page, length)
+            ):
                 if record.envelope is None:
                     machine.replay_unreadable("cannot be read")
                 else:
@@ -494,20 +431,6 @@ class ChannelBook:
             # The outcome of the failed commit was unknown: here is what it really kept.
             self._listener.extended(channel, unseen)
         self._changed(channel)
-
-    async def _readable_length(self, channel: Channel) -> int:
-        """Return where the part of a log that can be read without a gap ends."""
-        path = paths.channel_log(channel.channel_id)
-        page = self._limits.page_records_max
-        length = 0
-        while True:
-            try:
-                raws = await self._store.read_range(path, length, length + page)
-            except DamagedRecord as error:
-                return error.position
-            if not raws:
-                return length
-            length += len(raws)
 
     async def _durable_documents(self, channel: Channel) -> tuple[ChannelMetadata, Firings]:
         if channel.failure is None:
@@ -632,11 +555,3 @@ def _decode_firings(data: bytes | None) -> Firings:
 
 def _gone(before: ChannelMetadata, after: ChannelMetadata) -> frozenset[str]:
     return frozenset(before.participant_ids).difference(after.participant_ids)
-
-
-def _record(position: int, raw: bytes) -> LogRecord:
-    try:
-        return LogRecord(position, decode_strictly(raw, Envelope, "envelope"), raw)
-    except FrameError:
-        # Its checksum is right, so it was written so: by a newer hub, or by hand.
-        return LogRecord(position, None, b"")

@@ -1,0 +1,133 @@
+"""Reading the logs of channels: around what is damaged in them, and a page at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from .._logging import get_logger
+from ..errors import DamagedRecord, FrameError, NotFoundError, StoreError
+from ..records import Envelope
+from ..stores import KnowledgeStore
+from ..wire.validation import decode_strictly
+from . import paths
+
+__all__ = ["LogReader", "LogRecord"]
+
+log = get_logger(__name__)
+
+
+@attrs.frozen
+class LogRecord:
+    """
+    One record of a channel's log.
+
+    Attributes:
+        envelope: None where the record cannot be read; `raw` is empty then.
+        raw: The envelope as it stands in the log, and goes out to its recipients.
+    """
+
+    position: int
+    envelope: Envelope | None
+    raw: bytes
+
+
+class LogReader:
+    """
+    Reads logs.
+
+    Args:
+        store: Where they are.
+        page: How many records are read at once, at the most.
+        is_kept: Whether there is such a channel (still).
+    """
+
+    def __init__(self, store: KnowledgeStore, page: int, is_kept: Callable[[str], bool]) -> None:
+        self._store = store
+        self._page = page
+        self._is_kept = is_kept
+
+    async def read(self, channel_id: str, start: int, stop: int) -> list[LogRecord]:
+        """
+        Read a slice of a log. What cannot be read has no envelope.
+
+        Raises:
+            NotFoundError: The channel is gone.
+            StoreError: The store cannot be read at all.
+        """
+        records: list[LogRecord] = []
+        while len(records) < stop - start:
+            records += await self._read_run(channel_id, start + len(records), stop)
+        return records
+
+    async def position_of(self, channel_id: str, length: int, envelope_id: str) -> int | None:
+        """
+        Find an envelope by id, or None where the log, up to `length`, has none of that id.
+
+        Ids increase along a log, so it is a binary search of single reads.
+        """
+        low, high = 0, length
+        while low < high:
+            middle = (low + high) // 2
+            (record,) = await self.read(channel_id, middle, middle + 1)
+            if record.envelope is None:
+                return await self._position_by_scan(channel_id, length, envelope_id)
+            if record.envelope.envelope_id < envelope_id:
+                low = middle + 1
+            elif record.envelope.envelope_id > envelope_id:
+                high = middle
+            else:
+                return middle
+        return None
+
+    async def readable_length(self, channel_id: str) -> int:
+        """Return where the part of a log that can be read without a gap ends."""
+        path = paths.channel_log(channel_id)
+        length = 0
+        while True:
+            try:
+                raws = await self._store.read_range(path, length, length + self._page)
+            except DamagedRecord as error:
+                return error.position
+            if not raws:
+                return length
+            length += len(raws)
+
+    # Inside
+
+    async def _position_by_scan(self, channel_id: str, length: int, envelope_id: str) -> int | None:
+        """Find an envelope in a log with a hole in it."""
+        for start in range(0, length, self._page):
+            for record in await self.read(channel_id, start, min(start + self._page, length)):
+                if record.envelope is not None and record.envelope.envelope_id == envelope_id:
+                    return record.position
+        return None
+
+    async def _read_run(self, channel_id: str, start: int, stop: int) -> list[LogRecord]:
+        """Read from `start` on: at least one record, up to one that is damaged, one page at most."""
+        path = paths.channel_log(channel_id)
+        stop = min(stop, start + self._page)
+        try:
+            raws = await self._store.read_range(path, start, stop)
+        except DamagedRecord as error:
+            if error.position <= start:
+                log.error("damaged record", channel_id=channel_id, position=start)  # noqa: TRY400
+                return [LogRecord(start, None, b"")]
+            raws = await self._store.read_range(path, start, error.position)
+        if not raws and not self._is_kept(channel_id):
+            raise NotFoundError(f"no channel with id {channel_id!r} (any more)")
+        if not raws:
+            raise StoreError(
+                f"the log of channel {channel_id} ends at {start}, before {stop}: records that "
+                "were there are gone; restore a backup"
+            )
+        return [_record(position, raw) for position, raw in enumerate(raws, start)]
+
+
+def _record(position: int, raw: bytes) -> LogRecord:
+    try:
+        return LogRecord(position, decode_strictly(raw, Envelope, "envelope"), raw)
+    except FrameError:
+        # Its checksum is right, so it was written so: by a newer hub, or by hand.
+        return LogRecord(position, None, b"")
