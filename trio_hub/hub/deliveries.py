@@ -207,11 +207,7 @@ class Deliveries:
         for agent_id in agent_ids:
             mailbox = self._mailboxes.get(agent_id)
             if mailbox is not None:
-                mailbox.inbox.forget(channel_id)
-                mailbox.saved.pop(channel_id, None)
-                kept = [it for it in mailbox.backlog if it.channel_id != channel_id]
-                mailbox.backlog.clear()
-                mailbox.backlog.extend(kept)
+                mailbox.leave(channel_id)
                 # What the channel held of the window is free for others.
                 self._changed(mailbox)
         self._committer.submit([Delete(paths.cursor(it, channel_id)) for it in agent_ids])

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections import deque
 
 import attrs
 import trio
@@ -39,6 +40,7 @@ from ..protocol.plan import Plan
 from ..records import ChannelMetadata, ChannelState, Expectation
 from .announcer import Announcer
 from .channels import Channel, ChannelBook
+from .committer import Ticket
 from .doorbell import Doorbell
 from .limits import HubLimits
 from .timers import Timers
@@ -51,6 +53,9 @@ log = get_logger(__name__)
 # awaits ever new things in the past must not keep the hub busy.
 _AGAIN_SECONDS = 5.0
 _FIRED_SECONDS = 1.0
+# Of what follows, how much may be on its way to the disk at once: thousands of channels may be
+# due in the same second, above all when a hub opens.
+_UNDER_WAY_MAX = 64
 
 
 class Expectations:
@@ -94,6 +99,7 @@ class Expectations:
         self._looks_at: float | None = None
         # (channel type, expectation) that were found broken, each told of once.
         self._broken: set[tuple[str, str]] = set()
+        self._under_way: deque[Ticket] = deque()
 
     def check(self, metadata: ChannelMetadata) -> None:
         """Refuse a channel whose expectations make no sense; see `ExpectationRegistry.check`."""
@@ -148,11 +154,15 @@ class Expectations:
 
     async def _attend(self, channel_id: str) -> None:
         """Look at a channel, and see to what is overdue in it."""
+        # However many are due, others have their turn in between.
+        await trio.lowlevel.checkpoint()
+        while len(self._under_way) >= _UNDER_WAY_MAX:
+            with contextlib.suppress(StoreError):  # that is seen to where it was submitted
+                await self._under_way[0].wait()
+            self._under_way.popleft()
         channel = self._channels.find(channel_id)
         if channel is None or channel.metadata.is_terminal:
             return
-        # However many are due, others have their turn in between.
-        await trio.lowlevel.checkpoint()
         machine = await self._channels.warm(channel)
         fired: set[int] = set()
         while True:
@@ -162,7 +172,7 @@ class Expectations:
                 break
             # One by one: what follows from the first may change what is expected.
             fired.add(fresh[0].index)
-            self._fire(channel, machine, fresh[0])
+            self._under_way.append(self._fire(channel, machine, fresh[0]))
         if outlook.overdue:
             later = self._clock() + _FIRED_SECONDS
             outlook = attrs.evolve(outlook, overdue=(), next_at=later)
@@ -202,7 +212,7 @@ class Expectations:
             # It has no dates that the caretaker could read either.
             return False
 
-    def _fire(self, channel: Channel, machine: ChannelMachine, overdue: Overdue) -> None:
+    def _fire(self, channel: Channel, machine: ChannelMachine, overdue: Overdue) -> Ticket:
         """Plan and submit what follows from one expectation."""
         violation = overdue.violation
         firings = machine.firings.with_fired(overdue.index, overdue.subjects)
@@ -226,7 +236,9 @@ class Expectations:
                 self._watchlist.look_at(channel.channel_id, self._clock() + _AGAIN_SECONDS)
                 self._look_when_due()
 
-        self._channels.violated_nowait(channel, machine, plan, durable).when_settled(settled)
+        ticket = self._channels.violated_nowait(channel, machine, plan, durable)
+        ticket.when_settled(settled)
+        return ticket
 
     def _noting_quiet(self, machine: ChannelMachine, consequences: Consequences) -> Plan:
         """Note in a plan whether nothing has a deadline any more once it has happened."""

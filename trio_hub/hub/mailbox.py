@@ -74,6 +74,14 @@ class Mailbox:
             and self.refusal(envelope, self.agent_id) is None
         )
 
+    def leave(self, channel_id: str) -> None:
+        """Be owed nothing more in a channel."""
+        self.inbox.forget(channel_id)
+        self.saved.pop(channel_id, None)
+        kept = [it for it in self.backlog if it.channel_id != channel_id]
+        self.backlog.clear()
+        self.backlog.extend(kept)
+
     @property
     def is_full(self) -> bool:
         """Whether it is owed as much as its rule allows."""
