@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 import trio
@@ -287,6 +289,45 @@ async def test_what_a_hub_does_not_know_is_refused_before_anybody_is_invited() -
                 "conversation", bob, expectations=[expect("max_silence", "audit", 0.5)]
             )
         assert len(house.hub.channels) == 0
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        expect("max_silence", "audit", -1),
+        expect("max_silence", "audit", 0),
+        expect("max_silence", "audit", 10**30, applies_to=["x" * 10_000] * 50),
+        {"name": "max_silence", "on_violation": "audit", "params": {"seconds": "60"}},
+        {"name": "max_silence", "on_violation": "audit", "params": {"seconds": None}},
+        {"name": "max_silence", "on_violation": "audit", "params": {"seconds": [[[]]]}},
+        {"name": "max_silence", "on_violation": "audit", "params": {"seconds": "s" * 10_000}},
+        {"name": "max_silence", "on_violation": "audit", "params": {"s" * 10_000: 1}},
+        {"name": "max_silence", "on_violation": "audit", "params": []},
+        {"name": "max_silence", "on_violation": None},
+        {"name": "max_silence"},
+        {"name": "n" * 10_000, "on_violation": "audit"},
+        "max_silence",
+        None,
+    ],
+)
+async def test_what_makes_no_sense_gets_one_short_answer(hostile: Any) -> None:
+    async with open_house() as house:
+        alice, bob = await house.join("alice"), await house.join("bob")
+        with pytest.raises((ProtocolError, NotFoundError)) as refused:
+            await alice.open("conversation", bob, expectations=[hostile])
+        assert len(str(refused.value)) < 500
+        assert len(house.hub.channels) == 0
+        # Nobody is the worse for it.
+        await alice.open("conversation", bob)
+
+
+async def test_a_time_beyond_all_time_is_waited_for(autojump_clock: MockClock) -> None:
+    async with watched() as (house, diary):
+        alice, bob = await house.join("alice"), await house.join("bob")
+        expected = [expect("max_silence", "audit", it) for it in (1e308, 2**63, 10)]
+        await alice.open("conversation", bob, ttl=0, expectations=expected)
+        await trio.sleep(60)
+        assert fired(diary) == [("max_silence", "audit", ())]
 
 
 async def test_limits_at_and_beyond() -> None:

@@ -10,6 +10,7 @@ costs nothing until then.
 from __future__ import annotations
 
 import math
+import reprlib
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -136,7 +137,7 @@ class ExpectationEvaluator:
         is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
         if not is_number or not seconds_min <= seconds <= sys.float_info.max:
             raise ValueError(
-                f"seconds is {seconds!r}; it is a number, at least {seconds_min:g}, and finite"
+                f"seconds is {reprlib.repr(seconds)}; it is a number, at least {seconds_min:g}, and finite"
             )
 
     def seconds_of(self, expectation: Expectation) -> float:
