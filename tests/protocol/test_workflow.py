@@ -431,3 +431,72 @@ class TestWorkflowMachine(
     ).TestCase
 ):
     """Whatever is said in whatever workflow: live is replay, and what may be said can be folded."""
+
+
+def test_ids_change_nothing_else() -> None:
+    graph = TransitionGraph(
+        "elsewhere",
+        [Transition(FromSpeaker("bob"), AgentTarget("carol"), priority=3)],
+        default_target=StayTarget(),
+        max_turns=7,
+    )
+    assert graph.with_ids({"bob": "2", "carol": "3"}) == TransitionGraph(
+        "elsewhere",
+        [Transition(FromSpeaker("2"), AgentTarget("3"), priority=3)],
+        default_target=StayTarget(),
+        max_turns=7,
+    )
+
+
+def test_ready_made_graphs_say_how_they_end() -> None:
+    sequence = TransitionGraph.sequence([ALICE, BOB])
+    assert (sequence.max_turns, sequence.default_target) == (
+        2,
+        TerminateTarget("sequence_complete"),
+    )
+    endless = TransitionGraph.round_robin([ALICE, BOB])
+    assert (endless.max_turns, endless.default_target) == (
+        None,
+        TerminateTarget("round_robin_complete"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        ([], "^graph: expected an object, got list$"),
+        ({}, "^graph.initial_speaker: expected the id of a participant$"),
+        (
+            {"initial_speaker": ALICE, "default_target": {"name": "none_such"}},
+            "^graph.default_target: unknown target 'none_such'; known: [a-z_]+, [a-z_]+",
+        ),
+        (
+            {"initial_speaker": ALICE, "transitions": [{}] * 10_001},
+            "^graph.transitions: expected a list, up to 10000$",
+        ),
+        (
+            {"initial_speaker": ALICE, "default_target": "agent"},
+            "^graph.default_target: expected an object with a name, got str$",
+        ),
+        (
+            {"initial_speaker": ALICE, "default_target": {"name": "agent", "args": "a"}},
+            "^graph.default_target.args: expected an object, got str$",
+        ),
+    ],
+)
+def test_what_is_no_graph_is_refused_and_says_where(data: Any, complaint: str) -> None:
+    with pytest.raises(ProtocolError, match=complaint):
+        TransitionGraph.from_dict(data)
+
+
+def test_as_many_transitions_as_are_allowed_are_read() -> None:
+    rule = Transition(Always(), StayTarget())
+    graph = TransitionGraph(ALICE, [rule] * 10_000)
+    assert TransitionGraph.from_dict(graph.to_dict()) == graph
+
+
+def test_a_turn_is_remembered_with_who_spoke_and_what_it_was() -> None:
+    talk = Talk(rules(default_target=StayTarget())).say(ALICE)
+    assert talk.state.last_speaker_id == ALICE
+    assert talk.state.last_envelope_id == f"{1:032x}"
+    assert talk.say(ALICE).state.last_envelope_id == f"{2:032x}"
