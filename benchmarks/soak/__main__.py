@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import socket
-import statistics
 import sys
 import tempfile
 from collections import Counter
@@ -52,6 +52,8 @@ from trio_hub.testing import FaultyLink
 from trio_hub.testing.checkers import violations
 from trio_hub.testing.trace import Recorder
 
+from .judging import growth_problem, trend, verdict
+
 T = TypeVar("T")
 
 _NOTE = "soak.note"
@@ -61,8 +63,6 @@ _CUT_AFTER_SECONDS = (1.0, 5.0)
 _SAMPLE_SECONDS = 2.0
 _SETTLES_WITHIN_SECONDS = 120.0
 _GARBAGE_AT_ONCE = 200
-# Shorter, and the noise of an allocator is taken for a slope.
-_SLOPE_SECONDS_MIN = 1800.0
 _SLOPE_PERCENT_PER_HOUR_MAX = 1.0
 # What a store may open for itself meanwhile.
 _DESCRIPTORS_MORE_MAX = 2
@@ -309,13 +309,11 @@ class Soak:
         """Judge."""
         warm = [it for it in self.samples if it["at"] - before["at"] > self.minutes * 60 / 3]
         memory = [it["process_resident_memory_bytes"] for it in warm]
-        times = [it["at"] for it in warm]
-        slope = statistics.linear_regression(times, memory).slope * 3600
-        percent = 100 * slope / statistics.mean(memory)
-        long_enough = times[-1] - times[0] >= _SLOPE_SECONDS_MIN
+        seen = trend([it["at"] for it in warm], memory)
         problems = list(self.problems)
-        if long_enough and percent > _SLOPE_PERCENT_PER_HOUR_MAX:
-            problems.append(f"memory grows by {percent:.2f} % in an hour")
+        grown = growth_problem("memory", seen, _SLOPE_PERCENT_PER_HOUR_MAX)
+        if grown is not None:
+            problems.append(grown)
         for name, more_max in (
             ("process_open_fds", _DESCRIPTORS_MORE_MAX),
             ("trio_hub_running_tasks", 0),
@@ -331,8 +329,9 @@ class Soak:
             **self.counts,
             "hub_posts_per_second": round(self.counts["posts"] / (self.minutes * 60), 1),
             "memory_mb_first_and_last": [round(memory[0] / 1e6, 1), round(memory[-1] / 1e6, 1)],
-            "memory_percent_per_hour": round(percent, 2),
-            "memory_judged": long_enough,
+            "memory_percent_per_hour": round(seen.percent_per_hour, 2),
+            "memory_error": round(seen.error, 2) if seen.error < math.inf else None,
+            "memory_one_percent_per_hour": verdict(seen, _SLOPE_PERCENT_PER_HOUR_MAX),
             "descriptors_before_peak_after": self.three("process_open_fds", before, after),
             "tasks_before_peak_after": self.three("trio_hub_running_tasks", before, after),
             "redeliveries": after["trio_hub_redeliveries_total"],
