@@ -10,6 +10,7 @@ from .auth import (
     ApiKeyAuth as ApiKeyAuth,
     AuthAdapter as AuthAdapter,
     AuthRegistry as AuthRegistry,
+    Credential as Credential,
     JwtAuth as JwtAuth,
     NoAuth as NoAuth,
 )

@@ -2,6 +2,7 @@
 
 from .api_key import ApiKeyAuth as ApiKeyAuth
 from .base import AuthAdapter as AuthAdapter, NoAuth as NoAuth
+from .credential import Credential as Credential
 from .hashed_key import HashedKey as HashedKey, make_key as make_key
 from .json_web_token import JwtAuth as JwtAuth
 from .registry import AuthRegistry as AuthRegistry

@@ -10,17 +10,32 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
+
+import attrs
 
 from ..errors import AuthError
-from ..ids import Now
+from ..ids import Now, seconds_from_iso
 from ..records import Passport
+from .credential import Credential
 from .hashed_key import HashedKey, hash_of
 
 __all__ = ["ApiKeyAuth"]
+
+
+@attrs.frozen
+class _Presented:
+    """Whose key was shown, and what of it is kept: enough to see whether it is still known."""
+
+    name: str
+    digest: bytes = attrs.field(repr=False)
+    sha256: str = attrs.field(repr=False)
+
 
 KeyResolver = Callable[[str], Awaitable[str | None]]
 
@@ -53,6 +68,8 @@ class ApiKeyAuth:
         self._secret = secrets.token_bytes(32)
         self._digests: dict[str, bytes] = {}
         self._hashed: dict[str, list[HashedKey]] = {}
+        # Those that somebody acts by; where nobody does, nothing else holds them.
+        self._accepted: WeakKeyDictionary[Credential, _Presented] = WeakKeyDictionary()
         self._resolver = resolver
         self._clock = clock
         self.replace(keys or {}, hashed)
@@ -65,7 +82,11 @@ class ApiKeyAuth:
 
     def replace(self, keys: Mapping[str, str], hashed: Iterable[HashedKey] = ()) -> None:
         """
-        Know these keys from now on, and no others. Who is connected stays so.
+        Know these keys from now on, and no others.
+
+        Who is connected by one that is not among them any more is told that it was revoked, and
+        parted with; one that has been given an end goes on until then. Of what the resolver
+        accepted nothing is known here, so that stays.
 
         Raises:
             ValueError: A token in `keys` is empty. Nothing was changed.
@@ -79,10 +100,20 @@ class ApiKeyAuth:
         for key in hashed:
             by_name.setdefault(key.name, []).append(key)
         self._digests, self._hashed = digests, by_name
+        for credential, presented in list(self._accepted.items()):
+            end = self._end_of(presented)
+            if end is None:
+                credential.revoke()
+            else:
+                credential.expires_at = None if end == math.inf else end
 
-    async def validate(self, passport: Passport, claim: Mapping[str, Any]) -> None:
+    async def validate(self, passport: Passport, claim: Mapping[str, Any]) -> Credential | None:
         """
         Check the claim's token; see `AuthAdapter.validate`.
+
+        Returns:
+            It ends when its key does, and when `replace` leaves that out. None for a key that
+            the resolver knew.
 
         Raises:
             AuthError: The claim has no token, or it is not that of the passport's name. What
@@ -91,16 +122,33 @@ class ApiKeyAuth:
         token = claim.get("token")
         if not isinstance(token, str) or not token:
             raise AuthError('an API key claim is {"token": "..."}: a string that is not empty')
-        presented = self._digest(token)
+        given = self._digest(token)
         expected = self._digests.get(passport.name)
         hashed = self._hashed.get(passport.name, ())
         if expected is None and not hashed and self._resolver is not None:
             resolved = await self._resolver(passport.name)
             expected = self._digest(resolved) if resolved else None
         known = expected is not None
-        matches = hmac.compare_digest(presented, expected or self._nobody)
+        matches = hmac.compare_digest(given, expected or self._nobody)
         if not (known and matches) and not self._is_one_of(token, hashed):
             raise AuthError(f"the API key for {passport.name!r} was not accepted")
+        presented = _Presented(passport.name, given, hash_of(token))
+        end = self._end_of(presented)
+        if end is None:
+            return None
+        credential = Credential(expires_at=None if end == math.inf else end)
+        self._accepted[credential] = presented
+        return credential
+
+    def _end_of(self, presented: _Presented) -> float | None:
+        """Return when a key ends by what is known now, or infinity; None where it is not known."""
+        expected = self._digests.get(presented.name)
+        if expected is not None and hmac.compare_digest(expected, presented.digest):
+            return math.inf
+        for key in self._hashed.get(presented.name, ()):
+            if hmac.compare_digest(key.sha256, presented.sha256):
+                return math.inf if key.expires_at is None else seconds_from_iso(key.expires_at)
+        return None
 
     def _is_one_of(self, token: str, keys: Sequence[HashedKey]) -> bool:
         presented = hash_of(token)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from ..records import Passport
+from .credential import Credential
 
 __all__ = ["AuthAdapter", "NoAuth"]
 
@@ -24,12 +25,16 @@ class AuthAdapter(Protocol):
         """The word for it in ``passport.auth.scheme`` and in a hello, such as ``"api_key"``."""
         ...
 
-    async def validate(self, passport: Passport, claim: Mapping[str, Any]) -> None:
+    async def validate(self, passport: Passport, claim: Mapping[str, Any]) -> Credential | None:
         """
         Return if `claim` proves that its bearer is whom `passport` names.
 
         A hub keeps no claims: when an agent comes back, `passport` is the stored one and holds
         none. Check `claim` against what the adapter knows by itself.
+
+        Returns:
+            A credential that expires, or that the adapter may revoke: either ends the connection.
+            None where what was accepted once is accepted for as long as the connection lasts.
 
         Raises:
             AuthError: It does not. The message is sent to the peer, so it must not say what

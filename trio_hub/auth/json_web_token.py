@@ -11,9 +11,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from ..errors import AuthError
 from ..records import Passport
+from .credential import Credential
 
 __all__ = ["JwtAuth"]
 
@@ -29,7 +31,8 @@ class JwtAuth:
     Accepts the claim ``{"token": "<JWT>"}`` where the token is signed and names the agent.
 
     Needs PyJWT: ``pip install 'trio_hub[jwt]'``. A token is checked when an agent registers or
-    comes back; one that expires afterwards does not end the connection.
+    comes back, and whoever acts by it is parted with from the moment on in which it would be
+    refused: at its ``exp`` and `leeway_seconds`, or when the key that signed it is known no more.
 
     Args:
         jwks: The issuer's public keys: a JSON Web Key Set, as text.
@@ -77,22 +80,33 @@ class JwtAuth:
         self._name_claim = name_claim
         self._leeway_seconds = leeway_seconds
         self._keys = _public_keys(jwks)
+        # By which key each was signed; where nobody acts by one, nothing else holds it.
+        self._accepted: WeakKeyDictionary[Credential, Mapping[str, Any]] = WeakKeyDictionary()
 
     def __repr__(self) -> str:
         return f"<JwtAuth, issuer {self._issuer!r}, {len(self._keys)} keys>"
 
     def replace(self, jwks: str | bytes) -> None:
         """
-        Know these keys from now on, and no others. Who is connected stays so.
+        Know these keys from now on, and no others.
+
+        Who is connected by a token that another key signed is told that it was revoked, and
+        parted with.
 
         Raises:
             ValueError: It is no key set or has no public key. Nothing was changed.
         """
         self._keys = _public_keys(jwks)
+        for credential, key in list(self._accepted.items()):
+            if key not in self._keys:
+                credential.revoke()
 
-    async def validate(self, passport: Passport, claim: Mapping[str, Any]) -> None:
+    async def validate(self, passport: Passport, claim: Mapping[str, Any]) -> Credential | None:
         """
         Check the claim's token; see `AuthAdapter.validate`.
+
+        Returns:
+            It ends when the token does, and when `replace` leaves out the key that signed it.
 
         Raises:
             AuthError: The claim has no token, or it does not prove the passport's name.
@@ -100,12 +114,14 @@ class JwtAuth:
         token = claim.get("token")
         if not isinstance(token, str) or not token:
             raise AuthError('a JWT claim is {"token": "..."}: a string that is not empty')
-        refusal = self._refusal(passport.name, token)
+        result = self._result(passport.name, token)
         # Outside of any handler: what PyJWT said, which may quote the token, does not travel along.
-        if refusal is not None:
-            raise AuthError(refusal)
+        if isinstance(result, str):
+            raise AuthError(result)
+        return result
 
-    def _refusal(self, name: str, token: str) -> str | None:
+    def _result(self, name: str, token: str) -> Credential | str:
+        """Return a credential, or why there is none."""
         refused = f"the token for {name!r} was not accepted"
         if len(token) > _MAX_TOKEN_CHARACTERS:
             return refused
@@ -132,7 +148,11 @@ class JwtAuth:
             self._jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError
         ):  # fmt: skip
             return refused
-        return None if content[self._name_claim] == name else refused
+        if content[self._name_claim] != name:
+            return refused
+        credential = Credential(expires_at=int(content["exp"]) + self._leeway_seconds)
+        self._accepted[credential] = data
+        return credential
 
     def _find(self, key_id: str | None) -> Mapping[str, Any] | None:
         """Return the key a token says it was signed with; a lone key needs no id."""

@@ -12,6 +12,7 @@ from .._logging import get_logger
 from ..errors import AuthError
 from ..records import Passport
 from .base import AuthAdapter, NoAuth
+from .credential import Credential
 
 __all__ = ["AuthRegistry"]
 
@@ -70,9 +71,14 @@ class AuthRegistry:
             )
         return adapter
 
-    async def check(self, passport: Passport, scheme: str, claim: Mapping[str, Any]) -> None:
+    async def check(
+        self, passport: Passport, scheme: str, claim: Mapping[str, Any]
+    ) -> Credential | None:
         """
         Return if the claim is good; the only way in which a hub asks an adapter.
+
+        Returns:
+            What is to be watched for as long as the claim's bearer is bound, if anything.
 
         Raises:
             AuthError: It is not; or the check failed by itself, which is logged without what
@@ -84,13 +90,11 @@ class AuthRegistry:
         failure: Exception | None = None
         with trio.move_on_after(self._check_timeout_seconds):
             try:
-                await adapter.validate(passport, claim)
+                return await adapter.validate(passport, claim)
             except AuthError:
                 raise
             except Exception as error:
                 failure = error
-            else:
-                return
         if failure is None:
             _log.error("an auth adapter took too long", scheme=scheme, name=passport.name)
         else:

@@ -34,10 +34,16 @@ _TABLES: Final = "key"
 
 @attrs.frozen
 class KeyFile:
-    """What a keys file holds: keys as they are, by name, and hashed ones."""
+    """
+    What a keys file holds: keys as they are, by name, and hashed ones.
+
+    Attributes:
+        is_meant: Whether it lists keys, if only none: it is not a file that was just begun.
+    """
 
     plain: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     hashed: Sequence[HashedKey] = ()
+    is_meant: bool = attrs.field(default=True, eq=False)
 
     @property
     def is_empty(self) -> bool:
@@ -54,6 +60,7 @@ def read_key_file(path: Path) -> KeyFile:
             that is wrong, and shows no key.
     """
     table = load_toml(path, _WHAT)
+    is_meant = bool(table)
     listed = table.pop(_TABLES, []) if isinstance(table.get(_TABLES), list) else []
     problems = [problem for item in table.items() for problem in _problems_with_plain(*item)]
     hashed: list[HashedKey] = []
@@ -66,7 +73,7 @@ def read_key_file(path: Path) -> KeyFile:
     problems += [f"two keys have the key_id {it}" for it in sorted(set(ids)) if ids.count(it) > 1]
     if problems:
         raise malformed(path, _WHAT, problems)
-    return KeyFile(table, hashed)
+    return KeyFile(table, hashed, is_meant)
 
 
 def write_key_file(path: Path, content: KeyFile) -> None:

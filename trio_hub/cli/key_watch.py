@@ -12,7 +12,7 @@ from ..auth import ApiKeyAuth
 from .command import CommandError
 from .key_file import KeyFile, read_key_file
 
-__all__ = ["read_keys_of_hub", "watch_keys"]
+__all__ = ["read_changed_keys", "read_keys_of_hub", "watch_keys"]
 
 _log = get_logger(__name__)
 
@@ -35,11 +35,23 @@ def read_keys_of_hub(path: Path) -> KeyFile:
     return content
 
 
+def read_changed_keys(path: Path) -> KeyFile:
+    """
+    Read the keys of a hub that serves. That there are none any more is taken at its word.
+
+    Raises:
+        CommandError: It cannot be read, or it says nothing, as a file that is just being written.
+    """
+    content = read_key_file(path)
+    return content if content.is_meant else read_keys_of_hub(path)
+
+
 async def watch_keys(path: Path, auth: ApiKeyAuth) -> None:
     """
     Let the hub know the keys of a file as it changes, until cancelled.
 
-    A file that cannot be read, or is none, changes nothing: the log says so, once for each change.
+    Connections end whose key is there no more. A file that cannot be read, or is none, changes
+    nothing: the log says so, once for each change.
     """
     # Read once more to begin with: it may have changed since the hub read it.
     known = None
@@ -50,7 +62,7 @@ async def watch_keys(path: Path, auth: ApiKeyAuth) -> None:
             continue
         known = stamp
         try:
-            content = await trio.to_thread.run_sync(read_keys_of_hub, path)
+            content = await trio.to_thread.run_sync(read_changed_keys, path)
         except CommandError as error:
             _log.error("the keys stay as they were", reason=str(error))
             continue

@@ -27,7 +27,7 @@ Make, list, revoke and rotate the API keys of agents, in the file that the hub's
   python -m trio_hub keys list --keys keys.toml
 
 A new key is printed once and kept nowhere: the file holds its hash. A hub that runs takes over
-changes of the file within a second; who is connected already stays so until it comes again.
+changes of the file within a second, and parts with who is connected by a key that is revoked.
 """
 
 

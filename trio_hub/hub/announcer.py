@@ -280,6 +280,15 @@ class Announcer:
         self.listeners.tell("on_connection_event", connection_id, "auth_failed", details)
         await self._audit.written(self._audit.record("auth_failed", details=details))
 
+    def credential_ended(
+        self, how: str, agent_id: str, name: str, connection_id: str, peer: str
+    ) -> None:
+        """Nobody acts for an agent any more by a credential that has expired or was revoked."""
+        details = {"name": name, "connection_id": connection_id, "peer": peer}
+        told = {"agent_id": agent_id, **details}
+        self.listeners.tell("on_connection_event", connection_id, how, told)
+        self._audit.record(how, agent_id=agent_id, details=details)
+
     def operator_acted(
         self, name: str, operation: str, *, agent_id: str | None, channel_id: str | None
     ) -> None:

@@ -20,6 +20,7 @@ import attrs
 import trio
 
 from .._logging import get_logger
+from ..auth import Credential
 from ..errors import (
     AccessDeniedError,
     AuthError,
@@ -87,11 +88,13 @@ class Greeting:
         welcome: The answer.
         processed: Channel id -> the position up to which the client has processed it.
         replays: Whether what is unsettled is delivered again, or only what comes from now on.
+        credential: What was shown, where that may end.
     """
 
     welcome: WelcomeFrame
     processed: dict[str, int]
     replays: bool
+    credential: Credential | None
 
 
 #: Carries out an operation: its result, or something to await for it.
@@ -255,18 +258,34 @@ class Connection:
                 name=name,
             )
 
-    def dismiss(self, error: NetworkError, reason: str) -> None:
+    def lose(self, agent_id: str, error: NetworkError, reason: str) -> None:
+        """
+        Tell the peer that it does not act for an identity any more; close if it acts for nobody.
+
+        Args:
+            error: What it is told.
+            reason: The same in a few words.
+        """
+        name = self.bound.pop(agent_id)
+        if not self.bound:
+            self.dismiss(error, reason, name=name)
+            return
+        self._log.warning("identity let go", agent=name, agent_id=agent_id, reason=reason)
+        self.send_error(error, name=name)
+
+    def dismiss(self, error: NetworkError, reason: str, *, name: str = "") -> None:
         """
         Part with a peer: tell it why, take nothing more from it, and close.
 
         Args:
             error: What it is told.
             reason: The same in a few words, for its close frame and our log.
+            name: The identity that it is about, if it is about one.
         """
         self._dismissed = True
         self._log.warning("connection dismissed", reason=reason)
         self._host.refused("connection", error)
-        self.send_error(error)
+        self.send_error(error, name=name)
         self.endpoint.close_soon(_POLICY_VIOLATION, reason)
 
     # Inwards

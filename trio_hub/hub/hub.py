@@ -576,3 +576,4 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
         self._expectations.look()
         self._task_caretaker.look()
         self._retirement.look()
+        self._reception.look()

@@ -60,11 +60,14 @@ class IdentityApi:
         if connection is not None:
             self._reception.check_identities(connection)
         await self._announcer.room()
+        credential = None
         try:
             self._operators.check_name(passport)
             # A remote agent's scheme names its proxy, and it never comes by itself.
             if connection is not None or passport.effective_kind != REMOTE_KIND:
-                await self._auth.check(passport, passport.auth.scheme, passport.auth.claim)
+                credential = await self._auth.check(
+                    passport, passport.auth.scheme, passport.auth.claim
+                )
         except AuthError:
             if connection is not None:
                 await self._announcer.auth_failed(
@@ -81,7 +84,7 @@ class IdentityApi:
         self._deliveries.add_agent(registration.agent_id, registration.rule.limits.inbox)
         self._announcer.registered(registration.passport)
         if connection is not None:
-            self._reception.bind(connection, registration.agent_id)
+            self._reception.bind(connection, registration.agent_id, credential)
         else:
             self._remote_agents.registered(registration.passport)
         return registration.passport
@@ -97,6 +100,7 @@ class IdentityApi:
         binding = self._deliveries.binding_of(agent_id)
         if isinstance(binding, Connection):
             binding.bound.pop(registration.agent_id, None)
+        self._reception.forget(registration.agent_id)
         self._remote_agents.unregistered(agent_id)
         self._deliveries.remove_agent(agent_id, self.channels.of_agent(agent_id))
         self._admission.forget(agent_id)

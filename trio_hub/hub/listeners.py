@@ -101,7 +101,12 @@ class HubListener:
     async def on_connection_event(
         self, connection_id: str, kind: str, payload: Mapping[str, Any]
     ) -> None:
-        """A connection was ``opened`` or ``closed``, or a credential refused: ``auth_failed``."""
+        """
+        A connection was ``opened`` or ``closed``, or a credential refused: ``auth_failed``.
+
+        Or one by which the connection acted for an agent has ended: ``credential_expired``,
+        ``revoked``.
+        """
 
     async def on_expectation_fired(
         self, channel_id: str, expectation: Expectation, violation: Violation

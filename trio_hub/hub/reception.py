@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .._logging import get_logger
-from ..auth import AuthRegistry, NoAuth
+from ..auth import AuthRegistry, Credential, NoAuth
 from ..errors import AccessDeniedError, AuthError, NetworkError, NotFoundError
 from ..ids import Now, iso_from_seconds
 from ..links import LinkEndpoint
@@ -32,6 +32,7 @@ from .posting import Posting
 from .registry import Registry
 from .strangers import Strangers
 from .tasks import TaskBook
+from .tenures import REVOKED, Tenures
 from .timers import Timers
 from .turn import Turn
 
@@ -97,6 +98,7 @@ class Reception:
         self._epoch = epoch
         self._connections: dict[Connection, None] = {}
         self._strangers = Strangers(limits, timers)
+        self._tenures = Tenures(clock, timers, self._credential_ended)
         self._doorstep = Doorstep(registry, names_max=limits.names_before_authentication_max)
         # Where anybody may be anybody, there is nothing to show.
         self._wants_credentials = NoAuth.scheme not in auth.schemes
@@ -131,8 +133,28 @@ class Reception:
             connection.send_error(self._gate.goodbye())
             connection.endpoint.close_soon(_SERVICE_RESTART, "the hub is closing")
 
-    def bind(self, connection: Connection, agent_id: str, *, replays: bool = True) -> None:
-        """Let a connection act for an identity, and no other connection any more."""
+    def look(self) -> None:
+        """See whether credentials have expired, now that time has passed."""
+        self._tenures.look()
+
+    def forget(self, agent_id: str) -> None:
+        """There is no such identity any more."""
+        self._tenures.release(agent_id)
+
+    def bind(
+        self,
+        connection: Connection,
+        agent_id: str,
+        credential: Credential | None = None,
+        *,
+        replays: bool = True,
+    ) -> None:
+        """
+        Let a connection act for an identity, and no other connection any more.
+
+        Args:
+            credential: By which it does, for as long as that lasts; None is for good.
+        """
         if connection.endpoint.closed:
             return
         self._strangers.left(connection)
@@ -144,6 +166,7 @@ class Reception:
             self._announcer.taken_over(
                 agent_id, before.connection_id, connection.connection_id, connection.endpoint.peer
             )
+        self._tenures.hold(agent_id, credential)
 
     def check_identities(self, connection: Connection) -> None:
         """Raise `AccessDeniedError` where a connection acts for as many as it may."""
@@ -225,7 +248,7 @@ class Reception:
             raise AuthError(
                 f"{frame.name!r} is registered with another auth scheme than {frame.auth_scheme!r}"
             )
-        await self._auth.check(passport, frame.auth_scheme, frame.auth_claim)
+        credential = await self._auth.check(passport, frame.auth_scheme, frame.auth_claim)
         await self.warm_for(agent_id)
         # Ids of another log say nothing about this one: better twice than never.
         position_lost = frame.epoch is not None and frame.epoch != self._epoch()
@@ -241,7 +264,8 @@ class Reception:
             epoch=self._epoch(),
             position_lost=position_lost,
         )
-        return Greeting(welcome, processed, replays=since is not None or position_lost)
+        replays = since is not None or position_lost
+        return Greeting(welcome, processed, replays=replays, credential=credential)
 
     async def warm_for(self, agent_id: str) -> None:
         """
@@ -263,7 +287,11 @@ class Reception:
             channel = self._channels.find(channel_id)
             if channel is not None:
                 self._deliveries.resume(agent_id, channel, position)
-        self.bind(connection, agent_id, replays=greeting.replays)
+        if agent_id in connection.bound and not greeting.replays:
+            # Only its credential is new: what is on its way to it goes on.
+            self._tenures.hold(agent_id, greeting.credential)
+            return
+        self.bind(connection, agent_id, greeting.credential, replays=greeting.replays)
 
     @property
     def epoch(self) -> str:
@@ -283,12 +311,31 @@ class Reception:
         self._connections.pop(connection, None)
         self._strangers.left(connection)
         for agent_id in connection.bound:
-            self._deliveries.detach(agent_id, connection)
-            self._announcer.detached(agent_id, connection.connection_id)
+            self._let_go(connection, agent_id)
         connection.bound.clear()
         self._announcer.connection(connection.connection_id, "closed", connection.endpoint.peer)
 
     # Inside
+
+    def _let_go(self, connection: Connection, agent_id: str) -> None:
+        self._tenures.release(agent_id)
+        self._deliveries.detach(agent_id, connection)
+        self._announcer.detached(agent_id, connection.connection_id)
+
+    def _credential_ended(self, agent_id: str, how: str) -> None:
+        connection = self._deliveries.binding_of(agent_id)
+        if not isinstance(connection, Connection):
+            return
+        name = connection.bound[agent_id]
+        peer = connection.endpoint.peer
+        self._announcer.credential_ended(how, agent_id, name, connection.connection_id, peer)
+        self._let_go(connection, agent_id)
+        what = "was revoked" if how == REVOKED else "has expired"
+        error = AuthError(
+            f"the credential by which this connection acted for {name!r} {what}; attach again "
+            "with another one"
+        )
+        connection.lose(agent_id, error, f"the credential {what}")
 
     async def _warm(self, channel: Channel) -> None:
         try:
