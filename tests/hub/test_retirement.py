@@ -46,6 +46,17 @@ class Gone(HubListener):
             self.event.set()
 
 
+class SlowToRead(MemoryKnowledgeStore):
+    """Where `held` is an event, logs are read once that is set."""
+
+    held: trio.Event | None = None
+
+    async def read_range(self, path: str, start: int, stop: int | None = None) -> list[bytes]:
+        if self.held is not None:
+            await self.held.wait()
+        return await super().read_range(path, start, stop)
+
+
 @pytest.fixture
 def clock(autojump_clock: MockClock) -> MockClock:
     return autojump_clock
@@ -114,6 +125,26 @@ async def test_channel_that_ended_before_a_restart_goes_too(clock: MockClock) ->
     ):
         await gone.event.wait()
     assert await left_in(store, channel_id) == []
+
+
+async def test_one_who_comes_back_while_a_channel_goes_is_welcome(clock: MockClock) -> None:
+    """What it has processed of that channel is looked up, and is not there any more."""
+    store, gone = SlowToRead(), Gone()
+    async with retiring_house(
+        store, retention=Retention(ended_for="3s"), listeners=[gone]
+    ) as house:
+        alice, bob = await house.join("alice"), await house.join("bob")
+        ended = await consult(alice, bob)
+        talk = await alice.open("conversation", bob, ttl=0)
+        last = await bob.say(talk, "first")
+        await alice.quiet()
+        alice.cut()
+        store.held = gone.event
+        back = await house.back("alice", since={ended: "0" * 32, talk: last})
+        assert ended not in await ids_kept(house)
+        await bob.say(talk, "second")
+        await back.hears("second")
+        assert back.heard() == ["second"]
 
 
 async def test_what_is_owed_keeps_a_channel(clock: MockClock) -> None:

@@ -350,7 +350,10 @@ class Reception:
         for channel in list(self._channels.of_agent(agent_id)):
             wanted = since if isinstance(since, str) else since.get(channel.channel_id)
             if wanted:
-                position = await self._channels.position_of(channel, wanted)
+                try:
+                    position = await self._channels.position_of(channel, wanted)
+                except NotFoundError:
+                    continue  # It has ended, and went meanwhile: nothing of it is owed.
                 if position is not None:
                     found[channel.channel_id] = position
         return found
