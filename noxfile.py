@@ -90,7 +90,7 @@ def fuzz(session: nox.Session) -> None:
 @nox.session
 def soak(session: nox.Session) -> None:
     """Let a hub live among unreliable agents for a while (`-- --minutes 60`)."""
-    session.install("-e", ".[testing,all]")
+    session.install("-e", ".[testing,all]", *groups("plot"))
     session.run("python", "-m", "benchmarks.soak", *(session.posargs or ["--minutes", "3"]))
 
 
