@@ -36,6 +36,7 @@ def test_every_option_can_stand_in_the_file(tmp_path: Path) -> None:
         allow-unauthenticated-operators = true
         transport = "trio-websocket"
         max-connections-per-address = 50
+        behind-proxy = true
         metrics-host = "::1"
         metrics-port = 9100
         retain-ended = "30d"
@@ -58,6 +59,7 @@ def test_every_option_can_stand_in_the_file(tmp_path: Path) -> None:
         "allow_unauthenticated_operators": True,
         "transport": "trio-websocket",
         "max_connections_per_address": 50,
+        "behind_proxy": True,
         "metrics_host": "::1",
         "metrics_port": 9100,
         "retain_ended": "30d",

@@ -22,6 +22,15 @@ def test_what_is_refused_takes_no_token() -> None:
     assert bucket.take(1.0, per_minute=60, burst=1) == 0.0
 
 
+def test_what_is_given_back_can_be_taken_again() -> None:
+    bucket = TokenBucket()
+    for _ in range(5):
+        assert bucket.take(0.0, per_minute=60, burst=1) == 0.0
+        bucket.give_back(per_minute=60)
+    assert bucket.take(0.0, per_minute=60, burst=1) == 0.0
+    assert bucket.take(0.0, per_minute=60, burst=1) > 0.0
+
+
 def test_whoever_waits_as_long_as_it_was_told_gets_its_token() -> None:
     bucket = TokenBucket()
     now = 1e9

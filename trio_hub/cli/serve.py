@@ -24,7 +24,7 @@ from .._logging import get_logger
 from .._nursery import open_plain_nursery
 from ..auth import ApiKeyAuth, AuthRegistry
 from ..errors import StoreError
-from ..hub import Hub
+from ..hub import Hub, HubLimits
 from ..links import TransportName, choose_transport, serve_ws
 from ..links.server import WsServer
 from ..links.transport import TRANSPORTS
@@ -122,6 +122,13 @@ OPTIONS = (
         help="how many connections one address may have; leave it out behind a proxy",
     ),
     o.Option(
+        name="behind-proxy",
+        kind=o.flag,
+        default=False,
+        negatable=True,
+        help="all agents come with a proxy's address: make none wait for what others there got wrong",
+    ),
+    o.Option(
         name="operators",
         typed="operator",
         kind=o.texts("NAME"),
@@ -168,6 +175,7 @@ class ServeSettings:
     allow_unauthenticated_operators: bool
     transport: TransportName
     max_connections_per_address: int | None
+    behind_proxy: bool
     metrics_port: int | None
     metrics_host: str
     retain_ended: Duration | None
@@ -215,11 +223,19 @@ async def _open_hub(settings: ServeSettings, auth: AuthRegistry, stack: AsyncExi
     retention = make_retention(
         settings.retain_ended, settings.retain_ended_max, archives=settings.archive is not None
     )
+    limits = HubLimits()
+    if settings.behind_proxy:
+        limits = attrs.evolve(
+            limits,
+            failed_authentications_per_minute=None,
+            failed_authentications_per_address_per_minute=None,
+        )
     try:
         return await stack.enter_async_context(
             Hub.open(
                 store,
                 auth=auth,
+                limits=limits,
                 operators=settings.operators,
                 allow_unauthenticated_operators=settings.allow_unauthenticated_operators,
                 retention=retention,

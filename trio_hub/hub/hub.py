@@ -41,6 +41,7 @@ from . import paths
 from .admission import Admission
 from .announcer import Announcer
 from .arbiter import HubArbiter, RuleArbiter
+from .attempts import Attempts
 from .audit import AuditLog
 from .backlog import Backlog, BacklogSurvey
 from .caretaker import Caretaker
@@ -119,6 +120,7 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
         self.audit = AuditLog(store, self._committer, clock)
         self._listeners = Listeners()
         self._announcer = Announcer(self._listeners, self.audit)
+        self._attempts = Attempts(self._announcer, limits)
         self._timers = Timers(ttl_sweep_interval, on_wake=self._on_wake)
         self._registry = Registry(self._committer, self._next_id, clock)
         self._operators = Operators(
@@ -197,6 +199,7 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
             gate=self._gate,
             turn=self._turn,
             auth=auth,
+            attempts=self._attempts,
             registry=self._registry,
             channels=self.channels,
             tasks=self.tasks,

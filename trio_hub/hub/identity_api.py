@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..auth import AuthRegistry
-from ..errors import AuthError
 from ..records import DeliveryRule, Passport, Resume, Rule, TaskState, without_claim
 from .admission import Admission, check_rule
 from .announcer import Announcer
+from .attempts import Attempts
 from .channels import ChannelBook
 from .connection import Connection
 from .deliveries import Deliveries
@@ -31,6 +31,7 @@ class IdentityApi:
     _reception: Reception
     _admission: Admission
     _announcer: Announcer
+    _attempts: Attempts
     _remote_agents: RemoteAgents
 
     async def register(
@@ -50,6 +51,7 @@ class IdentityApi:
 
         Raises:
             AuthError: Its credential was refused, or is none and the name is an operator's.
+            RateLimited: Too many credentials were refused to the connection's address.
             AccessDeniedError: The arbiter does not allow it.
             ProtocolError: The name is taken or impossible, or the globs of its rule are too many.
             StoreError: It could not be kept.
@@ -61,22 +63,16 @@ class IdentityApi:
             self._reception.check_identities(connection)
         await self._announcer.room()
         credential = None
-        try:
+        if connection is not None:
+            auth = passport.auth
+            async with self._attempts.attempt(connection, passport.name, auth.scheme):
+                self._operators.check_name(passport)
+                credential = await self._auth.check(passport, auth.scheme, auth.claim)
+        else:
             self._operators.check_name(passport)
             # A remote agent's scheme names its proxy, and it never comes by itself.
-            if connection is not None or passport.effective_kind != REMOTE_KIND:
-                credential = await self._auth.check(
-                    passport, passport.auth.scheme, passport.auth.claim
-                )
-        except AuthError:
-            if connection is not None:
-                await self._announcer.auth_failed(
-                    connection.connection_id,
-                    connection.endpoint.peer,
-                    passport.name,
-                    passport.auth.scheme,
-                )
-            raise
+            if passport.effective_kind != REMOTE_KIND:
+                await self._auth.check(passport, passport.auth.scheme, passport.auth.claim)
         resume = resume if resume is not None else Resume()
         rule = rule if rule is not None else Rule()
         self._admission.check_register(without_claim(passport), resume, rule)

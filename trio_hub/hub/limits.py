@@ -9,6 +9,7 @@ import attrs
 __all__ = ["HubLimits"]
 
 _positive: Any = attrs.validators.gt(0)
+_positive_or_none: Any = attrs.validators.optional(_positive)
 _MIB = 1024 * 1024
 
 
@@ -35,6 +36,14 @@ class HubLimits:
         names_before_authentication_max: Names that one connection may ask about before it acts
             for anybody, on such a hub. A client asks about each name that it is going to attach
             as; whoever tries names needs another connection for every so many.
+        failed_authentications_per_minute: Credentials of one name, from one address, that are
+            refused in a minute, on top of as many at once; then the next wait, the right one
+            too. None for no limit, as behind a proxy, where everybody has its address. A
+            client with the wrong key stops by itself, or is looped by something that should not.
+        failed_authentications_per_address_per_minute: The same for all names together. More than
+            for one, so that one wrong key does not slow down the other agents of a machine.
+        failed_authentications_kept_max: Addresses, and names at addresses, of which failures are
+            remembered; then the one that failed longest ago is forgotten. A few megabytes.
         identities_per_connection_max: Agents bound to one connection.
         participants_max: Members of one channel. A post costs something for each of them.
         expectations_max: Expectations of one channel. Each is looked at whenever one is due; the
@@ -65,6 +74,13 @@ class HubLimits:
     authentication_seconds: float = attrs.field(default=30.0, validator=_positive)
     unauthenticated_connections_max: int = attrs.field(default=1_000, validator=_positive)
     names_before_authentication_max: int = attrs.field(default=16, validator=_positive)
+    failed_authentications_per_minute: int | None = attrs.field(
+        default=10, validator=_positive_or_none
+    )
+    failed_authentications_per_address_per_minute: int | None = attrs.field(
+        default=100, validator=_positive_or_none
+    )
+    failed_authentications_kept_max: int = attrs.field(default=10_000, validator=_positive)
     identities_per_connection_max: int = attrs.field(default=10_000, validator=_positive)
     participants_max: int = attrs.field(default=1_000, validator=_positive)
     expectations_max: int = attrs.field(default=16, validator=_positive)

@@ -15,10 +15,12 @@ from ..auth import AuthRegistry, Credential, NoAuth
 from ..errors import AccessDeniedError, AuthError, NetworkError, NotFoundError
 from ..ids import Now, iso_from_seconds
 from ..links import LinkEndpoint
+from ..records import AuthBlock, Passport
 from ..wire.frames import HelloFrame, ReceiptFrame, WelcomeFrame
 from ..wire.operations import Caller, Operation
 from ..wire.params import PostEnvelope
 from .announcer import Announcer
+from .attempts import Attempts
 from .authorization import authorize
 from .channels import Channel, ChannelBook
 from .committer import Ticket
@@ -52,6 +54,7 @@ class Reception:
         gate: Whether anybody is let in.
         turn: What is pushed to connections during one is written at its end.
         auth: Who may be whom.
+        attempts: Who may try to show it.
         registry: Who there is.
         channels: What they take part in.
         tasks: What they own.
@@ -71,6 +74,7 @@ class Reception:
         gate: Gate,
         turn: Turn,
         auth: AuthRegistry,
+        attempts: Attempts,
         registry: Registry,
         channels: ChannelBook,
         tasks: TaskBook,
@@ -86,6 +90,7 @@ class Reception:
         self._gate = gate
         self.turn = turn
         self._auth = auth
+        self._attempts = attempts
         self._registry = registry
         self._channels = channels
         self._tasks = tasks
@@ -225,30 +230,46 @@ class Reception:
         Check a credential, and look up where the identity's deliveries begin.
 
         Raises:
-            NotFoundError: Nobody of that name is registered.
             AuthError: The credential was refused; the audit log has it.
+            RateLimited: Too many were refused to its address.
+            NotFoundError: Nobody of that name is registered. Where credentials are wanted, only
+                who has a good one for it is told.
             StoreError: What it is owed cannot be read now.
         """
         await self._announcer.room()
-        try:
-            return await self._greet(connection, frame)
-        except AuthError:
-            await self._announcer.auth_failed(
-                connection.connection_id, connection.endpoint.peer, frame.name, frame.auth_scheme
-            )
-            raise
+        if frame.name not in connection.bound.values():
+            self.check_identities(connection)
+        if not self._wants_credentials:
+            self._passport_of(frame.name)
+        async with self._attempts.attempt(connection, frame.name, frame.auth_scheme):
+            credential = await self._check(frame)
+        return await self._greet(connection, frame, credential)
 
-    async def _greet(self, connection: Connection, frame: HelloFrame) -> Greeting:
+    async def _check(self, frame: HelloFrame) -> Credential | None:
+        """Check a credential first, and look at who is registered only if it is good."""
         agent_id = self._registry.id_of(frame.name)
         if agent_id is None:
-            raise NotFoundError(f"no agent {frame.name!r} is registered; register it first")
-        self.check_identities(connection)
-        passport = self._registry.get(agent_id).passport
+            passport = Passport(name=frame.name, auth=AuthBlock(scheme=frame.auth_scheme))
+        else:
+            passport = self._registry.get(agent_id).passport
+        credential = await self._auth.check(passport, frame.auth_scheme, frame.auth_claim)
         if frame.auth_scheme != passport.auth.scheme:
             raise AuthError(
                 f"{frame.name!r} is registered with another auth scheme than {frame.auth_scheme!r}"
             )
-        credential = await self._auth.check(passport, frame.auth_scheme, frame.auth_claim)
+        return credential
+
+    def _passport_of(self, name: str) -> Passport:
+        agent_id = self._registry.id_of(name)
+        if agent_id is None:
+            raise NotFoundError(f"no agent {name!r} is registered; register it first")
+        return self._registry.get(agent_id).passport
+
+    async def _greet(
+        self, connection: Connection, frame: HelloFrame, credential: Credential | None
+    ) -> Greeting:
+        agent_id = self._passport_of(frame.name).agent_id
+        assert agent_id is not None, "it was stamped"
         await self.warm_for(agent_id)
         # Ids of another log say nothing about this one: better twice than never.
         position_lost = frame.epoch is not None and frame.epoch != self._epoch()

@@ -53,3 +53,7 @@ class TokenBucket:
             return wait
         self.full_at = full_at
         return 0.0
+
+    def give_back(self, *, per_minute: float) -> None:
+        """Put back a token that was taken at this rate."""
+        self.full_at -= _SECONDS_PER_MINUTE / per_minute
