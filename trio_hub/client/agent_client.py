@@ -26,6 +26,7 @@ from ..wire.params import LIST_LIMIT_DEFAULT
 from .agents import Agent
 from .channel import Channel
 from .checkpoints import CheckpointStore
+from .handlers import was_cancelled
 from .identity_client import IdentityClient
 from .leased_task import open_leased
 from .task import Task
@@ -222,8 +223,8 @@ class AgentClient(IdentityClient):
         Take up what protocols expect of this agent now, and return how many turns that were.
 
         For a program that starts again and does not rely on redelivery, or whose handler has
-        changed. With the default handler nothing is said twice. What a handler raises is raised
-        here.
+        changed. With the default handler nothing is said twice. A turn that was cancelled is not
+        taken up. What a handler raises is raised here.
 
         Cancellation: the turn that is under way is given up.
         """
@@ -234,7 +235,7 @@ class AgentClient(IdentityClient):
                 continue
             channel = await self.channel(turn.channel_id)
             envelope = await channel.find(turn.triggering_envelope_id)
-            if envelope is not None:
+            if envelope is not None and not await was_cancelled(envelope, self, channel):
                 await self.handle(envelope, 1)
                 taken += 1
         return taken

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import attrs
+import trio
 
 from ..protocol.views import Line, View, default_view
 from ..protocol.workflow import Reply
@@ -38,6 +39,9 @@ class Turn:
             or its outcome was lost. An agent that acts on the world should look first.
         trace_id: The W3C traceparent that it belongs to.
         view: How much `lines` shows of the channel, and how; None is `default_view`.
+        cancel_scope: What it runs in. It is cancelled when somebody asks for that, when the
+            envelope or the channel expires, and when the channel is closed. A turn that was
+            cancelled says nothing, and does not come again. Cancelling it oneself is the same.
     """
 
     text: str
@@ -48,6 +52,12 @@ class Turn:
     attempt: int = 1
     trace_id: str | None = None
     view: View | None = None
+    cancel_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, repr=False)
+
+    @property
+    def deadline(self) -> float:
+        """When it is cancelled at the latest, by Trio's clock; `inf` is never."""
+        return self.cancel_scope.deadline
 
     async def history(self, limit: int = 50) -> list[Envelope]:
         """
@@ -101,6 +111,7 @@ class Agent(Protocol):
         reported, and tried again by the hub.
 
         Cancellation: happens when the client's block is left; the turn is redelivered later.
+        Also when the turn's own `cancel_scope` is cancelled; then it is over.
         """
         ...
 

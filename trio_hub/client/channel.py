@@ -10,6 +10,7 @@ from ..errors import ProtocolError
 from ..protocol.adapters import WorkflowAdapter
 from ..records import (
     EV_CONTEXT_SET,
+    EV_TASK_CANCEL_REQUEST,
     EV_TEXT,
     ChannelMetadata,
     ChannelState,
@@ -103,6 +104,23 @@ class Channel:
             )
         )
 
+    async def cancel_turn(self, envelope_id: str, *, reason: str = "") -> str:
+        """
+        Ask that nobody goes on with the turn that an envelope began; return the request's id.
+
+        Whoever works on it with this client's handlers stops and says nothing. An answer that is
+        there already stays.
+
+        Args:
+            envelope_id: What `send` returned.
+
+        Raises, Durability and Cancellation: as `send`.
+        """
+        return await self.send(
+            event_type=EV_TASK_CANCEL_REQUEST,
+            event_data={"envelope_id": envelope_id, "reason": reason},
+        )
+
     async def info(self) -> ChannelMetadata:
         """Ask the hub how the channel stands now."""
         self._metadata = await self._client.hub_client.get_channel(self.channel_id)
@@ -175,6 +193,20 @@ class Channel:
                 if envelope.envelope_id <= envelope_id:
                     return envelope if envelope.envelope_id == envelope_id else None
         return None
+
+    async def after(self, envelope_id: str) -> list[Envelope]:
+        """
+        Return everything that stands behind the envelope of that id, newest first.
+
+        Cancellation: nothing happens.
+        """
+        behind: list[Envelope] = []
+        async with aclosing(self._newest_first(_PAGE)) as log:
+            async for envelope in log:
+                if envelope.envelope_id <= envelope_id:
+                    break
+                behind.append(envelope)
+        return behind
 
     async def _newest_first(self, page: int) -> AsyncGenerator[Envelope, None]:
         position: int | None = None

@@ -197,6 +197,11 @@ class Deliveries:
             lane.waiting.clear()
             lane.waiting_ids.clear()
 
+    def waiting_in(self, channel_id: str) -> list[Envelope]:
+        """Return what has arrived in a channel and is not being handled yet, oldest first."""
+        lane = self._lanes.get(channel_id)
+        return [] if lane is None else [envelope for envelope, _attempt in lane.waiting]
+
     def handled_for(self, seconds_min: float, seconds_max: float) -> Iterator[Envelope]:
         """Return what is being handled for so long."""
         now = trio.current_time()

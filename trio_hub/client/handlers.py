@@ -11,11 +11,14 @@ the reply carries the envelope's id as its cause, and an idempotency key made of
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from .._logging import get_logger
 from ..errors import ProtocolError
 from ..protocol.adapters import left_by
+from ..protocol.turn_end import seconds_left, why_it_ends
 from ..protocol.views import View
 from ..protocol.workflow import Finish, Handoff, Reply, packet_of
 from ..records import (
@@ -47,7 +50,10 @@ __all__ = [
     "post_reply",
     "take_over_turn",
     "take_turn",
+    "was_cancelled",
 ]
+
+_log = get_logger("trio_hub.client")
 
 
 # Envelopes among which the last text is looked for; what an application posts beside them counts.
@@ -154,10 +160,15 @@ async def take_turn(
     Args:
         view: What `Turn.lines` shows of the channel; None is `default_view`.
 
+    A turn that is cancelled (see `Turn.cancel_scope`) posts nothing, and is settled with that.
+
     Cancellation: the reply may or may not be posted, and is not posted twice.
     """
     channel = await client.channel(envelope.channel_id)
     if not await may_take_turn(envelope, client, channel):
+        return None
+    # The first time, what cancels it is still to come, or waits here.
+    if attempt > 1 and await was_cancelled(envelope, client, channel):
         return None
     reply = await ask_agent(envelope, client, channel, attempt, view=view)
     if not reply:
@@ -212,18 +223,49 @@ async def ask_agent(
     *,
     view: View | None = None,
 ) -> Reply:
-    """Ask the agent, and return what it replies."""
-    turn = Turn(
-        text=envelope.text or str(envelope.routing.get("reason") or ""),
-        envelope=envelope,
-        channel=channel,
-        agent=client,
-        sender_name=await client.hub_client.name_for(envelope.sender_id),
-        attempt=attempt,
-        trace_id=envelope.trace_id,
-        view=view,
+    """
+    Ask the agent, and return what it replies: None where the turn was cancelled meanwhile, whatever
+    the agent returned or raised then.
+    """
+    sender_name = await client.hub_client.name_for(envelope.sender_id)
+    identity = client.identity
+    left = seconds_left(envelope, channel_expires_at=channel.metadata.expires_at, now=time.time())
+    reply: Reply = None
+    with identity.turns.running(
+        envelope,
+        reader_id=client.agent_id,
+        seconds=left,
+        arrived=identity.deliveries.waiting_in(envelope.channel_id),
+    ) as running:
+        turn = Turn(
+            text=envelope.text or str(envelope.routing.get("reason") or ""),
+            envelope=envelope,
+            channel=channel,
+            agent=client,
+            sender_name=sender_name,
+            attempt=attempt,
+            trace_id=envelope.trace_id,
+            view=view,
+            cancel_scope=running.scope,
+        )
+        try:
+            # What is over already is not begun.
+            if not running.is_over():
+                reply = await client.agent.ask(turn)
+        except Exception as error:
+            # The turn comes again for nothing: nobody waits for it any more.
+            if not running.is_over():
+                raise
+            _log.info("a cancelled turn failed", error=type(error).__name__)
+    return None if running.is_over() else reply
+
+
+async def was_cancelled(envelope: Envelope, client: AgentClient, channel: Channel) -> bool:
+    """Whether somebody has asked in the channel, so far, to cancel the turn of this envelope."""
+    return any(
+        why_it_ends(later, envelope, reader_id=client.agent_id) is not None
+        for later in await channel.after(envelope.envelope_id)
     )
-    return await client.agent.ask(turn)
 
 
 async def post_reply(

@@ -18,6 +18,7 @@ from ..records import AuthBlock, Envelope, Passport
 from ..wire.frames import Dialect, HelloFrame, ReceiptFrame, WelcomeFrame
 from .deliveries import Deliveries
 from .event_memory import EventMemory
+from .running_turns import RunningTurns
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -46,6 +47,7 @@ class Identity:
         ghost_until: Until when a hello of its own, whose connection was cut before the answer, may
             still be on its way to the hub.
         detached: Why it is here no more, for good.
+        turns: The turns of it that are under way.
         when_detached: Called when that happens.
     """
 
@@ -63,6 +65,7 @@ class Identity:
     detached: NetworkError | None = None
     deliveries: Deliveries = attrs.field(init=False, repr=False)
     events: EventMemory = attrs.field(factory=EventMemory, repr=False)
+    turns: RunningTurns = attrs.field(factory=RunningTurns, repr=False)
     when_detached: list[Callable[[], None]] = attrs.field(factory=list, repr=False)
 
     @property
@@ -137,6 +140,7 @@ class Identity:
         """An envelope came for it."""
         if self.deliveries.arrive(envelope, attempt):
             self.events.remember(envelope)
+            self.turns.arrived(envelope, reader_id=self.agent_id)
 
     async def handle(self, envelope: Envelope, attempt: int) -> None:
         """Let the handler have an envelope."""

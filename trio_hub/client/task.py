@@ -20,6 +20,7 @@ from ..errors import NetworkError
 from ..ids import iso_from_seconds
 from ..records import Duration, TaskMetadata, TaskSpec, TaskState, duration_seconds
 from .checkpoints import CheckpointStore
+from .running_turns import task_in_turn
 
 if TYPE_CHECKING:
     from .agent_client import AgentClient
@@ -101,7 +102,7 @@ class Task:
         """
         deadline = float("inf") if seconds is None else trio.current_time() + seconds
         try:
-            with trio.CancelScope(deadline=deadline) as scope:
+            with task_in_turn(self.task_id), trio.CancelScope(deadline=deadline) as scope:
                 yield
                 if not self.state.is_terminal:
                     await self.complete()
