@@ -11,7 +11,7 @@ import trio
 
 from trio_hub import ApiKeyAuth, AuthBlock, AuthError, FunctionAgent, HubClient, Passport, WsLink
 from trio_hub.auth import HashedKey, make_key
-from trio_hub.cli import key_watch
+from trio_hub.cli import file_watch, key_watch
 from trio_hub.cli.command import CommandError
 from trio_hub.cli.key_file import KeyFile, read_key_file, write_key_file
 from trio_hub.cli.key_watch import read_changed_keys, read_keys_of_hub, watch_keys
@@ -196,7 +196,7 @@ async def test_file_that_is_none_changes_nothing_and_the_next_good_one_counts(
         token.run_sync_soon(send.send_nowait, content.plain["alice"])
         return content
 
-    monkeypatch.setattr(key_watch, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(file_watch, "_LOOK_SECONDS", 0.01)
     monkeypatch.setattr(key_watch, "read_changed_keys", read)
     with trio.fail_after(PATIENCE_SECONDS):
         async with trio.open_nursery() as nursery:

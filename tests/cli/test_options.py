@@ -29,6 +29,10 @@ def test_every_option_can_stand_in_the_file(tmp_path: Path) -> None:
         port = 0
         memory = true
         keys = "k.toml"
+        jwt-keys = "jwks.json"
+        jwt-issuer = "us"
+        jwt-audience = "hub"
+        jwt-name-claim = "name"
         tls-cert = "/abs/c.pem"
         tls-key = "t.pem"
         allow-unauthenticated = true
@@ -52,6 +56,10 @@ def test_every_option_can_stand_in_the_file(tmp_path: Path) -> None:
         "data": None,
         "memory": True,
         "keys": tmp_path / "k.toml",
+        "jwt_keys": tmp_path / "jwks.json",
+        "jwt_issuer": "us",
+        "jwt_audience": "hub",
+        "jwt_name_claim": "name",
         "tls_cert": Path("/abs/c.pem"),
         "tls_key": tmp_path / "t.pem",
         "allow_unauthenticated": True,

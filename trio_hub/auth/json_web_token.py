@@ -86,9 +86,9 @@ class JwtAuth:
     def __repr__(self) -> str:
         return f"<JwtAuth, issuer {self._issuer!r}, {len(self._keys)} keys>"
 
-    def replace(self, jwks: str | bytes) -> None:
+    def replace(self, jwks: str | bytes) -> int:
         """
-        Know these keys from now on, and no others.
+        Know these keys from now on, and no others. Returns how many they are.
 
         Who is connected by a token that another key signed is told that it was revoked, and
         parted with.
@@ -100,6 +100,7 @@ class JwtAuth:
         for credential, key in list(self._accepted.items()):
             if key not in self._keys:
                 credential.revoke()
+        return len(self._keys)
 
     async def validate(self, passport: Passport, claim: Mapping[str, Any]) -> Credential | None:
         """

@@ -22,9 +22,17 @@ from ..records import AuthBlock, Passport
 from .command import CommandError
 from .toml_files import read_file
 
-__all__ = ["KEY_VARIABLE", "add_connection_arguments", "explained", "make_link", "passport_of"]
+__all__ = [
+    "KEY_VARIABLE",
+    "TOKEN_VARIABLE",
+    "add_connection_arguments",
+    "explained",
+    "make_link",
+    "passport_of",
+]
 
 KEY_VARIABLE = "TRIO_HUB_KEY"
+TOKEN_VARIABLE = "TRIO_HUB_TOKEN"  # noqa: S105  (the name of one)
 
 _DEFAULT_URL = "ws://127.0.0.1:8765"
 
@@ -35,11 +43,19 @@ def add_connection_arguments(parser: ArgumentParser, *, name_help: str) -> None:
         "--url", default=_DEFAULT_URL, help="where the hub listens (default: %(default)s)"
     )
     parser.add_argument("--name", required=True, help=name_help)
-    parser.add_argument(
+    secret = parser.add_mutually_exclusive_group()
+    secret.add_argument(
         "--key-file",
         type=Path,
         metavar="FILE",
         help=f"file that holds its API key and nothing else (or the variable {KEY_VARIABLE})",
+    )
+    secret.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="file that holds its token (JWT), for a hub that takes those (or the variable "
+        f"{TOKEN_VARIABLE})",
     )
     parser.add_argument(
         "--register",
@@ -69,7 +85,8 @@ def explained(arguments: Namespace) -> Iterator[None]:
     except AuthError as error:
         raise CommandError(
             f"the hub at {url} does not believe that this is {arguments.name}: {error} (give its "
-            f"key with --key-file or {KEY_VARIABLE})"
+            f"key with --key-file or {KEY_VARIABLE}, or its token with --token-file or "
+            f"{TOKEN_VARIABLE})"
         ) from error
     except NetworkError as error:
         raise CommandError(f"the hub at {url}: {error}") from error
@@ -77,15 +94,16 @@ def explained(arguments: Namespace) -> Iterator[None]:
 
 def passport_of(arguments: Namespace) -> Passport | None:
     """
-    Return the passport to come with: one that carries the key, where there is one; a bare one
+    Return the passport to come with: one that carries the key or token, where there is one; a bare one
     where the name is to be registered; otherwise None.
 
     Raises:
-        CommandError: The key file cannot be read.
+        CommandError: The file that holds it cannot be read.
     """
-    key = _read_key(arguments.key_file)
-    if key is not None:
-        auth = AuthBlock(scheme="api_key", claim={"token": key})
+    secret = _secret(arguments)
+    if secret is not None:
+        scheme, token = secret
+        auth = AuthBlock(scheme=scheme, claim={"token": token})
         return Passport(name=arguments.name, auth=auth)
     return Passport(name=arguments.name) if arguments.register else None
 
@@ -110,13 +128,26 @@ def make_link(arguments: Namespace) -> WsLink:
         raise CommandError(f"--url: {error}") from error
 
 
-def _read_key(path: Path | None) -> str | None:
-    if path is None:
-        return os.environ.get(KEY_VARIABLE) or None
+def _secret(arguments: Namespace) -> tuple[str, str] | None:
+    """Return the scheme and the secret. What was typed comes before what is in the environment."""
+    for path, scheme, what in (
+        (arguments.key_file, "api_key", "key file"),
+        (arguments.token_file, "jwt", "token file"),
+    ):
+        if path is not None:
+            return scheme, _read_secret(path, what)
+    for variable, scheme in ((KEY_VARIABLE, "api_key"), (TOKEN_VARIABLE, "jwt")):
+        secret = os.environ.get(variable)
+        if secret:
+            return scheme, secret
+    return None
+
+
+def _read_secret(path: Path, what: str) -> str:
     try:
-        key = read_file(path, "key file").decode().strip()
+        secret = read_file(path, what).decode().strip()
     except UnicodeDecodeError:
-        raise CommandError(f"the key file {path} is not UTF-8 text") from None
-    if not key:
-        raise CommandError(f"the key file {path} is empty")
-    return key
+        raise CommandError(f"the {what} {path} is not UTF-8 text") from None
+    if not secret:
+        raise CommandError(f"the {what} {path} is empty")
+    return secret

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
-import trio
-
-from .._logging import get_logger
 from ..auth import ApiKeyAuth
 from .command import CommandError
+from .file_watch import watch_file
 from .key_file import KeyFile, read_key_file
 
 __all__ = ["read_changed_keys", "read_keys_of_hub", "watch_keys"]
-
-_log = get_logger(__name__)
-
-_LOOK_SECONDS: Final = 0.5
 
 
 def read_keys_of_hub(path: Path) -> KeyFile:
@@ -53,26 +46,9 @@ async def watch_keys(path: Path, auth: ApiKeyAuth) -> None:
     Connections end whose key is there no more. A file that cannot be read, or is none, changes
     nothing: the log says so, once for each change.
     """
-    # Read once more to begin with: it may have changed since the hub read it.
-    known = None
-    while True:
-        await trio.sleep(_LOOK_SECONDS)
-        stamp = await trio.to_thread.run_sync(_stamp, path)
-        if stamp == known:
-            continue
-        known = stamp
-        try:
-            content = await trio.to_thread.run_sync(read_changed_keys, path)
-        except CommandError as error:
-            _log.error("the keys stay as they were", reason=str(error))
-            continue
+
+    def use(content: KeyFile) -> int:
         auth.replace(content.plain, content.hashed)
-        _log.info("keys read again", keys=len(content.plain) + len(content.hashed))
+        return len(content.plain) + len(content.hashed)
 
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    await watch_file(path, read_changed_keys, use, "keys")

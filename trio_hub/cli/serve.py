@@ -22,7 +22,7 @@ import trio
 
 from .._logging import get_logger
 from .._nursery import open_plain_nursery
-from ..auth import ApiKeyAuth, AuthRegistry
+from ..auth import AuthRegistry
 from ..errors import StoreError
 from ..hub import Hub, HubLimits
 from ..links import TransportName, choose_transport, serve_ws
@@ -34,7 +34,7 @@ from ..stores import DiskKnowledgeStore, KnowledgeStore, MemoryKnowledgeStore
 from . import options as o
 from ._stdout import silence_stdout
 from .command import Command, CommandError
-from .key_watch import read_keys_of_hub, watch_keys
+from .credentials import CREDENTIAL_OPTIONS, Credentials, make_credentials
 from .logs import LOG_FORMATS, LOG_LEVELS, configure_logging
 from .retention import RETENTION_OPTIONS, make_retention
 from .signals import Stop, stopped_by_signals
@@ -88,11 +88,7 @@ OPTIONS = (
         instead_of="data",
         help="keep everything in memory: it is gone when the hub ends",
     ),
-    o.Option(
-        name="keys",
-        kind=o.path("FILE"),
-        help="TOML file of API keys; only agents named in it may then connect",
-    ),
+    *CREDENTIAL_OPTIONS,
     o.Option(
         name="tls-cert",
         kind=o.path("FILE"),
@@ -108,7 +104,7 @@ OPTIONS = (
         kind=o.flag,
         default=False,
         negatable=True,
-        help="without --keys, let anybody connect from other machines, as anybody",
+        help="without --keys or --jwt-keys, let anybody connect from other machines, as anybody",
     ),
     o.Option(
         name="transport",
@@ -140,7 +136,7 @@ OPTIONS = (
         kind=o.flag,
         default=False,
         negatable=True,
-        help="without --keys, believe whoever says to be an operator",
+        help="without --keys or --jwt-keys, believe whoever says to be an operator",
     ),
     o.Option(
         name="metrics-port",
@@ -168,6 +164,10 @@ class ServeSettings:
     data: Path | None
     memory: bool
     keys: Path | None
+    jwt_keys: Path | None
+    jwt_issuer: str | None
+    jwt_audience: str | None
+    jwt_name_claim: str
     tls_cert: Path | None
     tls_key: Path | None
     allow_unauthenticated: bool
@@ -186,13 +186,13 @@ class ServeSettings:
 
 
 async def serve(
-    settings: ServeSettings, keys: ApiKeyAuth | None, tls: ssl.SSLContext | None
+    settings: ServeSettings, credentials: Credentials, tls: ssl.SSLContext | None
 ) -> None:
     """
     Serve a hub until a signal comes.
 
     Args:
-        keys: The keys of ``settings.keys``; as long as this serves, they follow the file.
+        credentials: What they are checked by; as long as this serves, it follows its files.
 
     Raises:
         CommandError: The data directory is in use, the port is taken, ...
@@ -201,14 +201,12 @@ async def serve(
     """
     async with stopped_by_signals(second_ends_at_once=True) as stop:
         with stop.scope:
-            await _check_address(settings)
-            auth = AuthRegistry.default() if keys is None else AuthRegistry([keys])
+            await _check_address(settings, credentials)
             async with open_plain_nursery() as nursery, AsyncExitStack() as stack:
                 # Before the nursery waits for its tasks, which have no end of their own.
                 stack.callback(nursery.cancel_scope.cancel)
-                if keys is not None and settings.keys is not None:
-                    nursery.start_soon(watch_keys, settings.keys, keys)
-                hub = await _open_hub(settings, auth, stack)
+                credentials.follow(nursery)
+                hub = await _open_hub(settings, credentials.registry, stack)
                 _spare_the_collector()
                 server = await _open_server(settings, hub, tls, stack)
                 await _open_metrics(settings, hub, stack)
@@ -258,7 +256,7 @@ def _spare_the_collector() -> None:
     gc.set_threshold(*_COLLECTOR_THRESHOLDS)
 
 
-async def _check_address(settings: ServeSettings) -> None:
+async def _check_address(settings: ServeSettings, credentials: Credentials) -> None:
     """
     See whether the address can be served, before a store is opened that may take its time.
 
@@ -273,7 +271,7 @@ async def _check_address(settings: ServeSettings) -> None:
         await listener.aclose()
     # A zone ("%eth0") is for link-local addresses only.
     local = all(ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in addresses)
-    if settings.keys is None and not local and not settings.allow_unauthenticated:
+    if not credentials.are_wanted and not local and not settings.allow_unauthenticated:
         raise _unauthenticated(settings)
 
 
@@ -319,7 +317,7 @@ def _unusable(settings: ServeSettings, error: OSError | UnicodeError) -> Command
 def _unauthenticated(settings: ServeSettings) -> CommandError:
     return CommandError(
         f"without --keys, anybody who reaches {settings.host} could act as any agent: give "
-        "--keys FILE, listen on 127.0.0.1, or insist with --allow-unauthenticated"
+        "--keys FILE (or --jwt-keys), listen on 127.0.0.1, or insist with --allow-unauthenticated"
     )
 
 
@@ -353,13 +351,6 @@ def _make_store(settings: ServeSettings) -> KnowledgeStore:
         return MemoryKnowledgeStore()
     data = settings.data or Path(platformdirs.user_data_dir("trio_hub", appauthor=False))
     return DiskKnowledgeStore(data)
-
-
-def _make_keys(settings: ServeSettings) -> ApiKeyAuth | None:
-    if settings.keys is None:
-        return None
-    content = read_keys_of_hub(settings.keys)
-    return ApiKeyAuth(content.plain, hashed=content.hashed)
 
 
 def _make_tls(settings: ServeSettings) -> ssl.SSLContext | None:
@@ -404,19 +395,19 @@ def _run(arguments: Namespace) -> int:
         choose_transport(settings.transport)
     except ImportError as error:
         raise CommandError(str(error)) from error
+    credentials = make_credentials(settings)
     if (
         settings.operators
-        and settings.keys is None
+        and not credentials.are_wanted
         and not settings.allow_unauthenticated_operators
     ):
         raise CommandError(
             f"--operator {settings.operators[0]}: without --keys, anybody could act as an "
-            "operator: give --keys FILE, or insist with --allow-unauthenticated-operators"
+            "operator: give --keys FILE (or --jwt-keys), or insist with --allow-unauthenticated-operators"
         )
-    keys = _make_keys(settings)
     tls = _make_tls(settings)
     configure_logging(level=settings.log_level, format=settings.log_format)
-    trio.run(serve, settings, keys, tls)
+    trio.run(serve, settings, credentials, tls)
     return 0
 
 
