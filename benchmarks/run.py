@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import PEERS, ROOT, Peer, PeerFailed, RunningPeer, start
-from benchmarks.questions import open_store, reconnect_storm
+from benchmarks.questions import one_turn, open_store, reconnect_storm
 from benchmarks.revisions import NoSuchRevision, at_revision
 
 _LOAD_TIMEOUT_SECONDS = 1800
@@ -87,6 +87,12 @@ FULL: tuple[Question, ...] = (
         rounds=1,
     ),
     Question("reconnect_storm", {"clients": 500, "owed": 10}, "all_delivered_seconds"),
+    Question(
+        "one_turn",
+        {"short": 10, "middle": 1_000, "long": 10_000, "turns": 15},
+        "turn_middle_ms",
+        rounds=1,
+    ),
     Question("open_store", {"envelopes": 10_000, "repeats": 3}, "open_seconds", rounds=1),
     Question("open_store", {"envelopes": 100_000, "repeats": 3}, "open_seconds", rounds=1),
 )
@@ -114,12 +120,19 @@ QUICK: tuple[Question, ...] = (
         rounds=1,
     ),
     Question("reconnect_storm", {"clients": 20, "owed": 5}, "all_delivered_seconds"),
+    Question(
+        "one_turn",
+        {"short": 5, "middle": 20, "long": 60, "turns": 3},
+        "turn_middle_ms",
+        rounds=1,
+    ),
     Question("open_store", {"envelopes": 500, "repeats": 1}, "open_seconds", rounds=1),
 )
 
 
-#: Questions that start hubs themselves, and so need one that keeps what is posted.
+#: Questions that start hubs or clients of their own; asked of hubs that keep what is posted.
 RESTARTS: dict[str, Callable[..., dict[str, float]]] = {
+    "one_turn": one_turn.measure,
     "open_store": open_store.measure,
     "reconnect_storm": reconnect_storm.measure,
 }
