@@ -91,7 +91,9 @@ def fuzz(session: nox.Session) -> None:
 def soak(session: nox.Session) -> None:
     """Let a hub live among unreliable agents for a while (`-- --minutes 60`)."""
     session.install("-e", ".[testing,all]", *groups("plot"))
-    session.run("python", "-m", "benchmarks.soak", *(session.posargs or ["--minutes", "3"]))
+    seen = Path(session.create_tmp())
+    default = ["--minutes", "3", "--json", f"{seen}/soak.json", "--plot", f"{seen}/soak.png"]
+    session.run("python", "-m", "benchmarks.soak", *(session.posargs or default))
 
 
 @nox.session
