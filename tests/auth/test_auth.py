@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from trio_hub.auth import ApiKeyAuth, AuthAdapter, AuthRegistry, NoAuth
+from trio_hub.auth import ApiKeyAuth, AuthAdapter, AuthRegistry, NoAuth, make_key
 from trio_hub.errors import AuthError
 from trio_hub.records import Passport
 
@@ -160,3 +160,15 @@ async def test_a_cancelled_check_is_cancelled_not_refused() -> None:
         scope.cancel()
         await AuthRegistry([Hung()]).check(ALICE, "hung", {})
     assert scope.cancelled_caught
+
+
+async def test_a_key_is_known_without_a_name_while_it_is_valid() -> None:
+    now = 100.0
+    key, hashed = make_key("alice", now, expires_at=200.0)
+    auth = ApiKeyAuth({"bob": "b-key"}, hashed=[hashed], clock=lambda: now)
+    for good in (key, "b-key"):
+        assert await auth.knows(good) is True
+    for bad in ("", "alice", key[:-1]):
+        assert await auth.knows(bad) is False
+    now = 200.0
+    assert await auth.knows(key) is False

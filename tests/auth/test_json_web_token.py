@@ -175,3 +175,10 @@ def test_a_set_without_public_keys_is_refused(content: str) -> None:
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         adapter(**options)
+
+
+async def test_a_token_is_known_without_a_name_if_it_is_good_for_any() -> None:
+    auth = adapter()
+    assert await auth.knows(token(sub="anybody")) is True
+    assert await auth.knows(token(OTHER)) is False
+    assert await auth.knows("") is False

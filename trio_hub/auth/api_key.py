@@ -140,6 +140,17 @@ class ApiKeyAuth:
         self._accepted[credential] = presented
         return credential
 
+    async def knows(self, token: str) -> bool | None:
+        """See `BearerAdapter.knows`. A resolver can only be asked for the token of a name."""
+        digest, sha256, now = self._digest(token), hash_of(token), self._clock()
+        # No search for the secret itself: how long one for its digest takes tells nothing of it.
+        if digest in self._digests.values():
+            return True
+        keys = (key for listed in self._hashed.values() for key in listed)
+        if any(key.sha256 == sha256 and key.is_valid_at(now) for key in keys):
+            return True
+        return None if self._resolver is not None else False
+
     def _end_of(self, presented: _Presented) -> float | None:
         """Return when a key ends by what is known now, or infinity; None where it is not known."""
         expected = self._digests.get(presented.name)

@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 from ..records import Passport
 from .credential import Credential
 
-__all__ = ["AuthAdapter", "NoAuth"]
+__all__ = ["AuthAdapter", "BearerAdapter", "NoAuth"]
 
 
 @runtime_checkable
@@ -42,6 +42,19 @@ class AuthAdapter(Protocol):
                 it nothing.
 
         Cancellation: the peer left, or the check took too long; let it through.
+        """
+        ...
+
+
+@runtime_checkable
+class BearerAdapter(Protocol):
+    """An `AuthAdapter` whose claims are ``{"token": ...}``, and that may know one by itself."""
+
+    async def knows(self, token: str) -> bool | None:
+        """
+        Return whether a token is good for somebody; None where that is seen only with a name.
+
+        Asked about the token in the ``Authorization`` header of an upgrade to WebSocket.
         """
         ...
 

@@ -121,8 +121,12 @@ class JwtAuth:
             raise AuthError(result)
         return result
 
-    def _result(self, name: str, token: str) -> Credential | str:
-        """Return a credential, or why there is none."""
+    async def knows(self, token: str) -> bool | None:
+        """See `BearerAdapter.knows`."""
+        return isinstance(self._result(None, token), Credential)
+
+    def _result(self, name: str | None, token: str) -> Credential | str:
+        """Return a credential, or why there is none; None is any name."""
         refused = f"the token for {name!r} was not accepted"
         if len(token) > _MAX_TOKEN_CHARACTERS:
             return refused
@@ -149,7 +153,7 @@ class JwtAuth:
             self._jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError
         ):  # fmt: skip
             return refused
-        if content[self._name_claim] != name:
+        if name is not None and content[self._name_claim] != name:
             return refused
         credential = Credential(expires_at=int(content["exp"]) + self._leeway_seconds)
         self._accepted[credential] = data

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
 from .._logging import get_logger
 from ..errors import AuthError
 from ..records import Passport
-from .base import AuthAdapter, NoAuth
+from .base import AuthAdapter, BearerAdapter, NoAuth
 from .credential import Credential
 
 __all__ = ["AuthRegistry"]
+
+T = TypeVar("T")
 
 _log = get_logger("trio_hub.auth")
 
@@ -87,28 +90,57 @@ class AuthRegistry:
         Cancellation: passed on to the adapter.
         """
         adapter = self.get(scheme)
+
+        async def ask() -> Credential | None:
+            return await adapter.validate(passport, claim)
+
+        return await self._guarded(ask, scheme, passport.name)
+
+    async def check_bearer(self, token: str) -> bool:
+        """
+        Return if a token is good for somebody, or may be.
+
+        Returns:
+            False where no adapter knows of tokens, so that there is nothing to check.
+
+        Raises:
+            AuthError: It is nobody's, or a check failed by itself; see `check`.
+
+        Cancellation: passed on to the adapter.
+        """
+        asked = False
+        for scheme, adapter in self._adapters.items():
+            if isinstance(adapter, BearerAdapter):
+                asked = True
+                known = await self._guarded(partial(adapter.knows, token), scheme, "")
+                if known is not False:
+                    return True
+        if asked:
+            raise AuthError("the token in the Authorization header was not accepted")
+        return False
+
+    async def _guarded(self, ask: Callable[[], Awaitable[T]], scheme: str, name: str) -> T:
+        """Ask an adapter, which may break, or hang."""
         failure: Exception | None = None
         with trio.move_on_after(self._check_timeout_seconds):
             try:
-                return await adapter.validate(passport, claim)
+                return await ask()
             except AuthError:
                 raise
             except Exception as error:
                 failure = error
         if failure is None:
-            _log.error("an auth adapter took too long", scheme=scheme, name=passport.name)
+            _log.error("an auth adapter took too long", scheme=scheme, name=name)
         else:
             _log.error(
                 "an auth adapter failed",
                 scheme=scheme,
-                name=passport.name,
+                name=name,
                 error_type=type(failure).__qualname__,
                 raised_at=_place_of(failure.__traceback__),
             )
         # Outside of the handler: the failure does not travel along as this error's context.
-        raise AuthError(
-            f"the credential of {passport.name!r} could not be checked; ask the hub's operator"
-        )
+        raise AuthError(f"the credential of {name!r} could not be checked; ask the hub's operator")
 
 
 def _place_of(traceback: TracebackType | None) -> str:

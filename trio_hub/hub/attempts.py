@@ -17,7 +17,6 @@ import trio
 from ..errors import AuthError, RateLimited
 from ..protocol.throttle import Throttle
 from .announcer import Announcer
-from .connection import Connection
 from .limits import HubLimits
 
 __all__ = ["Attempts", "address_of"]
@@ -45,7 +44,9 @@ class Attempts:
         )
 
     @asynccontextmanager
-    async def attempt(self, connection: Connection, name: str, scheme: str) -> AsyncIterator[None]:
+    async def attempt(
+        self, connection_id: str, peer: str, name: str, scheme: str
+    ) -> AsyncIterator[None]:
         """
         Check a credential inside the block.
 
@@ -54,7 +55,6 @@ class Attempts:
                 credential is good is not told.
             AuthError: What the block raised; the audit log has it.
         """
-        peer = connection.endpoint.peer
         address = address_of(peer)
         # Taken before the answer is known, so that many at once are no more than one by one.
         key = address, name[:_NAME_CHARACTERS_MAX]
@@ -71,7 +71,7 @@ class Attempts:
         except AuthError:
             failed = True
             self._by_address.take(address, trio.current_time())
-            await self._announcer.auth_failed(connection.connection_id, peer, name, scheme)
+            await self._announcer.auth_failed(connection_id, peer, name, scheme)
             raise
         finally:
             if not failed:

@@ -192,6 +192,11 @@ class Connection:
         """What the connection is called in logs and in its welcome."""
         return self.endpoint.endpoint_id
 
+    def claim_of(self, claim: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a claim; where it is empty, the token that came with the connection."""
+        bearer = self.endpoint.bearer
+        return claim if claim or not bearer else {"token": bearer}
+
     async def run(self) -> None:
         """
         Talk with the peer until either side is done.

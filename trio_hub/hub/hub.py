@@ -353,6 +353,21 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
         """
         await self._reception.serve(endpoint)
 
+    async def check_bearer(self, token: str, peer: str) -> bool:
+        """
+        Return if a bearer token is good for somebody, or may be. The links call this.
+
+        Returns:
+            False where no `AuthAdapter` of this hub knows of tokens.
+
+        Raises:
+            AuthError: It is nobody's; the audit log has it.
+            RateLimited: Too many credentials were refused to its address.
+
+        Cancellation: nothing happens.
+        """
+        return await self._reception.check_bearer(token, peer)
+
     def add_listener(
         self, listener: HubListener, *, queue_max: int = QUEUE_MAX
     ) -> AbstractAsyncContextManager[None]:

@@ -64,10 +64,12 @@ class IdentityApi:
         await self._announcer.room()
         credential = None
         if connection is not None:
-            auth = passport.auth
-            async with self._attempts.attempt(connection, passport.name, auth.scheme):
+            scheme, claim = passport.auth.scheme, connection.claim_of(passport.auth.claim)
+            async with self._attempts.attempt(
+                connection.connection_id, connection.endpoint.peer, passport.name, scheme
+            ):
                 self._operators.check_name(passport)
-                credential = await self._auth.check(passport, auth.scheme, auth.claim)
+                credential = await self._auth.check(passport, scheme, claim)
         else:
             self._operators.check_name(passport)
             # A remote agent's scheme names its proxy, and it never comes by itself.

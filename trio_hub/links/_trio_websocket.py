@@ -20,6 +20,7 @@ from ._last_words import broken_how, last_words
 from ._ws_transport import Wire, describe_close, run_websocket
 from .limits import RECEIVE_BUFFER_BYTES, LinkLimits, library_bytes_max
 from .transport import Target
+from .upgrade import Admit, admit_everybody, refused
 
 __all__ = ["TRANSPORT", "TrioWebsocketTransport", "WsStream"]
 
@@ -146,7 +147,13 @@ class TrioWebsocketTransport:
     name = "trio-websocket"
 
     async def accept(
-        self, raw: trio.abc.Stream, nursery: trio.Nursery, *, peer: str, limits: LinkLimits
+        self,
+        raw: trio.abc.Stream,
+        nursery: trio.Nursery,
+        *,
+        peer: str,
+        limits: LinkLimits,
+        admit: Admit = admit_everybody,
     ) -> WsStream:
         """See `Transport.accept`."""
         wire = Wire(raw)
@@ -163,7 +170,19 @@ class TrioWebsocketTransport:
             )
         )
         batched = BATCHED_SUBPROTOCOL in request.proposed_subprotocols
+        refusal = await admit(
+            [value.decode("latin-1") for name, value in request.headers if name == b"authorization"]
+        )
         try:
+            if refusal is not None:
+                await request.reject(
+                    refusal.status,
+                    extra_headers=[
+                        (name.encode(), value.encode()) for name, value in refusal.headers
+                    ],
+                    body=refusal.text.encode(),
+                )
+                raise refused(refusal)
             websocket = await request.accept(subprotocol=BATCHED_SUBPROTOCOL if batched else None)
         except trio_websocket.ConnectionClosed:
             raise ConnectionLost("the peer hung up during the handshake") from None

@@ -25,6 +25,7 @@ from ..wire.frames import BATCHED_SUBPROTOCOL, Dialect
 from ._sansio_stream import SansIoStream
 from .limits import RECEIVE_BUFFER_BYTES, LinkLimits, library_bytes_max
 from .transport import Target
+from .upgrade import Admit, admit_everybody, refused
 
 __all__ = ["TRANSPORT", "WebsocketsTransport"]
 
@@ -45,7 +46,13 @@ class WebsocketsTransport:
     name = "websockets"
 
     async def accept(
-        self, raw: trio.abc.Stream, nursery: trio.Nursery, *, peer: str, limits: LinkLimits
+        self,
+        raw: trio.abc.Stream,
+        nursery: trio.Nursery,
+        *,
+        peer: str,
+        limits: LinkLimits,
+        admit: Admit = admit_everybody,
     ) -> SansIoStream:
         """See `Transport.accept`."""
         protocol = ServerProtocol(
@@ -56,8 +63,17 @@ class WebsocketsTransport:
         request, early = await _receive_first(protocol, raw, b"GET ")
         if not isinstance(request, Request):
             raise ConnectionLost(f"{_NO_WEBSOCKET}: {protocol.handshake_exc}")
-        protocol.send_response(_response(protocol, request))
+        refusal = await admit(request.headers.get_all("Authorization"))
+        if refusal is not None:
+            response = protocol.reject(HTTPStatus(refusal.status), refusal.text)
+            for name, value in refusal.headers:
+                response.headers[name] = value
+        else:
+            response = _response(protocol, request)
+        protocol.send_response(response)
         await _send(raw, protocol.data_to_send())
+        if refusal is not None:
+            raise refused(refusal)
         if protocol.state is not State.OPEN:
             raise ConnectionLost(f"no WebSocket was opened: {protocol.handshake_exc}")
         return _stream(protocol, raw, nursery, peer, early)

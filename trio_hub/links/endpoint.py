@@ -64,6 +64,7 @@ class LinkEndpoint:
         dialect: What both sides agreed upon.
         frame_bytes_max: The largest frame that the peer takes. Ask before pushing: one that is
             larger ends the connection at some peers.
+        bearer: The token that the peer sent with the upgrade, where it sent one that was good.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class LinkEndpoint:
     ) -> None:
         self.limits = limits if limits is not None else LinkLimits()
         self.side = side
+        self.bearer = ""
         self.stream = stream
         self._eager = stream if isinstance(stream, EagerStream) else None
         self.endpoint_id = endpoint_id or uuid.uuid4().hex

@@ -23,6 +23,7 @@ from .base import EndpointServer
 from .endpoint import Side
 from .limits import LinkLimits
 from .transport import Transport, TransportName, choose_transport
+from .upgrade import Doorman
 from .ws import WsLinkEndpoint
 
 __all__ = ["WsServer", "serve_ws"]
@@ -248,12 +249,19 @@ class WsServer:
         with trio.move_on_after(self._limits.open_timeout_seconds) as scope:
             self._opening.add(scope)
             try:
+                doorman = Doorman(self._hub, peer)
                 stream = await self._transport.accept(
-                    await self._secure(tcp), nursery, peer=peer, limits=self._limits
+                    await self._secure(tcp),
+                    nursery,
+                    peer=peer,
+                    limits=self._limits,
+                    admit=doorman.admit,
                 )
             finally:
                 self._opening.discard(scope)
-            return WsLinkEndpoint(stream, side=Side.HUB, limits=self._limits)
+            endpoint = WsLinkEndpoint(stream, side=Side.HUB, limits=self._limits)
+            endpoint.bearer = doorman.bearer
+            return endpoint
         _log.debug("handshake not finished in time", peer=peer)
         return None
 

@@ -20,6 +20,7 @@ import trio
 
 from .base import MessageStream
 from .limits import LinkLimits
+from .upgrade import Admit, admit_everybody
 
 __all__ = [
     "AUTO_ORDER",
@@ -87,13 +88,23 @@ class Transport(Protocol):
         ...
 
     async def accept(
-        self, raw: trio.abc.Stream, nursery: trio.Nursery, *, peer: str, limits: LinkLimits
+        self,
+        raw: trio.abc.Stream,
+        nursery: trio.Nursery,
+        *,
+        peer: str,
+        limits: LinkLimits,
+        admit: Admit = admit_everybody,
     ) -> MessageStream:
         """
         Shake hands with a client.
 
+        Args:
+            admit: Asked before the WebSocket is opened; what it refuses is answered by HTTP.
+
         Raises:
             ConnectionLost: It hung up, or did not speak WebSocket.
+            AuthError: It was refused, and told.
 
         Cancellation: the byte stream can only be closed.
         """

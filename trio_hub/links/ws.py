@@ -21,6 +21,7 @@ from .base import MessageStream
 from .endpoint import LinkEndpoint, Side
 from .limits import LinkLimits
 from .transport import Target, TransportName, choose_transport
+from .upgrade import bearer_header
 
 __all__ = ["WsLink", "WsLinkEndpoint"]
 
@@ -40,6 +41,8 @@ class WsLink:
         ssl_context: For ``wss://``; None trusts what the system trusts.
         limits: What the connection may cost.
         open_timeout: Seconds to connect, from name lookup to the end of the handshake.
+        token: Sent along as ``Authorization: Bearer``. A hub refuses a wrong one before the
+            connection opens, and takes a good one for the claim of whoever attaches without one.
         extra_headers: HTTP headers to send along, such as for a proxy.
         dialects: What may be spoken. The batched dialect is offered where it is among them; a
             hub that does not know it speaks plain.
@@ -57,6 +60,7 @@ class WsLink:
         ssl_context: ssl.SSLContext | None = None,
         limits: LinkLimits | None = None,
         open_timeout: float = 10.0,
+        token: str | None = None,
         extra_headers: Sequence[tuple[str, str]] = (),
         dialects: Sequence[Dialect] = (Dialect.BATCHED, Dialect.PLAIN),
         transport: TransportName = "auto",
@@ -68,6 +72,11 @@ class WsLink:
             raise ValueError(f"{url!r} does not use TLS, but an ssl_context was given: use wss://")
         if not dialects:
             raise ValueError("dialects must name at least one dialect")
+        headers = list(extra_headers)
+        if token is not None:
+            if any(name.lower() == "authorization" for name, _ in headers):
+                raise ValueError("a token was given, and an Authorization header too: give one")
+            headers.append(bearer_header(token))
         self.url = url
         self.limits = limits if limits is not None else LinkLimits()
         self._ssl_context = ssl_context
@@ -81,7 +90,7 @@ class WsLink:
             host=parts.hostname,
             port=parts.port or _DEFAULT_PORTS[parts.scheme],
             resource=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
-            headers=tuple(extra_headers),
+            headers=tuple(headers),
             subprotocols=(BATCHED_SUBPROTOCOL,) if Dialect.BATCHED in self._dialects else (),
         )
 
