@@ -19,6 +19,7 @@ RE_EXPORTING = [
     "trio_hub",
     "trio_hub.auth",
     "trio_hub.client",
+    "trio_hub.federation",
     "trio_hub.hub",
     "trio_hub.links",
     "trio_hub.mcp",

@@ -35,10 +35,11 @@ HEIGHTS = {
     "links": 4,
     "stores": 4,
     "auth": 4,
-    "federation": 4,
     "hub": 5,
     "client": 5,
     "metrics": 6,
+    # Joins a hub with others by being a client of theirs, so it stands above both shells.
+    "federation": 6,
     "testing": 6,
     "providers": 6,
     "mcp": 6,

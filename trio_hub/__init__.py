@@ -51,6 +51,7 @@ from .errors import (
     TakenOver as TakenOver,
     TooLarge as TooLarge,
 )
+from .federation import Federation as Federation, HubProxy as HubProxy, Peer as Peer
 from .hub import (
     Allow as Allow,
     AuditLog as AuditLog,
@@ -62,8 +63,11 @@ from .hub import (
     HubLimits as HubLimits,
     HubListener as HubListener,
     ListenerHealth as ListenerHealth,
+    PeerHealth as PeerHealth,
+    ProxyRoute as ProxyRoute,
     RemoteAgentProxy as RemoteAgentProxy,
     RuleArbiter as RuleArbiter,
+    Undeliverable as Undeliverable,
 )
 from .links import (
     LinkEndpoint as LinkEndpoint,

@@ -37,6 +37,8 @@ ALLOWED = {
     Caller.OPERATOR: {OPS},
     Caller.SELF_OR_OPERATOR: {ALICE, OPS},
     Caller.MEMBER_OR_OPERATOR: {ALICE, BOB, OPS},
+    # None of them is a hub.
+    Caller.PEER: set(),
 }
 
 
@@ -180,6 +182,19 @@ ROWS: dict[str, Params] = {
     "discard_dead_letter": lambda w: {"agent_id": w.alice_id, "envelope_id": w.letter_id},
     "health": lambda w: {},
     "read_audit": lambda w: {},
+    "cross_envelope": lambda w: {
+        "crossing": {
+            "path": ["elsewhere"],
+            "envelope": {
+                "channel_id": w.channel_id,
+                "sender_id": "hub://elsewhere/x",
+                "event_type": EV_TEXT,
+                "event_data": {},
+            },
+        }
+    },
+    "cross_agents": lambda w: {"to": "here", "serial": "1"},
+    "cross_can_send": lambda w: {"channel_id": w.channel_id, "sender": "hub://elsewhere/x"},
 }
 
 

@@ -14,16 +14,13 @@ time, until nothing is owed any more, or too long. At last the logs are read int
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Callable, Sequence
 from functools import partial
 
 import attrs
-import hypothesis
 import msgspec
 import trio
-from hypothesis import strategies as st
 
 from trio_hub.errors import NetworkError
 from trio_hub.hub import paths
@@ -48,8 +45,8 @@ from trio_hub.testing.trace import (
     Trace,
 )
 
-from .clock import LeapingClock
 from .machines import POISON, QUESTION, HubMachine, Machine, SimAgent
+from .replayable import run_replayably, shuffle_the_scheduler
 
 # How long the calm may last until everything owed is settled, in virtual seconds.
 CALM_SECONDS_MAX = 3600.0
@@ -136,7 +133,7 @@ class World:
 
     async def run(self) -> Run:
         async with trio.open_nursery() as nursery:
-            await self._shuffle_the_scheduler()
+            await shuffle_the_scheduler(self.seed)
             nursery.start_soon(self.hub_machine.run)
             for machine in self.machines:
                 nursery.start_soon(machine.run)
@@ -151,17 +148,6 @@ class World:
         found += [f"a connection of the hub raised {error!r}" for error in self.network.failures]
         found += [f"the hub complains: {problem}" for problem in self.problems]
         return Run(trace, found)
-
-    async def _shuffle_the_scheduler(self) -> None:
-        # Trio's scheduler draws from a generator that begins alike in every run. So that seeds
-        # differ in this too, let it draw a number of times that depends on the seed.
-        async def draw(times: int) -> None:
-            for _ in range(times):
-                await trio.lowlevel.checkpoint()
-
-        async with trio.open_nursery() as nursery:
-            for _ in range(2):
-                nursery.start_soon(draw, self.seed % 257)
 
     async def _storm(self, nursery: trio.Nursery) -> None:
         acts: list[tuple[float, Callable[[], None]]] = [
@@ -427,48 +413,7 @@ class World:
                 )
 
 
-class _Bugs(logging.Handler):
-    """Hears of what the hub calls a bug of its own."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.found: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if getattr(record, "event", "") in ("operation failed", "a connection failed"):
-            error = record.exc_info[1] if record.exc_info else None
-            self.found.append(f"the hub reports a bug: {record.getMessage()}: {error!r}")
-
-
 def run_seed(seed: int, operations: int) -> Run:
     """Run one world from beginning to end, in virtual time."""
-    runs: list[Run] = []
-    bugs = _Bugs()
-    logger = logging.getLogger("trio_hub")
-
-    # An explicit example is run once, with Trio's scheduler in a state of its own.
-    @hypothesis.settings(
-        phases=[hypothesis.Phase.explicit],
-        deadline=None,
-        database=None,
-        suppress_health_check=list(hypothesis.HealthCheck),
-    )
-    @hypothesis.example(None)
-    @hypothesis.given(st.none())
-    def once(_: None) -> None:
-        world = World(seed, operations)
-        runs.append(trio.run(world.run, clock=LeapingClock()))
-
-    # The log of a storm is long, and a seed gives it again to whoever asks.
-    level, propagate = logger.level, logger.propagate
-    logger.addHandler(bugs)
-    logger.setLevel(logging.ERROR)
-    logger.propagate = False
-    try:
-        once()
-    finally:
-        logger.removeHandler(bugs)
-        logger.setLevel(level)
-        logger.propagate = propagate
-    (run,) = runs
-    return attrs.evolve(run, violations=run.violations + bugs.found)
+    run, bugs = run_replayably(lambda: World(seed, operations).run())
+    return attrs.evolve(run, violations=run.violations + bugs)

@@ -83,6 +83,9 @@ TABLE: dict[str, tuple[Caller, dict[str, Any], str | None]] = {
     "discard_dead_letter": (Caller.SELF_OR_OPERATOR, {"agent_id": "a", "envelope_id": "e"}, "a"),
     "health": (Caller.OPERATOR, {}, None),
     "read_audit": (Caller.OPERATOR, {}, None),
+    "cross_envelope": (Caller.PEER, {"crossing": {"path": ["h"], "envelope": ENVELOPE}}, None),
+    "cross_agents": (Caller.PEER, {"to": "h", "serial": "1"}, None),
+    "cross_can_send": (Caller.PEER, {"channel_id": "c", "sender": "hub://h/a"}, None),
 }
 
 #: Operations that AG2 does not have. It must go on without them.
@@ -101,6 +104,9 @@ OURS = {
     "discard_dead_letter",
     "health",
     "read_audit",
+    "cross_envelope",
+    "cross_agents",
+    "cross_can_send",
 }
 
 

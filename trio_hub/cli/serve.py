@@ -23,7 +23,8 @@ import trio
 from .._logging import get_logger
 from .._nursery import open_plain_nursery
 from ..auth import AuthRegistry
-from ..errors import StoreError
+from ..errors import NetworkError, StoreError
+from ..federation import Federation
 from ..hub import Hub, HubLimits
 from ..links import TransportName, choose_transport, serve_ws
 from ..links.server import WsServer
@@ -35,6 +36,7 @@ from . import options as o
 from ._stdout import silence_stdout
 from .command import Command, CommandError
 from .credentials import CREDENTIAL_OPTIONS, Credentials, make_credentials
+from .federation import FEDERATION_OPTION, FederationSettings
 from .logs import LOG_FORMATS, LOG_LEVELS, configure_logging
 from .retention import RETENTION_OPTIONS, make_retention
 from .signals import Stop, stopped_by_signals
@@ -63,6 +65,15 @@ Every option can stand in the --config file under its name, without the dashes i
   keys = "keys.toml"
   operators = ["ops"]          # on the command line: --operator ops, once for each
   log-format = "json"
+
+  [federation]                 # hubs to be joined with
+  name = "east"
+
+  [federation.peers.west]
+  url = "wss://west.example.org"
+  key-file = "west.key"        # the key of hub:east there
+  exports = ["*"]              # who of ours may be known there
+  imports = ["support-*"]      # who of theirs may be known here
 
 The --keys file says who may connect. `trio_hub keys add alice --keys keys.toml` makes a key and
 writes its hash there; a line `alice = "a long random secret"` does as well.
@@ -150,6 +161,7 @@ OPTIONS = (
         help="the address for --metrics-port; whoever reaches it can read them",
     ),
     *RETENTION_OPTIONS,
+    FEDERATION_OPTION,
     o.Option(name="log-level", kind=o.choice(*LOG_LEVELS), default="info", help="the least to log"),
     o.Option(name="log-format", kind=o.choice(*LOG_FORMATS), default="text", help="how to log"),
 )
@@ -181,6 +193,7 @@ class ServeSettings:
     retain_ended: Duration | None
     retain_ended_max: int | None
     archive: Path | None
+    federation: FederationSettings | None
     log_level: str
     log_format: str
 
@@ -210,6 +223,7 @@ async def serve(
                 _spare_the_collector()
                 server = await _open_server(settings, hub, tls, stack)
                 await _open_metrics(settings, hub, stack)
+                await _join(settings, hub, stack)
                 stop.started = True
                 _announce(server, settings.host)
                 await _until_stopped(hub, server, stop)
@@ -309,6 +323,19 @@ async def _open_metrics(settings: ServeSettings, hub: Hub, stack: AsyncExitStack
         raise CommandError(f"cannot serve metrics on {host} port {port}: {reason}") from error
 
 
+async def _join(settings: ServeSettings, hub: Hub, stack: AsyncExitStack) -> None:
+    if settings.federation is None:
+        return
+    of = settings.federation
+    federation = Federation.open(
+        hub, of.name, of.peers, allow_unauthenticated=of.allow_unauthenticated
+    )
+    try:
+        await stack.enter_async_context(federation)
+    except NetworkError as error:
+        raise CommandError(f"cannot join other hubs: {error}") from error
+
+
 def _unusable(settings: ServeSettings, error: OSError | UnicodeError) -> CommandError:
     reason = getattr(error, "strerror", None) or str(error)
     return CommandError(f"cannot listen on {settings.host} port {settings.port}: {reason}")
@@ -404,6 +431,15 @@ def _run(arguments: Namespace) -> int:
         raise CommandError(
             f"--operator {settings.operators[0]}: without --keys, anybody could act as an "
             "operator: give --keys FILE (or --jwt-keys), or insist with --allow-unauthenticated-operators"
+        )
+    if (
+        settings.federation is not None
+        and not credentials.are_wanted
+        and not settings.federation.allow_unauthenticated
+    ):
+        raise CommandError(
+            "federation: without --keys, anybody could act as a peer of this hub: give --keys "
+            "FILE (or --jwt-keys), or insist with allow-unauthenticated = true in the table"
         )
     tls = _make_tls(settings)
     configure_logging(level=settings.log_level, format=settings.log_format)

@@ -61,7 +61,8 @@ def authorize(
     """
     subject = operation.subject(params)
     match operation.caller:
-        case Caller.ANY | Caller.ARRIVING:  # The doorstep sees to who arrives.
+        case Caller.ANY | Caller.ARRIVING | Caller.PEER:
+            # The doorstep sees to who arrives; who is a peer, the handlers ask the door.
             return None
         case Caller.ADMITTED:
             if wants_credentials and not bound:

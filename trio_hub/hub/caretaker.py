@@ -55,7 +55,8 @@ class Caretaker:
     def look_after(self, channel: Channel) -> None:
         """Take note of a channel's dates; called whenever it has changed."""
         metadata = channel.metadata
-        if metadata.is_terminal:
+        if metadata.is_terminal or channel.recipients.is_reflection:
+            # What belongs to another hub is ended by that.
             return
         try:
             if metadata.state is ChannelState.PENDING:

@@ -26,6 +26,7 @@ from .channels import Channel, ChannelBook, LogRecord
 from .committer import Committer
 from .drafting import ChannelWish, channel_id_for, draft_channel, never_opened, why_not_opened
 from .expectations import Expectations
+from .federation import FederationApi
 from .gate import Gate
 from .limits import HubLimits
 from .posting import Posting
@@ -36,7 +37,7 @@ __all__ = ["ChannelApi"]
 log = get_logger(__name__)
 
 
-class ChannelApi:
+class ChannelApi(FederationApi):
     """The part of `Hub` that is about channels. `Hub` fills in what it works with."""
 
     channels: ChannelBook
@@ -170,6 +171,8 @@ class ChannelApi:
         """
         Close a channel; what it owes is still delivered. Nothing happens where it has ended.
 
+        One that belongs to another hub is closed by that, in a while.
+
         Raises:
             NotFoundError: There is no such channel.
             StoreError: It could not be kept.
@@ -177,6 +180,9 @@ class ChannelApi:
         Cancellation: it may or may not be closed.
         """
         channel = self.channels.get(channel_id)
+        if channel.recipients.is_reflection:
+            await self._wish_closed(channel, reason or "explicit_close")
+            return channel.metadata
         machine = await self.channels.warm(channel)
         ticket = self.channels.end_nowait(
             channel, machine, ChannelState.CLOSED, reason or "explicit_close"
@@ -283,7 +289,12 @@ class ChannelApi:
         if channel is None:
             return False
         machine = await self.channels.warm(channel)
-        return machine.can_send(sender_id, event_type or EV_TEXT)
+        event_type = event_type or EV_TEXT
+        if not machine.can_send(sender_id, event_type):
+            return False
+        if channel.recipients.is_reflection:
+            return await self._may_send_far(channel, sender_id, event_type)
+        return True
 
     async def pending_turns_for(self, agent_id: str) -> list[PendingTurn]:
         """Return the turns that the protocols of an agent's channels expect of it."""

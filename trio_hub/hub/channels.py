@@ -25,6 +25,7 @@ from ..errors import (
     DamagedRecord,
     FrameError,
     NotFoundError,
+    ProtocolError,
     StoreError,
     TooLarge,
 )
@@ -32,6 +33,7 @@ from ..ids import Now, iso_from_seconds
 from ..protocol.adapters import AdapterRegistry
 from ..protocol.channel import ChannelMachine
 from ..protocol.expectations import Firings
+from ..protocol.federation import Recipients, ReflectedMachine
 from ..protocol.plan import Plan, Stamp
 from ..records import ChannelMetadata, ChannelState, Envelope
 from ..stores import Append, Change, Delete, KnowledgeStore, Put
@@ -59,11 +61,13 @@ class Channel:
         machine: None while it is cold.
         settled_open: Set once it is no longer pending, or is gone.
         announced: The state that was told of last; None before anything was.
+        recipients: Who is owed what stands in its log.
         takes_records: False where the end of its log is damaged, so that nothing can be appended.
     """
 
     metadata: ChannelMetadata
     length: int
+    recipients: Recipients
     firings: Firings = attrs.field(factory=Firings)
     machine: ChannelMachine | None = None
     settled_open: trio.Event = attrs.field(factory=trio.Event)
@@ -124,6 +128,7 @@ class ChannelBook:
         clock: Seconds since 1970.
         limits: The hub's.
         listener: Told what is in the logs.
+        recipients_of: Works out who is owed what in a channel.
         on_change: Told of a channel whose metadata is durable in a new form.
         listening: The ids of channels that are to be looked at after whatever happens next.
         on_activity: Told of one of them in which something has happened.
@@ -138,6 +143,7 @@ class ChannelBook:
         clock: Now,
         limits: HubLimits,
         listener: LogListener,
+        recipients_of: Callable[[ChannelMetadata, Firings], Recipients],
         on_change: Callable[[Channel], None],
         listening: Collection[str] = frozenset(),
         on_activity: Callable[[Channel], None] = lambda _channel: None,
@@ -149,6 +155,7 @@ class ChannelBook:
         self._clock = clock
         self._limits = limits
         self._listener = listener
+        self._recipients_of = recipients_of
         self._on_change = on_change
         self._listening = listening
         self._on_activity = on_activity
@@ -190,7 +197,8 @@ class ChannelBook:
             if not length:
                 # A channel is kept together with its first envelopes, so they were there once.
                 problems.append(f"channel {channel_id} is damaged: its log cannot be read")
-            self._keep(Channel(metadata, length, firings, announced=metadata.state))
+            recipients = self._recipients_of(metadata, firings)
+            self._keep(Channel(metadata, length, recipients, firings, announced=metadata.state))
         return problems
 
     # Lookup
@@ -282,9 +290,35 @@ class ChannelBook:
         Raises:
             ProtocolError: The adapter refuses it.
         """
+        recipients = self._recipients_of(metadata, Firings())
+        if recipients.is_reflection:
+            raise ProtocolError(
+                f"{metadata.creator_id} lives at another hub, and opens its channels there"
+            )
         adapter = self.adapters.for_manifest(metadata.manifest)
         machine, plan = ChannelMachine.plan_create(metadata, adapter, self.stamp())
-        channel = Channel(metadata, 0, machine=machine)
+        return self._create(Channel(metadata, 0, recipients, machine=machine), machine, plan)
+
+    def reflect_nowait(self, metadata: ChannelMetadata, invite: Envelope) -> tuple[Channel, Ticket]:
+        """
+        Plan and submit the reflection of another hub's channel, which begins with an invite.
+
+        Raises:
+            ProtocolError: Its creator lives here, or nobody who takes part does.
+        """
+        recipients = self._recipients_of(metadata, Firings())
+        if not recipients.is_reflection or recipients.far.issuperset(metadata.participant_ids):
+            raise ProtocolError(f"channel {metadata.channel_id} is no channel of another hub's")
+        # Dates are by the clock of this hub, whatever others say.
+        metadata = attrs.evolve(metadata, created_at=iso_from_seconds(self._clock()))
+        machine, plan = ReflectedMachine.plan_reflect(
+            metadata, recipients.far, invite, self.stamp()
+        )
+        return self._create(Channel(metadata, 0, recipients, machine=machine), machine, plan)
+
+    def _create(
+        self, channel: Channel, machine: ChannelMachine, plan: Plan
+    ) -> tuple[Channel, Ticket]:
         records = self._encode(machine, plan)
         self._keep(channel)
         self._listener.counter(channel).done()
@@ -387,7 +421,7 @@ class ChannelBook:
         """Read and fold a cold channel."""
         metadata, firings = await self._durable_documents(channel)
         known = channel.length
-        machine = ChannelMachine(metadata, self.adapters.for_manifest(metadata.manifest), firings)
+        machine = self._machine(channel, metadata, firings)
         channel.takes_records = True
         try:
             length = await self._store.length(paths.channel_log(channel.channel_id))
@@ -431,6 +465,13 @@ class ChannelBook:
             # The outcome of the failed commit was unknown: here is what it really kept.
             self._listener.extended(channel, unseen)
         self._changed(channel)
+
+    def _machine(
+        self, channel: Channel, metadata: ChannelMetadata, firings: Firings
+    ) -> ChannelMachine:
+        if channel.recipients.is_reflection:
+            return ReflectedMachine(metadata, channel.recipients.far, firings)
+        return ChannelMachine(metadata, self.adapters.for_manifest(metadata.manifest), firings)
 
     async def _durable_documents(self, channel: Channel) -> tuple[ChannelMetadata, Firings]:
         if channel.failure is None:
@@ -516,7 +557,7 @@ class ChannelBook:
 
     def _keep(self, channel: Channel) -> None:
         self._channels[channel.channel_id] = channel
-        for agent_id in channel.metadata.participant_ids:
+        for agent_id in _concerned(channel):
             self._by_agent.setdefault(agent_id, {})[channel.channel_id] = channel
         if channel.metadata.state is not ChannelState.PENDING:
             channel.settled_open.set()
@@ -525,6 +566,8 @@ class ChannelBook:
 
     def _part_with(self, channel: Channel, agent_ids: Collection[str]) -> None:
         """Take agents out of a channel that they take no part in any more."""
+        if channel.recipients.far:
+            channel.recipients = self._recipients_of(channel.metadata, channel.firings)
         for agent_id in agent_ids:
             self._by_agent.get(agent_id, {}).pop(channel.channel_id, None)
         if agent_ids:
@@ -543,10 +586,15 @@ class ChannelBook:
         self._doubtful.pop(channel, None)
         self._channels.pop(channel.channel_id, None)
         self._count_out(channel)
-        for agent_id in channel.metadata.participant_ids:
+        for agent_id in _concerned(channel):
             self._by_agent.get(agent_id, {}).pop(channel.channel_id, None)
         self._listener.dropped(channel)
         channel.settled_open.set()
+
+
+def _concerned(channel: Channel) -> dict[str, None]:
+    """Return those who take part and those who are owed something, once each."""
+    return dict.fromkeys((*channel.metadata.participant_ids, *channel.recipients.ids))
 
 
 def _decode_firings(data: bytes | None) -> Firings:

@@ -23,7 +23,7 @@ from ..errors import NotFoundError
 from ..protocol.delivery_policy import DeliveryPolicy
 from ..protocol.inbox import DeadLetter, Delivery, Inbox
 from ..protocol.ledger import joined
-from ..records import DeliveryRule, Envelope, InboxBlock, KeptLetter, is_addressed_to
+from ..records import DeliveryRule, Envelope, InboxBlock, KeptLetter
 from ..stores import Change, Delete
 from ..wire.frames import ReceiptFrame
 from . import paths
@@ -189,7 +189,7 @@ class Deliveries:
     def is_owing(self, channel: Channel) -> bool:
         """Whether a warm channel owes something to anybody, dead letters included."""
         channel_id = channel.channel_id
-        mailboxes = [self._mailboxes.get(it) for it in channel.metadata.participant_ids]
+        mailboxes = [self._mailboxes.get(it) for it in channel.recipients.ids]
         return any(
             not mailbox.inbox.is_settled(channel_id) for mailbox in mailboxes if mailbox is not None
         ) or any(letter.channel_id == channel_id for letter in self._letters)
@@ -198,7 +198,7 @@ class Deliveries:
 
     def counter(self, channel: Channel) -> OwingCounter:
         """Return who counts what a channel owes while its log is read."""
-        ids = channel.metadata.participant_ids
+        ids = channel.recipients.ids
         return OwingCounter(channel, [self._mailboxes[it] for it in ids if it in self._mailboxes])
 
     def left(self, channel: Channel, agent_ids: Collection[str]) -> None:
@@ -214,7 +214,7 @@ class Deliveries:
 
     def dropped(self, channel: Channel) -> None:
         """Forget a channel that never came to be, or is no more."""
-        for agent_id in channel.metadata.participant_ids:
+        for agent_id in channel.recipients.ids:
             mailbox = self._mailboxes.get(agent_id)
             if mailbox is not None:
                 mailbox.inbox.forget(channel.channel_id)
@@ -226,7 +226,8 @@ class Deliveries:
             self._announcer.posted(channel.metadata, records)
         self.posted[channel.metadata.manifest.type] += len(records)
         channel_id = channel.channel_id
-        for agent_id in channel.metadata.participant_ids:
+        is_addressed = channel.recipients.is_addressed
+        for agent_id in channel.recipients.ids:
             mailbox = self._mailboxes.get(agent_id)
             if mailbox is None:
                 continue
@@ -237,7 +238,7 @@ class Deliveries:
                     inbox.extended(channel_id, record.position, "", b"", addressed=False)
                     continue
                 addressed = (
-                    is_addressed_to(envelope, agent_id)
+                    is_addressed(envelope, agent_id)
                     and self._admits(mailbox, envelope, record.position)
                     and self._overflow.takes(mailbox, envelope, record.position)
                 )
@@ -337,6 +338,16 @@ class Deliveries:
             self._changed(mailbox)
         else:
             self._touched(mailbox)
+
+    def give_up(self, agent_id: str, channel_id: str, position: int, reason: str) -> bool:
+        """Bury what its recipient will never take; False where it is not on its way."""
+        mailbox = self._mailboxes.get(agent_id)
+        if mailbox is None or not mailbox.inbox.give_up(
+            channel_id, position, trio.current_time(), reason
+        ):
+            return False
+        self._changed(mailbox)
+        return True
 
     def room_again(self, agent_ids: Iterable[str]) -> None:
         """Go on for agents whose connection was full and has room again."""

@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 
 from ..stores import StoreHealth
+from .federation import PeerHealth
 from .listeners import ListenerHealth
 
 __all__ = ["HubHealth"]
@@ -27,6 +28,7 @@ class HubHealth:
         audit_records: How many records the audit log has, and the hash of the last one
             (`audit_head`). Keep both elsewhere to notice a log that was cut short.
         audit_waiting: How many more are not durable yet.
+        peers: The other hubs that this one is joined with.
     """
 
     closing: bool
@@ -47,6 +49,7 @@ class HubHealth:
     audit_records: int
     audit_head: str
     audit_waiting: int
+    peers: tuple[PeerHealth, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -52,6 +52,7 @@ from .dead_letter_api import DeadLetterApi
 from .dead_letters import DeadLetterBox
 from .deliveries import Deliveries
 from .expectations import Expectations
+from .federation import FederationDoor, Routes
 from .figures import HubFigures
 from .gate import Gate
 from .health import HubHealth
@@ -63,7 +64,7 @@ from .operators import Operators
 from .posting import Posting
 from .reception import Reception
 from .registry import Registry
-from .remote_agents import RemoteAgentProxy, RemoteAgents
+from .remote_agents import ProxyRoute, RemoteAgentProxy, RemoteAgents
 from .retirement import Retirement
 from .spans import HubSpans
 from .task_api import TaskApi
@@ -122,7 +123,9 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
         self._announcer = Announcer(self._listeners, self.audit)
         self._attempts = Attempts(self._announcer, limits)
         self._timers = Timers(ttl_sweep_interval, on_wake=self._on_wake)
+        self._door: FederationDoor | None = None
         self._registry = Registry(self._committer, self._next_id, clock)
+        self._routes = Routes(self._registry)
         self._operators = Operators(
             operators,
             self._registry,
@@ -162,6 +165,7 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
             clock,
             limits,
             listener=self._deliveries,
+            recipients_of=self._routes.recipients_of,
             on_change=self._on_channel_change,
             listening=watchlist.listening,
             on_activity=self._on_channel_activity,
@@ -218,6 +222,7 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
             self._announcer,
             self.post_envelope,
             self._reception.warm_for,
+            rng,
         )
         self._reception.handlers = OperationHandlers(self).table()
 
@@ -385,8 +390,13 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
         return self._listeners.added(listener, queue_max=queue_max)
 
     def remote_proxy(
-        self, proxy: RemoteAgentProxy, *, accepts_invites: bool = True, at_once_max: int = 100
-    ) -> AbstractAsyncContextManager[None]:
+        self,
+        proxy: RemoteAgentProxy,
+        *,
+        accepts_invites: bool = True,
+        at_once_max: int = 100,
+        paused: bool = False,
+    ) -> AbstractAsyncContextManager[ProxyRoute]:
         """
         Have a proxy reach the remote agents of its scheme, for as long as the block lasts.
 
@@ -398,6 +408,8 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
             accepts_invites: Accept an invite for the agent once it has been dispatched. A proxy
                 whose other side answers invites itself posts the answer.
             at_once_max: How many envelopes it may have in hand at once, over all channels.
+            paused: Give it nothing before `ProxyRoute.resume`, which is for proxies that know
+                when their link is up.
 
         Raises:
             ValueError: The scheme has a proxy already.
@@ -406,7 +418,7 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
         Cancellation: what is in hand comes again when there is a proxy again.
         """
         return self._remote_agents.routed(
-            proxy, accepts_invites=accepts_invites, at_once_max=at_once_max
+            proxy, accepts_invites=accepts_invites, at_once_max=at_once_max, paused=paused
         )
 
     def has_operator(self, agent_ids: Mapping[str, object]) -> bool:
@@ -437,6 +449,7 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
             audit_records=len(self.audit),
             audit_head=self.audit.head,
             audit_waiting=self.audit.waiting,
+            peers=() if self._door is None else self._door.health(),
         )
 
     def figures(self) -> HubFigures:
@@ -567,6 +580,11 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
         return await self.channels.read(channel, start, stop)
 
     def _owed(self, agent_id: str) -> int:
+        # What is for an agent of another hub waits at the link to that.
+        return self._deliveries.owed(self._routes.link_of(agent_id) or agent_id)
+
+    def owed_to(self, agent_id: str) -> int:
+        """Return how many envelopes an agent or a link has not settled, as far as is known."""
         return self._deliveries.owed(agent_id)
 
     def _find_channel(self, channel_id: str) -> Channel | None:

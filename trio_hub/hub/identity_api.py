@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from ..auth import AuthRegistry
+from ..errors import ProtocolError
+from ..protocol.federation import MIRROR_PREFIX
 from ..records import DeliveryRule, Passport, Resume, Rule, TaskState, without_claim
 from .admission import Admission, check_rule
 from .announcer import Announcer
@@ -61,6 +63,10 @@ class IdentityApi:
         self._gate.check()
         if connection is not None:
             self._reception.check_identities(connection)
+            if passport.name.startswith(MIRROR_PREFIX):
+                raise ProtocolError(
+                    f"names that begin with {MIRROR_PREFIX!r} are those of agents of other hubs"
+                )
         await self._announcer.room()
         credential = None
         if connection is not None:

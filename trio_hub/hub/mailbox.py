@@ -10,7 +10,7 @@ import attrs
 
 from ..protocol.inbox import Delivery, Inbox
 from ..protocol.ledger import Run
-from ..records import Envelope, InboxBlock, is_addressed_to
+from ..records import Envelope, InboxBlock
 from .admission import Refusal
 from .channels import Channel, LogRecord
 
@@ -67,10 +67,10 @@ class Mailbox:
     wakes_at: float | None = None
     pressed: bool = False
 
-    def is_owed(self, envelope: Envelope) -> bool:
+    def is_owed(self, channel: Channel, envelope: Envelope) -> bool:
         """Whether an envelope is for this agent, as things stand now."""
         return (
-            is_addressed_to(envelope, self.agent_id)
+            channel.recipients.is_addressed(envelope, self.agent_id)
             and self.refusal(envelope, self.agent_id) is None
         )
 
@@ -124,7 +124,7 @@ class OwingCounter:
             if (
                 position >= saved.cursor
                 and not any(start <= position < stop for start, stop in saved.settled)
-                and mailbox.is_owed(envelope)
+                and mailbox.is_owed(self._channel, envelope)
             ):
                 self._owed[index] += 1
 

@@ -15,6 +15,7 @@ import attrs
 import trio
 
 from ..errors import AccessDeniedError, NotFoundError
+from ..protocol.federation import CrossingAnswer
 from ..protocol.task_index import key_of_cursor
 from ..records import (
     AuditPage,
@@ -300,6 +301,21 @@ class OperationHandlers:
 
     async def read_audit(self, caller: Connection, it: p.ReadAudit) -> AuditPage:
         return await self._hub.audit.query(**attrs.asdict(it))
+
+    # Between hubs
+
+    async def cross_envelope(self, caller: Connection, it: p.CrossEnvelope) -> CrossingAnswer:
+        door, peer = self._hub.door_for(caller.bound)
+        return await door.arrived(peer, it.crossing)
+
+    async def cross_agents(self, caller: Connection, it: p.CrossAgents) -> str:
+        door, peer = self._hub.door_for(caller.bound)
+        return await door.introduced(peer, it)
+
+    async def cross_can_send(self, caller: Connection, it: p.CrossCanSend) -> bool:
+        door, peer = self._hub.door_for(caller.bound)
+        channel_id, sender_id = door.may_peer_send(peer, it.channel_id, it.sender)
+        return await self._hub.can_send(channel_id, sender_id, event_type=it.event_type)
 
     # Inside
 

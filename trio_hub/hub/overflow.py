@@ -119,7 +119,7 @@ class Overflow:
                 return False
             records = await self._read_log(channel, victim.position, victim.position + 1)
             envelope = records[0].envelope if records else None
-            if envelope is not None and mailbox.is_owed(envelope):
+            if envelope is not None and mailbox.is_owed(channel, envelope):
                 envelope_id = envelope.envelope_id
         settled = mailbox.inbox.settle(
             victim.channel_id,

@@ -12,6 +12,7 @@ Where the hub keeps what in its store.
     /tasks/<task id>/{metadata,checkpoint,mark,writers}
     /dead_letters/<agent id>/<envelope id>
     /audit/log
+    /federation/<hub>/dial                      when to call another hub again
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ CHANNELS: Final = "/channels"
 CURSORS: Final = "/cursors"
 TASKS: Final = "/tasks"
 DEAD_LETTERS: Final = "/dead_letters"
+FEDERATION: Final = "/federation"
 AUDIT_LOG: Final = "/audit/log"
 
 
@@ -99,3 +101,8 @@ OF_A_TASK: Final = (task_metadata, task_checkpoint, task_mark, task_writers)
 def dead_letter(agent_id: str, envelope_id: str) -> str:
     """Return the path of a dead letter."""
     return f"{DEAD_LETTERS}/{agent_id}/{envelope_id}"
+
+
+def dial(hub: str) -> str:
+    """Return the path of when to call another hub again."""
+    return f"{FEDERATION}/{hub}/dial"

@@ -5,21 +5,25 @@ A *remote agent* is registered like any other, with the kind ``remote_agent``; i
 says which proxy reaches it. To the deliveries a proxy is one more connection: what is posted to
 the agent is dispatched in the order of the log, one channel after another and channels side by
 side; what the proxy returned from is settled, what it raised at comes again and becomes a dead
-letter in the end. While no proxy is there, it waits in the log.
+letter in the end. While no proxy is there, or its link is down, it waits in the log, and that
+counts for no attempt.
 """
 
 from __future__ import annotations
 
+import random
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Literal, Protocol, runtime_checkable
 
+import attrs
 import trio
 
 from .._logging import get_logger
 from .._nursery import open_plain_nursery
-from ..errors import NetworkError
+from ..errors import ConnectionLost, NetworkError, StoreError
+from ..protocol.backoff import Backoff
 from ..protocol.inbox import Delivery
 from ..records import EV_CHANNEL_INVITE, EV_CHANNEL_INVITE_ACK, Envelope, Passport
 from ..wire.frames import ReceiptFrame
@@ -28,12 +32,23 @@ from .announcer import Announcer
 from .deliveries import Deliveries
 from .registry import Registry
 
-__all__ = ["REMOTE_KIND", "RemoteAgentProxy", "RemoteAgents"]
+__all__ = ["REMOTE_KIND", "ProxyRoute", "RemoteAgentProxy", "RemoteAgents", "Undeliverable"]
 
 log = get_logger(__name__)
 
 REMOTE_KIND: Final = "remote_agent"
 _REASON_CHARACTERS_MAX: Final = 500
+
+
+# How long a proxy is left alone that says that its link is down.
+_LINK_BACKOFF: Final = Backoff(base=0.5, cap=30.0)
+# How often the ledger is told that an envelope is still being carried: well below any `ack_wait`
+# that is worth the name.
+_PROGRESS_SECONDS: Final = 60.0
+
+
+class Undeliverable(Exception):
+    """Raise it from `RemoteAgentProxy.dispatch`: the other side will never take that envelope."""
 
 
 @runtime_checkable
@@ -54,7 +69,10 @@ class RemoteAgentProxy(Protocol):
         Return once the other side has it for good: it is settled then. It may come again after
         a crash, with the same `envelope_id`; the other side should know it by that.
 
-        Raises: anything, where it was not handed over. It comes again, with a growing delay.
+        Raises: anything, where it was not handed over. It comes again, with a growing delay, and
+        is a dead letter in the end. `ConnectionLost` says that nothing can be handed over now:
+        then all that the proxy carries waits for a while, and no attempt is counted.
+        `Undeliverable` says that the other side will never take it: it is a dead letter at once.
 
         Cancellation: it was not handed over.
         """
@@ -75,6 +93,7 @@ class RemoteAgents:
         announcer: Told of what could not be dispatched.
         post: Posts an envelope; for answers to invites.
         warm: Reads the logs in which something may wait for an agent.
+        rng: Source of jitter.
     """
 
     def __init__(
@@ -84,34 +103,34 @@ class RemoteAgents:
         announcer: Announcer,
         post: Callable[[Envelope], Awaitable[str]],
         warm: Callable[[str], Awaitable[None]],
+        rng: random.Random,
     ) -> None:
-        self._warm = warm
+        self.warm = warm
+        self.rng = rng
         self._registry = registry
         self._deliveries = deliveries
         self._announcer = announcer
         self._post = post
-        self._routes: dict[str, _Route] = {}
+        self._routes: dict[str, ProxyRoute] = {}
 
     @asynccontextmanager
     async def routed(
-        self, proxy: RemoteAgentProxy, *, accepts_invites: bool, at_once_max: int
-    ) -> AsyncIterator[None]:
+        self, proxy: RemoteAgentProxy, *, accepts_invites: bool, at_once_max: int, paused: bool
+    ) -> AsyncIterator[ProxyRoute]:
         """See `Hub.remote_proxy`."""
         if proxy.scheme in self._routes:
             raise ValueError(f"the scheme {proxy.scheme!r} has a proxy already")
         try:
             async with open_plain_nursery() as nursery:
-                route = _Route(self, proxy, nursery, accepts_invites, at_once_max)
+                route = ProxyRoute(self, proxy, nursery, accepts_invites, at_once_max)
                 self._routes[proxy.scheme] = route
-                for passport in [it.passport for it in self._registry]:
-                    if self._reached_by(proxy, passport):
-                        assert passport.agent_id is not None
-                        await self._warm(passport.agent_id)
-                        self.registered(passport)
+                nursery.start_soon(route.tell_progress)
+                if not paused:
+                    await route.resume()
                 try:
-                    yield
+                    yield route
                 finally:
-                    route.unbind_all()
+                    route.pause()
                     nursery.cancel_scope.cancel()
         finally:
             self._routes.pop(proxy.scheme, None)
@@ -121,7 +140,7 @@ class RemoteAgents:
     def registered(self, passport: Passport) -> None:
         """Let an agent's proxy, if it is one that has any, have what is for it."""
         route = self._routes.get(passport.auth.scheme)
-        if route is not None and self._reached_by(route.proxy, passport):
+        if route is not None and route.is_up and self._reached_by(route.proxy, passport):
             route.bind(passport)
 
     def unregistered(self, agent_id: str) -> None:
@@ -134,26 +153,48 @@ class RemoteAgents:
 
     # What routes need
 
+    def reached_by(self, proxy: RemoteAgentProxy) -> list[Passport]:
+        """Return the agents that are a proxy's."""
+        return [it.passport for it in self._registry if self._reached_by(proxy, it.passport)]
+
     def attach(self, agent_id: str, binding: _ProxyBinding) -> None:
         self._deliveries.attach(agent_id, binding)
 
     def detach(self, agent_id: str, binding: _ProxyBinding) -> None:
         self._deliveries.detach(agent_id, binding)
 
-    def settle(self, binding: _ProxyBinding, envelope: Envelope, error: Exception | None) -> None:
+    def settle(self, binding: _ProxyBinding, carried: _Carried, error: Exception | None) -> None:
         """Take a receipt, as long as the agent is still the proxy's."""
-        agent_id = binding.agent_id
+        agent_id, envelope = binding.agent_id, carried.envelope
         if self._deliveries.binding_of(agent_id) is not binding:
             return
         reason = ""
         if error is not None:
             reason = f"{type(error).__name__}: {error}"[:_REASON_CHARACTERS_MAX]
             self._announcer.dispatch_failed(envelope, agent_id, NetworkError(reason))
+        if isinstance(error, Undeliverable) and self._deliveries.give_up(
+            agent_id, envelope.channel_id, carried.position, f"undeliverable: {error}"
+        ):
+            return
+        self._receipt(binding, envelope, "ack" if error is None else "nack", reason)
+
+    def progress(self, binding: _ProxyBinding, envelope: Envelope) -> None:
+        """Say that an envelope is still being carried."""
+        if self._deliveries.binding_of(binding.agent_id) is binding:
+            self._receipt(binding, envelope, "progress")
+
+    def _receipt(
+        self,
+        binding: _ProxyBinding,
+        envelope: Envelope,
+        status: Literal["ack", "nack", "progress"],
+        reason: str = "",
+    ) -> None:
         self._deliveries.receipt(
             ReceiptFrame(
                 envelope_id=envelope.envelope_id,
-                status="ack" if error is None else "nack",
-                recipient_id=agent_id,
+                status=status,
+                recipient_id=binding.agent_id,
                 channel_id=envelope.channel_id,
                 reason=reason,
             )
@@ -172,8 +213,13 @@ class RemoteAgents:
         )
 
 
-class _Route:
-    """One proxy, and the agents that it reaches."""
+class ProxyRoute:
+    """
+    One proxy, and the agents that it reaches; `Hub.remote_proxy` makes them.
+
+    Attributes:
+        is_up: Whether envelopes are given to the proxy now.
+    """
 
     def __init__(
         self,
@@ -188,7 +234,41 @@ class _Route:
         self.nursery = nursery
         self.accepts_invites = accepts_invites
         self.limiter = trio.CapacityLimiter(at_once_max)
+        self.is_up = False
+        self._failures = 0
+        self._waiting = False
         self._bindings: dict[str, _ProxyBinding] = {}
+
+    def pause(self) -> None:
+        """
+        Give the proxy nothing more, and take back what it has in hand. Idempotent.
+
+        What it was dispatching is cancelled; it comes again after `resume`. No attempt is counted.
+        """
+        self.is_up = False
+        bindings, self._bindings = self._bindings, {}
+        for agent_id, binding in bindings.items():
+            self.agents.detach(agent_id, binding)
+            binding.stop()
+
+    async def resume(self) -> None:
+        """
+        Give the proxy what its agents are owed, from where they stand. Idempotent.
+
+        Raises:
+            StoreError: What waits for them cannot be read now; it stays paused.
+
+        Cancellation: it stays paused.
+        """
+        if self.is_up:
+            return
+        for passport in self.agents.reached_by(self.proxy):
+            assert passport.agent_id is not None
+            await self.agents.warm(passport.agent_id)
+        if not self.is_up:
+            self.is_up = True
+            for passport in self.agents.reached_by(self.proxy):
+                self.bind(passport)
 
     def bind(self, passport: Passport) -> None:
         binding = _ProxyBinding(self, passport)
@@ -196,11 +276,48 @@ class _Route:
         self.agents.attach(binding.agent_id, binding)
 
     def forget(self, agent_id: str) -> None:
-        self._bindings.pop(agent_id, None)
+        binding = self._bindings.pop(agent_id, None)
+        if binding is not None:
+            binding.stop()
 
-    def unbind_all(self) -> None:
-        for agent_id, binding in self._bindings.items():
-            self.agents.detach(agent_id, binding)
+    def dispatched(self) -> None:
+        """The link works."""
+        self._failures = 0
+
+    def link_is_down(self) -> None:
+        """Pause, and try again in a while, unless somebody resumes it before."""
+        if not self.is_up:
+            return
+        self.pause()
+        if not self._waiting:
+            self._waiting = True
+            wait = _LINK_BACKOFF.delay(self._failures, self.agents.rng)
+            self._failures += 1
+            self.nursery.start_soon(self._resume_in, wait)
+
+    async def _resume_in(self, seconds: float) -> None:
+        try:
+            while not self.is_up:
+                await trio.sleep(seconds)
+                try:
+                    await self.resume()
+                except StoreError as error:
+                    log.warning("a proxy waits for the store", error=error.message)
+        finally:
+            self._waiting = False
+
+    async def tell_progress(self) -> None:
+        """Say of what takes long that it is still under way, until cancelled."""
+        while True:
+            await trio.sleep(_PROGRESS_SECONDS)
+            for binding in list(self._bindings.values()):
+                binding.tell_progress()
+
+
+@attrs.frozen
+class _Carried:
+    envelope: Envelope
+    position: int
 
 
 class _ProxyBinding:
@@ -211,12 +328,15 @@ class _ProxyBinding:
     `max_in_flight` envelopes that are not settled.
     """
 
-    def __init__(self, route: _Route, passport: Passport) -> None:
+    def __init__(self, route: ProxyRoute, passport: Passport) -> None:
         assert passport.agent_id is not None, "a registered agent has an id"
         self.agent_id = passport.agent_id
         self._passport = passport
         self._route = route
-        self._lanes: dict[str, deque[bytes]] = {}
+        self._lanes: dict[str, deque[Delivery[bytes]]] = {}
+        self._in_hand: dict[str, Envelope] = {}
+        self._scopes: set[trio.CancelScope] = set()
+        self._stopped = False
 
     @property
     def has_room(self) -> bool:
@@ -229,32 +349,64 @@ class _ProxyBinding:
         if lane is None:
             lane = self._lanes[delivery.channel_id] = deque()
             self._route.nursery.start_soon(self._work, delivery.channel_id, lane)
-        lane.append(delivery.payload)
+        lane.append(delivery)
         return True
 
-    async def _work(self, channel_id: str, lane: deque[bytes]) -> None:
-        while lane:
-            envelope = decode_strictly(lane.popleft(), Envelope, "envelope")
-            error: Exception | None = None
+    def stop(self) -> None:
+        """Take back all that is in hand."""
+        self._stopped = True
+        self._lanes.clear()
+        for scope in self._scopes:
+            scope.cancel()
+
+    def tell_progress(self) -> None:
+        for envelope in self._in_hand.values():
+            self._route.agents.progress(self, envelope)
+
+    async def _work(self, channel_id: str, lane: deque[Delivery[bytes]]) -> None:
+        with trio.CancelScope() as scope:
+            self._scopes.add(scope)
             try:
-                async with self._route.limiter:
-                    await self._dispatch(envelope)
-            except Exception as raised:  # whatever it is, the envelope was not handed over
-                log.warning(
-                    "a proxy failed",
-                    scheme=self._route.proxy.scheme,
-                    agent_id=self.agent_id,
-                    envelope_id=envelope.envelope_id,
-                    error=type(raised).__name__,
-                )
-                error = raised
+                while lane and not self._stopped:
+                    await self._carry(channel_id, lane)
+                    if self._lanes.get(channel_id) is not lane:
+                        return
+            finally:
+                self._scopes.discard(scope)
+
+    async def _carry(self, channel_id: str, lane: deque[Delivery[bytes]]) -> None:
+        delivery = lane.popleft()
+        envelope = decode_strictly(delivery.payload, Envelope, "envelope")
+        error: Exception | None = None
+        self._in_hand[channel_id] = envelope
+        try:
+            async with self._route.limiter:
+                await self._dispatch(envelope)
+        except ConnectionLost as lost:
+            log.info("a proxy's link is down", scheme=self._route.proxy.scheme, reason=str(lost))
+            self._route.link_is_down()
+            return
+        except Exception as raised:  # whatever it is, the envelope was not handed over
+            log.warning(
+                "a proxy failed",
+                scheme=self._route.proxy.scheme,
+                agent_id=self.agent_id,
+                envelope_id=envelope.envelope_id,
+                error=type(raised).__name__,
+            )
+            error = raised
+            if not isinstance(raised, Undeliverable):
                 # What stands behind it is sent again after it, so that the order holds.
                 lane.clear()
-            if not lane:
-                del self._lanes[channel_id]
-            self._route.agents.settle(self, envelope, error)
-            if self._lanes.get(channel_id) is not lane:
-                return
+        finally:
+            self._in_hand.pop(channel_id, None)
+        if self._stopped:
+            return
+        if error is None:
+            self._route.dispatched()
+        if not lane:
+            self._lanes.pop(channel_id, None)
+        self._route.agents.settle(self, _Carried(envelope, delivery.position), error)
 
     async def _dispatch(self, envelope: Envelope) -> None:
         await self._route.proxy.dispatch(envelope, self._passport)

@@ -16,7 +16,7 @@ import trio
 from .._logging import get_logger
 from ..errors import NotFoundError, StoreError
 from ..protocol.inbox import PageWanted
-from ..records import Envelope, KeptLetter, is_addressed_to
+from ..records import Envelope, KeptLetter
 from .channels import Channel, LogRecord
 from .doorbell import Doorbell
 from .mailbox import Mailbox
@@ -99,7 +99,7 @@ class Replay:
             )
             inbox.read_failed(page, trio.current_time())
         else:
-            inbox.loaded(page, [self._seen_by(mailbox, it) for it in records])
+            inbox.loaded(page, [self._seen_by(mailbox, channel, it) for it in records])
         self._on_answered(mailbox)
 
     async def _answer_letter(self, letter: KeptLetter, answer: LetterAnswer) -> None:
@@ -117,12 +117,14 @@ class Replay:
         # A log that was damaged may be shorter than it was.
         answer(records[0] if records else None)
 
-    def _seen_by(self, mailbox: Mailbox, record: LogRecord) -> tuple[str, bytes | None]:
+    def _seen_by(
+        self, mailbox: Mailbox, channel: Channel, record: LogRecord
+    ) -> tuple[str, bytes | None]:
         """Return a record as an inbox takes it: without a payload where it is not for its owner."""
         envelope = record.envelope
         if (
             envelope is None
-            or not is_addressed_to(envelope, mailbox.agent_id)
+            or not channel.recipients.is_addressed(envelope, mailbox.agent_id)
             or not self._admits(mailbox, envelope, record.position)
         ):
             return "", None

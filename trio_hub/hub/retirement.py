@@ -162,7 +162,7 @@ class Retirement:
         changes: list[Change] = [
             Delete(paths.cursor(agent_id, channel.channel_id))
             for agent_id in (
-                *metadata.participant_ids,
+                *channel.recipients.ids,
                 # A cursor may have been on its way when somebody was removed.
                 *(it.agent_id for it in channel.firings.removed),
             )

@@ -13,6 +13,7 @@ import attrs
 
 from .._histogram import Histogram
 from ..hub.backlog import Backlog
+from ..hub.federation import PeerHealth
 from ..hub.figures import HubFigures
 
 __all__ = ["METRICS", "Metric", "Reading", "Sample"]
@@ -103,6 +104,16 @@ def _listeners_dropped(reading: Reading) -> Iterator[Sample]:
         dropped[it.name] = dropped.get(it.name, 0) + it.dropped
     for name, value in sorted(dropped.items()):
         yield (name,), float(value)
+
+
+def _of_peers(
+    pick: Callable[[PeerHealth], float],
+) -> Callable[[Reading], Iterator[Sample]]:
+    def read(reading: Reading) -> Iterator[Sample]:
+        for peer in reading.figures.health.peers:
+            yield (peer.name,), float(pick(peer))
+
+    return read
 
 
 def _commit_seconds(reading: Reading) -> Iterator[Sample]:
@@ -326,6 +337,56 @@ METRICS: tuple[Metric, ...] = (
         "Trio tasks in the process: some for the hub, some for each connection.",
         (),
         _one(lambda it: it.tasks_running),
+    ),
+    # Other hubs
+    Metric(
+        "trio_hub_peer_up",
+        "gauge",
+        "1 where another hub can be reached from this one.",
+        ("hub",),
+        _of_peers(lambda it: it.up),
+    ),
+    Metric(
+        "trio_hub_peer_owed",
+        "gauge",
+        "Envelopes that wait for another hub, or are on their way to it.",
+        ("hub",),
+        _of_peers(lambda it: it.owed),
+    ),
+    Metric(
+        "trio_hub_peer_sent",
+        "counter",
+        "Envelopes that another hub has taken.",
+        ("hub",),
+        _of_peers(lambda it: it.sent),
+    ),
+    Metric(
+        "trio_hub_peer_received",
+        "counter",
+        "Envelopes of another hub that were taken here.",
+        ("hub",),
+        _of_peers(lambda it: it.received),
+    ),
+    Metric(
+        "trio_hub_peer_refused",
+        "counter",
+        "Envelopes that may not go to another hub, or that it will never take.",
+        ("hub",),
+        _of_peers(lambda it: it.refused),
+    ),
+    Metric(
+        "trio_hub_peer_turned_away",
+        "counter",
+        "Envelopes of another hub that will never be taken here.",
+        ("hub",),
+        _of_peers(lambda it: it.turned_away),
+    ),
+    Metric(
+        "trio_hub_peer_loops",
+        "counter",
+        "Envelopes of another hub that had been here before: two hubs have one name, or worse.",
+        ("hub",),
+        _of_peers(lambda it: it.loops),
     ),
     Metric(
         "trio_hub_closing",

@@ -330,6 +330,10 @@ class ChannelMachine:
         """Whether something was posted under this one's key, so that it would be no new post."""
         return self._posted.knows_key_of(envelope)
 
+    def id_by_key(self, key: str) -> str | None:
+        """Return the id of the envelope that any participant posted under a key, or None."""
+        return self._posted.id_by_key(self.metadata.participant_ids, key)
+
     # Inside
 
     def _remember(self, envelope: Envelope) -> None:
@@ -373,9 +377,16 @@ class ChannelMachine:
             )
         stamped = stamp.put_on(envelope)
         waiting = tuple(agent_id for agent_id in metadata.pending_acks if agent_id != invitee)
-        if envelope.event_type == EV_CHANNEL_INVITE_REJECT:
+        return self._when_answered(stamped, waiting, stamp)
+
+    def _when_answered(self, stamped: Envelope, waiting: tuple[str, ...], stamp: Stamp) -> Plan:
+        """Plan what follows now that an answer is here, and those in `waiting` are still due."""
+        metadata = self.metadata
+        if stamped.event_type == EV_CHANNEL_INVITE_REJECT:
             answered = attrs.evolve(
-                metadata, pending_acks=waiting, rejected_by=(*metadata.rejected_by, invitee)
+                metadata,
+                pending_acks=waiting,
+                rejected_by=(*metadata.rejected_by, stamped.sender_id),
             )
             if not self._next(ChannelEvent.REJECTED).is_terminal:
                 # It is open without them: enough others had accepted.

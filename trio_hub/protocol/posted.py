@@ -7,6 +7,7 @@ Both indexes are rebuilt from the log when a channel is loaded, so they live as 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 import attrs
 import msgspec
@@ -69,6 +70,11 @@ class PostedIndex:
             envelope.idempotency_key is not None
             and (envelope.sender_id, envelope.idempotency_key) in self._by_key
         )
+
+    def id_by_key(self, senders: Iterable[str], key: str) -> str | None:
+        """Return the id of what any of `senders` posted under a key, or None."""
+        posts = (self._by_key.get((sender, key)) for sender in senders)
+        return next((post.envelope_id for post in posts if post is not None), None)
 
     def position_by_cause(self, sender_id: str, causation_id: str) -> int | None:
         """Return where the first envelope that `sender_id` posted because of another stands."""

@@ -29,7 +29,8 @@ class Caller(StrEnum):
     of the task that `subject` names is bound here. BOUND: at least one agent is bound here, and
     the handler shows it only what those agents may see. OPERATOR: an operator of the hub is
     bound here. SELF_OR_OPERATOR: either of them; where `subject` names nobody, only an operator.
-    MEMBER_OR_OPERATOR: a member, or an operator, who need not take part.
+    MEMBER_OR_OPERATOR: a member, or an operator, who need not take part. PEER: a hub that this one
+    is joined with has logged in here; the handler finds out.
     """
 
     ANY = "any"
@@ -42,6 +43,7 @@ class Caller(StrEnum):
     OPERATOR = "operator"
     SELF_OR_OPERATOR = "self or operator"
     MEMBER_OR_OPERATOR = "member or operator"
+    PEER = "peer hub"
 
 
 @attrs.frozen
@@ -104,6 +106,10 @@ def _owner(name: str, params: type[Any], result: str, summary: str) -> Operation
 
 def _self_or_operator(name: str, params: type[Any], result: str, summary: str) -> Operation:
     return Operation(name, params, result, Caller.SELF_OR_OPERATOR, lambda it: it.agent_id, summary)
+
+
+def _peer(name: str, params: type[Any], result: str, summary: str) -> Operation:
+    return Operation(name, params, result, Caller.PEER, _nobody, summary)
 
 
 def _agent(it: Any) -> str:
@@ -297,6 +303,25 @@ _ROWS = (
         Caller.OPERATOR,
         _nobody,
         "Read the latest records of the audit log that meet what is given; go on before start.",
+    ),
+    # Between hubs
+    _peer(
+        "cross_envelope",
+        p.CrossEnvelope,
+        "{envelope_id, code, message, is_final, retry_after_seconds}",
+        "Hand an envelope over; answered once it is durable or refused.",
+    ),
+    _peer(
+        "cross_agents",
+        p.CrossAgents,
+        "name of this hub",
+        "Say which agents may be known here.",
+    ),
+    _peer(
+        "cross_can_send",
+        p.CrossCanSend,
+        "bool",
+        "Ask whether one of their agents could post now.",
     ),
 )
 

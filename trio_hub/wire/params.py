@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import attrs
 
+from ..protocol.federation import AgentCard, Crossing
 from ..records import (
     DeliveryRule,
     Duration,
@@ -379,3 +380,33 @@ class OfDeadLetter:
 
     agent_id: str
     envelope_id: str
+
+
+@attrs.frozen(kw_only=True)
+class CrossEnvelope:
+    """An envelope of another hub."""
+
+    crossing: Crossing
+
+
+@attrs.frozen(kw_only=True)
+class CrossAgents:
+    """
+    Some agents of the hub that calls, which takes the other for hub `to`; with `more` to follow.
+
+    All parts of one list have the same `serial`, and a later list has a greater one.
+    """
+
+    to: str
+    serial: str
+    cards: tuple[AgentCard, ...] = ()
+    more: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class CrossCanSend:
+    """Whether an agent of the hub that calls, by its address, could post now."""
+
+    channel_id: str
+    sender: str
+    event_type: str | None = None
