@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from trio_hub.cli.command import CommandError
+from trio_hub.cli.federation import FederationSettings
 from trio_hub.cli.options import merge
 from trio_hub.cli.serve import OPTIONS
 
@@ -48,6 +49,8 @@ def test_every_option_can_stand_in_the_file(tmp_path: Path) -> None:
         archive = "old"
         log-level = "error"
         log-format = "json"
+        [federation]
+        name = "east"
         """,
     )
     assert said == {
@@ -73,6 +76,7 @@ def test_every_option_can_stand_in_the_file(tmp_path: Path) -> None:
         "retain_ended": "30d",
         "retain_ended_max": 100,
         "archive": tmp_path / "old",
+        "federation": FederationSettings(name="east", peers=()),
         "log_level": "error",
         "log_format": "json",
     }

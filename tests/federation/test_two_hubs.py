@@ -478,7 +478,7 @@ async def test_agents_that_do_not_do_what_is_expected_are_removed_at_both_hubs()
         bob = await west.agent("bob")
         await east.knows("hub://west/bob")
         channel = await alice.open(
-            type="discussion", targets=["carol", "hub://west/bob"], expectations=[expected]
+            type="discussion", target=["carol", "hub://west/bob"], expectations=[expected]
         )
         await channel.send("bob?")
         assert carol.agent_id

@@ -15,6 +15,7 @@ from trio_hub.hub.mailbox import Mailbox
 from trio_hub.hub.replay import Replay
 from trio_hub.protocol.backoff import Backoff
 from trio_hub.protocol.delivery_policy import DeliveryPolicy
+from trio_hub.protocol.federation import Recipients
 from trio_hub.protocol.inbox import Inbox
 from trio_hub.records import EV_TEXT, Envelope, InboxBlock
 
@@ -38,7 +39,8 @@ async def test_a_read_that_fails_is_tried_again(
         return [LogRecord(0, envelope, b"{}")]
 
     answered: list[Mailbox] = []
-    replay = Replay(read_log, lambda _: cast(Any, object()), lambda *_: True, answered.append)
+    known = Channel(cast(Any, None), 1, Recipients(("b",)))
+    replay = Replay(read_log, lambda _: known, lambda *_: True, answered.append)
     nursery.start_soon(replay.run)
     inbox: Inbox[bytes] = Inbox(POLICY, random.Random(1))
     mailbox = Mailbox("b", inbox, InboxBlock(), lambda *_: None)

@@ -566,7 +566,7 @@ class ChannelBook:
 
     def _part_with(self, channel: Channel, agent_ids: Collection[str]) -> None:
         """Take agents out of a channel that they take no part in any more."""
-        if channel.recipients.far:
+        if agent_ids:
             channel.recipients = self._recipients_of(channel.metadata, channel.firings)
         for agent_id in agent_ids:
             self._by_agent.get(agent_id, {}).pop(channel.channel_id, None)
