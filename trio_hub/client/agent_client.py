@@ -26,6 +26,7 @@ from ..wire.params import LIST_LIMIT_DEFAULT
 from .agents import Agent
 from .channel import Channel
 from .checkpoints import CheckpointStore
+from .consulting import consult
 from .handlers import was_cancelled
 from .identity_client import IdentityClient
 from .leased_task import open_leased
@@ -160,6 +161,39 @@ class AgentClient(IdentityClient):
         if not envelope.sender_id:
             envelope = attrs.evolve(envelope, sender_id=self.agent_id)
         return await self.hub_client.post_envelope(envelope)
+
+    async def consult(
+        self,
+        target: str,
+        text: str,
+        *,
+        timeout: float = 300.0,
+        depth: int = 0,
+        trace_id: str | None = None,
+    ) -> str:
+        """
+        Ask somebody one question, in a consulting channel of its own, and return the answer.
+
+        Within a turn, `Turn.delegate` does it, and counts how deep it goes.
+
+        Args:
+            target: A name or an id.
+            timeout: Seconds, opening the channel included.
+            depth: How many delegations deep the question is.
+            trace_id: The W3C traceparent that it belongs to.
+
+        Raises:
+            NotFoundError: There is nobody of that name.
+            AccessDeniedError: A rule forbids it; one that is too deep, by `delegation_depth`.
+            ProtocolError: It was declined, or the channel was closed before there was an answer.
+            trio.TooSlowError: No answer in time.
+
+        Durability: the question and the answer are on the hub's disk when this returns.
+
+        Cancellation: the channel is closed (the hub is given 2 s), which cancels the turn of
+        whoever was asked.
+        """
+        return await consult(self, target, text, timeout=timeout, depth=depth, trace_id=trace_id)
 
     # Listening
 

@@ -82,6 +82,24 @@ class Turn:
         names = await self.agent.hub_client.names_for(sorted({one.sender_id for one in said}))
         return view.project(said, reader_id=self.agent.agent_id, names=names)
 
+    async def delegate(self, target: str, text: str, *, timeout: float = 300.0) -> str:
+        """
+        Ask somebody else in the course of this turn, and return the answer.
+
+        The question is one deeper than what this turn was asked, so that a chain of agents who
+        ask each other comes to an end: at the `delegation_depth` of the rule of whoever goes too
+        deep.
+
+        Args, Raises and Cancellation: as `AgentClient.consult`. Where this turn is cancelled, so
+        is that of whoever was asked.
+
+        A turn that is attempted again asks again.
+        """
+        depth = self.envelope.depth + 1
+        return await self.agent.consult(
+            target, text, timeout=timeout, depth=depth, trace_id=self.trace_id
+        )
+
     def progress_nowait(self) -> None:
         """
         Tell the hub that this turn is alive, so that it is not taken for lost. Never waits.
