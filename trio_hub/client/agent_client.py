@@ -13,6 +13,7 @@ from ..errors import NotFoundError
 from ..ids import ID_PATTERN
 from ..protocol.workflow import TransitionGraph
 from ..records import (
+    AuthBlock,
     DeadLetterPage,
     Duration,
     Envelope,
@@ -401,6 +402,24 @@ class AgentClient(IdentityClient):
         self.identity.check_attached()
         await self.hub_client.set_rule(self.agent_id, rule)
         self._rule = rule
+
+    async def renew(self, auth: AuthBlock) -> None:
+        """
+        Prove itself by another credential, before the one it has ends, and without a gap.
+
+        What is on its way goes on. From now on it comes back by the new one.
+
+        Args:
+            auth: Of the scheme that it was registered with.
+
+        Raises:
+            AuthError: The hub refused it. What it had before is kept, and holds as long as it did.
+            trio.TooSlowError: The hub did not answer in time.
+
+        Cancellation: the hub may know the new one; it is what the agent comes back by.
+        """
+        self.identity.check_attached()
+        await self.hub_client.renew(self.agent_id, auth)
 
     async def unregister(self) -> None:
         """Remove it from the hub, for good. Idempotent."""

@@ -421,6 +421,19 @@ class HubClient(HubOperations):
             raise
         return client
 
+    async def renew(self, agent_id: str, auth: AuthBlock) -> None:
+        """
+        Prove an identity that is attached here by another credential; see `AgentClient.renew`.
+
+        Raises:
+            NotFoundError: It is not attached here.
+        """
+        identity = self._roster.get(agent_id)
+        if identity is None:
+            raise NotFoundError(f"{agent_id!r} is not attached here")
+        with _too_slow(self._request_timeout, f"the hub did not answer {identity.name!r}"):
+            await self._roster.renew(identity, auth)
+
     async def unregister(self, agent_id: str) -> None:
         """
         Remove an identity that is attached here from the hub, for good.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from .._logging import get_logger
-from ..errors import ConnectionLost, HubClosing, NetworkError, TakenOver, error_from_code
+from ..errors import AuthError, ConnectionLost, HubClosing, NetworkError, TakenOver, error_from_code
 from ..wire.frames import ErrorFrame, NotifyFrame, ResponseFrame
 from .connection import Connection
 from .requester import Requester
@@ -206,6 +206,8 @@ class Keeper:
         elif isinstance(error, HubClosing):
             self._hub_is_closing(connection, error)
         else:
+            if isinstance(error, AuthError) and frame.name:
+                self._roster.credential_ended(connection, frame.name)
             _log.warning("the hub complains", code=frame.code, message=frame.message)
 
     def _hub_is_closing(self, connection: Connection, error: HubClosing) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Iterator
 import trio
 
 from .._logging import get_logger
-from ..errors import ConnectionLost, NetworkError, TakenOver
+from ..errors import AuthError, ConnectionLost, NetworkError, TakenOver
 from ..records import AuthBlock, Envelope, Passport
-from ..wire.frames import NotifyFrame, WelcomeFrame
+from ..wire.frames import HelloFrame, NotifyFrame, WelcomeFrame
 from .connection import Connection
 from .deliveries import Deliveries
 from .identity import Identity
@@ -141,6 +141,33 @@ class Roster:
             identity.ghost_until = trio.current_time() + _GHOST_SECONDS
             raise
 
+    async def renew(self, identity: Identity, auth: AuthBlock) -> None:
+        """
+        Prove an identity anew over the connection that it is bound to, if it is to one.
+
+        Raises:
+            NetworkError: What the hub refused it with; what it had before is kept, and holds.
+
+        Cancellation: the hub may know the new one; it is shown when the identity comes back.
+        """
+        before, identity.auth = identity.auth, auth
+        connection = identity.connection
+        if connection is None:
+            return
+        frame = HelloFrame(
+            name=identity.name,
+            auth_scheme=auth.scheme,
+            auth_claim=dict(auth.claim),
+            epoch=identity.epoch,
+        )
+        try:
+            await connection.hello(frame, lambda _welcome: None)
+        except ConnectionLost:
+            return  # It is what the next connection begins with.
+        except NetworkError:
+            identity.auth = before
+            raise
+
     async def return_over(self, connection: Connection) -> None:
         """
         Bind everybody who was bound before to a new connection.
@@ -207,6 +234,12 @@ class Roster:
             else:
                 self._detach(identity, error)
 
+    def credential_ended(self, connection: Connection, name: str) -> None:
+        """The hub has let go of an identity, whose credential ended: show the one it has now."""
+        for identity in self._identities.values():
+            if identity.name == name and identity.connection is connection:
+                self._begin_again(identity)
+
     def _detach(self, identity: Identity, error: NetworkError) -> None:
         _log.warning("an identity was detached", agent=identity.name, reason=str(error))
         self.remove(identity, error)
@@ -241,6 +274,8 @@ class Roster:
         except ConnectionLost:
             # The next connection begins with a hello anyway.
             return
+        except AuthError as error:
+            self._detach(identity, error)
         except NetworkError as error:
             _log.warning("the hub did not replay", agent=identity.name, reason=str(error))
             connection.close_soon()
