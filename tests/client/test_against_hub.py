@@ -303,6 +303,52 @@ async def test_a_name_that_was_registered_anew_is_found_under_its_new_id(link: L
         assert second.agent_id in channel.metadata.participant_ids
 
 
+async def test_a_human_comes_back_to_what_was_said_meanwhile(link: Link) -> None:
+    async with HubClient(link) as agents:
+        bob = await agents.register(ScriptedAgent("bob", []), handler=listen)
+        async with HubClient(link) as first:
+            with pytest.raises(NotFoundError, match="nobody is named"):
+                await first.attach_human("hanna")
+            hanna = await first.attach_human("hanna", passport=Passport(name="hanna"))
+            assert hanna.passport.kind == "human"
+            channel = await hanna.open(type="conversation", target="bob", intent="a talk")
+            agent_id = hanna.agent_id
+        said = await bob.channel(channel.channel_id)
+        await said.send("While you were away.")
+
+        heard, hear = trio.open_memory_channel[str](1)
+
+        async def push(envelope: Envelope) -> None:
+            if is_text(envelope):
+                await heard.send(envelope.text)
+
+        async with HubClient(link) as second:
+            hanna = await second.attach_human("hanna", on_envelope=push)
+            assert hanna.agent_id == agent_id
+            with trio.fail_after(10):
+                assert await hear.receive() == "While you were away."
+            again = await hanna.channel(channel.channel_id)
+            assert [one.text for one in await again.history()] == ["While you were away."]
+            with pytest.raises(ProtocolError, match="'bob' is of the kind 'agent'"):
+                await second.attach_human("bob")
+
+
+async def test_a_human_is_pushed_what_comes_from_its_registration_on(link: Link) -> None:
+    heard, hear = trio.open_memory_channel[str](1)
+
+    async def push(envelope: Envelope) -> None:
+        if is_text(envelope):
+            await heard.send(envelope.text)
+
+    async with HubClient(link) as client:
+        bob = await client.register(ScriptedAgent("bob", []), handler=listen)
+        await client.attach_human("hanna", passport=Passport(name="hanna"), on_envelope=push)
+        channel = await bob.open(type="conversation", target="hanna")
+        await channel.send("Hello.")
+        with trio.fail_after(10):
+            assert await hear.receive() == "Hello."
+
+
 async def test_a_human_consults_an_agent(link: Link) -> None:
     async with HubClient(link) as client:
         bob = await client.register(ScriptedAgent("bob", []), handler=listen)

@@ -20,6 +20,7 @@ from ..records import (
 
 if TYPE_CHECKING:
     from .agent_client import AgentClient
+    from .human_client import HumanClient
 
 __all__ = ["Channel"]
 
@@ -29,14 +30,15 @@ _PAGE: Final = 256
 
 class Channel:
     """
-    A handle on one channel; `AgentClient.open` and `AgentClient.channel` make them.
+    A handle on one channel; `AgentClient` and `HumanClient` make them, by `open`
+    and `channel`.
 
     Args:
         metadata: What is known of it; `info` asks again.
         client: Which participant speaks.
     """
 
-    def __init__(self, metadata: ChannelMetadata, client: AgentClient) -> None:
+    def __init__(self, metadata: ChannelMetadata, client: AgentClient | HumanClient) -> None:
         self._metadata = metadata
         self._client = client
 

@@ -403,23 +403,82 @@ class HubClient(HubOperations):
             return await self.register(
                 agent, passport, resume, skill_md=skill_md, rule=rule, handler=handler
             )
-        known = await self.get_agent(agent_id)
         client = AgentClient(hub_client=self, agent=as_agent(agent, name), handler=handler)
+        await self._attach(client, agent_id, passport, since_envelope_id)
+        return client
+
+    async def attach_human(
+        self,
+        name: str,
+        *,
+        passport: Passport | None = None,
+        resume: Resume | None = None,
+        rule: Rule | None = None,
+        since_envelope_id: Since = "",
+        auto_ack_invites: bool = True,
+        on_envelope: Callable[[Envelope], Awaitable[None]] | None = None,
+    ) -> HumanClient:
+        """
+        Bind a person that the hub knows to this connection, as `attach` does an agent.
+
+        Args:
+            passport: As for `attach`; its kind is made "human".
+            on_envelope: As `HumanClient.on_envelope`, from the first envelope on: what waited for
+                the person comes right behind the welcome.
+
+        Raises:
+            ProtocolError: The name is that of an agent, which would lose its connection.
+            NotFoundError, AuthError: As `attach`.
+
+        Cancellation: as `attach`.
+        """
+        agent_id = await self.find_agent_id(name)
+        if agent_id is None and passport is None:
+            raise NotFoundError(f"nobody is named {name!r}; to register it, give its passport too")
+        if agent_id is None:
+            assert passport is not None
+            human = await self.register_human(
+                passport, resume=resume, rule=rule, auto_ack_invites=auto_ack_invites
+            )
+            if on_envelope is not None:
+                human.on_envelope(on_envelope)
+            return human
+        kind = (await self.get_agent(agent_id)).effective_kind
+        if kind != "human":
+            raise ProtocolError(
+                f"{name!r} is of the kind {kind!r}, and would lose its connection to a person: "
+                "take another name"
+            )
+        human = HumanClient(hub_client=self, auto_ack_invites=auto_ack_invites)
+        if on_envelope is not None:
+            human.on_envelope(on_envelope)
+        await self._attach(human, agent_id, passport, since_envelope_id)
+        return human
+
+    async def _attach(
+        self,
+        client: AgentClient | HumanClient,
+        agent_id: str,
+        passport: Passport | None,
+        since: Since,
+    ) -> None:
+        known = await self.get_agent(agent_id)
         known_resume = await self.get_resume(agent_id)
         known_rule = await self.get_rule(agent_id)
         auth = passport.auth if passport is not None else AuthBlock(scheme=known.auth.scheme)
         identity = self._make(client.handle, known, auth)
-        identity.since = since_envelope_id
+        identity.since = since
         # Before the hello: what is replayed comes right behind the welcome.
         client.bind(identity, known_resume, known_rule)
         self._roster.add(identity)
         try:
-            with _too_slow(self._request_timeout, f"the hub did not answer the hello of {name!r}"):
+            with _too_slow(
+                self._request_timeout, f"the hub did not answer the hello of {known.name!r}"
+            ):
                 await self._bind(identity)
         except BaseException:
-            self._roster.remove(identity, ConnectionLost(f"{name!r} was not attached"))
+            self._roster.remove(identity, ConnectionLost(f"{known.name!r} was not attached"))
             raise
-        return client
 
     async def renew(self, agent_id: str, auth: AuthBlock) -> None:
         """

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Self
 
 import trio
 
 from ..records import EV_CHANNEL_INVITE, EV_TEXT, Envelope, Resume, Rule
+from .channel import Channel
 from .handlers import accept_invite
 from .identity import Identity
 from .identity_client import IdentityClient
@@ -20,7 +21,8 @@ __all__ = ["HumanClient"]
 
 class HumanClient(IdentityClient):
     """
-    An identity without an agent; `HubClient.register_human` makes them.
+    An identity without an agent; `HubClient.register_human` and `HubClient.attach_human` make
+    them.
 
     Envelopes are either pulled (`next_envelope`, ``async for``) or pushed (`on_envelope`). Each
     is handed out once and settled when it has been: one that nobody has taken yet comes again
@@ -92,6 +94,40 @@ class HumanClient(IdentityClient):
 
     async def __anext__(self) -> Envelope:
         return await self.next_envelope()
+
+    async def open(
+        self, *, type: str, target: str | Iterable[str], intent: str | None = None
+    ) -> Channel:
+        """
+        Open a channel with others, and return it once they have accepted.
+
+        Args:
+            type: ``"consulting"``, ``"conversation"``, ``"discussion"``, or another that the hub
+                knows.
+            target: The name or id of the other, or of several others.
+            intent: What it is for, for people and for logs.
+
+        Raises:
+            NotFoundError: There is no such agent.
+            AccessDeniedError: A rule forbids it.
+            ProtocolError: Somebody declined, or did not answer in time.
+
+        Cancellation: it may or may not come about.
+        """
+        self.identity.check_attached()
+        targets = [target] if isinstance(target, str) else list(target)
+        metadata = await self.hub_client.create_channel(
+            creator_id=self.agent_id,
+            manifest_type=type,
+            participants=[await self.hub_client.id_for(one) for one in targets],
+            intent=intent,
+        )
+        return Channel(metadata, self)
+
+    async def channel(self, channel_id: str) -> Channel:
+        """Return a handle on a channel that this person is in. Raises `NotFoundError`."""
+        self.identity.check_attached()
+        return Channel(await self.hub_client.get_channel(channel_id), self)
 
     async def send(
         self,
