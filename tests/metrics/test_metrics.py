@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 
 from trio_hub import (
     DeliveryPolicy,
@@ -160,6 +162,40 @@ async def test_a_backlog_that_cannot_be_read_is_counted_all_the_same() -> None:
         assert (backlog.envelopes, backlog.oldest_at) == (1, None)
         backlog = (await house.hub.survey_backlog())["conversation"]
         assert backlog.oldest_at is not None
+
+
+class SlowToRead(MemoryKnowledgeStore):
+    """Takes its time to read a log."""
+
+    async def read_range(self, path: str, start: int, stop: int | None = None) -> list[bytes]:
+        await trio.sleep(0.3)
+        return await super().read_range(path, start, stop)
+
+
+async def test_a_slow_store_does_not_keep_a_survey(autojump_clock: trio.testing.MockClock) -> None:
+    """What there was no time for is looked up the next time."""
+    accepted = 1_700_000_000.0
+    async with open_house(SlowToRead(), clock=lambda: accepted) as house:
+        alice = await house.join("alice")
+        others = [await house.join(f"other {number}") for number in range(10)]
+        channels = [await alice.open("conversation", other) for other in others]
+        for other in others:
+            await other.quiet()
+            other.cut()
+            await other.gone()
+        for channel_id in reversed(channels):
+            # The last to be looked at has waited longest.
+            accepted += 100
+            await alice.say(channel_id, "hi")
+        found = []
+        for _ in range(4):
+            begun = trio.current_time()
+            backlog = (await house.hub.survey_backlog())["conversation"]
+            assert trio.current_time() - begun < 1.5
+            assert backlog.envelopes == 10
+            found.append(backlog.oldest_at)
+        assert found == sorted(found, reverse=True)
+        assert found[0] > found[-1] == pytest.approx(1_700_000_100.0, abs=0.01)
 
 
 async def test_commits_are_measured_by_the_hub_and_by_the_disk(tmp_path: Path) -> None:

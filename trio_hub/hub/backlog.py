@@ -28,6 +28,9 @@ _MAILBOXES_AT_ONCE = 200
 # Records read in one survey. With more agents away than that, it takes some surveys until the
 # oldest is known to be the oldest.
 _READS_MAX = 200
+# And the same where reading takes long: figures are wanted most when a hub has much to do, and
+# whoever asks for them does not wait for ever.
+_READ_SECONDS_MAX = 1.0
 
 
 @attrs.define
@@ -72,6 +75,7 @@ class BacklogSurvey:
         found = {type_: Backlog() for type_ in self._deliveries.posted}
         remembered: dict[tuple[str, str], tuple[int, float]] = {}
         reads = 0
+        read_until = trio.current_time() + _READ_SECONDS_MAX
         for number, mailbox in enumerate(list(self._deliveries.mailboxes.values())):
             if number % _MAILBOXES_AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
@@ -83,7 +87,7 @@ class BacklogSurvey:
                     continue
                 key = (mailbox.agent_id, oldest.channel_id)
                 oldest_at = self._known(key, oldest)
-                if oldest_at is None and reads < _READS_MAX:
+                if oldest_at is None and reads < _READS_MAX and trio.current_time() < read_until:
                     reads += 1
                     oldest_at = await self._look_up(channel, oldest.position)
                 if oldest.envelope_id is None and oldest_at is not None:

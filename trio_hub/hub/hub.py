@@ -475,7 +475,8 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
         Look up what is owed and not settled, by type of channel.
 
         Only of channels whose logs have been read since the hub opened. It goes through all
-        agents that are owed something, a few at a time, and reads a bounded number of records.
+        agents that are owed something, a few at a time, and reads a bounded number of records,
+        for a second at the most.
 
         Cancellation: nothing has changed.
         """
