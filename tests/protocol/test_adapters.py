@@ -13,8 +13,10 @@ from trio_hub.protocol.adapters import (
     ConversationAdapter,
     DiscussionAdapter,
     ExpectedTurn,
+    WorkflowAdapter,
 )
 from trio_hub.protocol.adapters.base import is_spoken, participant_with
+from trio_hub.protocol.workflow import TransitionGraph
 from trio_hub.records import (
     EV_CONTEXT_SET,
     EV_PACKET,
@@ -26,7 +28,14 @@ from trio_hub.records import (
 
 from .channels import ALICE, BOB, CAROL, ClumsyAdapter, Live, envelope, metadata, text
 
-BUILTINS: list[ChannelAdapter] = [ConsultingAdapter(), ConversationAdapter(), DiscussionAdapter()]
+BUILTINS: list[ChannelAdapter] = [
+    ConsultingAdapter(),
+    ConversationAdapter(),
+    DiscussionAdapter(),
+    WorkflowAdapter(),
+]
+#: What one needs to be opened; the others pass it over.
+KNOBS = {"graph": TransitionGraph.round_robin([ALICE, BOB]).to_dict()}
 
 
 def _turn(live: Live) -> ExpectedTurn | None:
@@ -152,7 +161,7 @@ def test_a_discussion_wants_company_and_an_order_that_exists() -> None:
 
 @pytest.mark.parametrize("adapter", BUILTINS, ids=lambda it: it.manifest.type)
 def test_an_adapters_first_state_is_what_it_says_its_states_are(adapter: ChannelAdapter) -> None:
-    state = adapter.initial_state(metadata(adapter))
+    state = adapter.initial_state(metadata(adapter, knobs=KNOBS))
     assert isinstance(state, adapter.state_type)
     assert attrs.has(adapter.state_type)
     assert adapter.manifest.participants.min == 2
@@ -160,9 +169,9 @@ def test_an_adapters_first_state_is_what_it_says_its_states_are(adapter: Channel
 
 @pytest.mark.parametrize("adapter", BUILTINS, ids=lambda it: it.manifest.type)
 def test_a_fold_changes_no_state_in_place(adapter: ChannelAdapter) -> None:
-    state = adapter.initial_state(metadata(adapter))
+    state = adapter.initial_state(metadata(adapter, knobs=KNOBS))
     before = attrs.asdict(state)
-    adapter.fold(text(ALICE, envelope_id="1"), state)
+    assert adapter.fold(text(ALICE, envelope_id="1"), state) != state
     assert attrs.asdict(state) == before
 
 
@@ -187,7 +196,12 @@ def test_the_registry_knows_what_ships_and_names_it_when_asked_for_more() -> Non
     registry = AdapterRegistry.with_builtins()
     for adapter in BUILTINS:
         assert registry.for_manifest(adapter.manifest).manifest == adapter.manifest
-    assert {one.manifest.type for one in registry} >= {"consulting", "conversation", "discussion"}
+    assert {one.manifest.type for one in registry} >= {
+        "consulting",
+        "conversation",
+        "discussion",
+        "workflow",
+    }
     with pytest.raises(NotFoundError, match=r"'auction' v1; this hub knows .*consulting v1"):
         registry.get("auction", 1)
     with pytest.raises(NotFoundError, match="'consulting' v9"):
