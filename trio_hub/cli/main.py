@@ -16,6 +16,7 @@ from .._version import __version__
 from ._stdout import silence_stdout
 from .audit import AUDIT
 from .backup import BACKUP, RESTORE
+from .chat import CHAT
 from .command import USAGE_STATUS, Command, CommandError
 from .compact import COMPACT
 from .dead_letters import DEAD_LETTERS
@@ -42,6 +43,7 @@ COMMANDS: tuple[Command, ...] = (
     COMPACT,
     GRAPH,
     MCP,
+    CHAT,
 )
 
 # What a shell reports of a program that Ctrl-C ended.
