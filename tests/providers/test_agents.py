@@ -20,6 +20,8 @@ from trio_hub import (
     HubListener,
     LocalLink,
     MemoryKnowledgeStore,
+    WindowedSummary,
+    handler_with,
 )
 from trio_hub.client import Turn
 from trio_hub.providers import Tool, _asking as asking
@@ -116,6 +118,23 @@ async def test_model_sees_what_was_said_before_with_its_own_words_as_its_own(api
         first, second = stage.server.bodies
         assert api.told(first) == [("user", "first")]
         assert api.told(second) == [("user", "first"), ("assistant", "one"), ("user", "second")]
+
+
+async def test_view_of_the_turn_decides_what_the_model_sees(api: Api) -> None:
+    async with opened(api, api.says("one"), api.says("two"), history_max=0) as stage:
+        stage.bob.handle_with(handler_with(WindowedSummary(window=1, named=True)))
+        channel = await stage.alice.open(type="conversation", target="bob")
+        await channel.send("first")
+        await stage.answer_in(channel.channel_id)
+        await channel.send("second")
+        await stage.answer_in(channel.channel_id)
+        first, second = stage.server.bodies
+        assert api.told(first) == [("user", "alice: first")]
+        assert api.told(second) == [
+            ("user", "(What was said before this is not shown.)"),
+            ("assistant", "one"),
+            ("user", "alice: second"),
+        ]
 
 
 async def test_where_several_talk_the_model_is_told_who_says_what(api: Api) -> None:

@@ -27,7 +27,8 @@ class ModelAgent(ABC):
         model: Which model.
         instructions: What to tell it before everything else.
         tools: What it may call: async functions, or `Tool`.
-        history_max: How many earlier envelopes of the channel it is shown.
+        history_max: How many earlier envelopes of the channel it is shown, where the handler has no
+            view of its own (`handler_with`).
         tool_rounds_max: How often it may call for tools before it has to speak.
         options: More arguments of the API, such as ``{"temperature": 0}``.
     """

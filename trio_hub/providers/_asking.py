@@ -14,6 +14,7 @@ import attrs
 import trio
 
 from ..client import Turn
+from ..protocol.views import WindowedSummary
 from ..records import Envelope
 from ._errors import ModelError
 from ._tools import ToolBox
@@ -129,34 +130,30 @@ async def said_before(turn: Turn, limit: int) -> list[Said]:
     """
     Return what was said up to this turn, oldest first, this turn's words last.
 
-    Neighbours of one side are joined, because some services want the two sides to alternate.
+    The turn's view decides, where its handler has one. Neighbours of one side are joined, because
+    some services want the two sides to alternate.
 
     Args:
-        limit: At most so many earlier envelopes.
+        limit: Without a view of the turn's own, at most so many earlier texts and packets.
 
     Cancellation: nothing happens.
     """
-    earlier = await turn.history(limit) if limit else []
     many = len(turn.channel.metadata.participants) > 2
+    view = turn.view or WindowedSummary(window=max(limit, 1), named=many)
+    earlier: list[Envelope] = []
+    if limit or turn.view:
+        earlier = await turn.channel.history(limit=view.wanted, before=turn.envelope.envelope_id)
     names = await turn.agent.hub_client.names_for(
         sorted({one.sender_id for one in earlier} | {turn.envelope.sender_id})
     )
     said: list[Said] = []
-    for envelope in [*earlier, turn.envelope]:
-        one = _said(envelope, turn, names, many=many)
-        if not one.text:
-            continue
-        if said and said[-1].ours == one.ours:
-            one = Said(one.ours, f"{said.pop().text}\n\n{one.text}")
-        said.append(one)
+    for envelopes in (earlier, [turn.envelope]):
+        for line in view.project(envelopes, reader_id=turn.agent.agent_id, names=names):
+            one = Said(line.role == "assistant", line.text)
+            if said and said[-1].ours == one.ours:
+                one = Said(one.ours, f"{said.pop().text}\n\n{one.text}")
+            said.append(one)
     return said
-
-
-def _said(envelope: Envelope, turn: Turn, names: dict[str, str], *, many: bool) -> Said:
-    ours = envelope.sender_id == turn.agent.agent_id
-    if ours or not many or not envelope.text:
-        return Said(ours, envelope.text)
-    return Said(ours, f"{names.get(envelope.sender_id, envelope.sender_id)}: {envelope.text}")
 
 
 class ProgressTeller:
