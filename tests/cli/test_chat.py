@@ -141,3 +141,46 @@ async def test_a_conversation_that_is_closed_ends_it(tmp_path: Path) -> None:
                 await process.stdin.aclose()
                 await process.stderr.aclose()
         assert b"-- the conversation has ended: enough\n" in shown
+
+
+async def test_a_line_typed_while_the_hub_is_away_is_answered_when_it_is_back(
+    tmp_path: Path,
+) -> None:
+    data = ("--data", tmp_path / "data")
+    shown = b""
+    async with running(tmp_path, *data, "--port", "0") as hub:
+        url, port = hub.url, str(hub.port)
+        async with HubClient(WsLink(url)) as us:
+            await us.register(FunctionAgent("bob", answer))
+            process = await trio.lowlevel.open_process(
+                command("chat", "--url", url, "--name", "hanna", "--register", "--to", "bob"),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stderr is not None
+            try:
+                with trio.fail_after(PATIENCE_SECONDS):
+                    while b"Ctrl-D leaves" not in shown:
+                        shown += await process.stderr.receive_some()
+                    await hub.end(signal.SIGKILL)
+                    while b"-- the connection is lost" not in shown:
+                        shown += await process.stderr.receive_some()
+                    await process.stdin.send_all(b"refunds\n")
+                    await process.stdin.aclose()
+                    async with running(tmp_path, *data, "--port", port):
+                        answers = b"".join([chunk async for chunk in process.stdout])
+                        assert await process.wait() == 0
+                        shown += b"".join([chunk async for chunk in process.stderr])
+            finally:
+                with trio.CancelScope(shield=True):
+                    if process.returncode is None:
+                        process.kill()
+                    await process.wait()
+                    await process.stdin.aclose()
+                    await process.stdout.aclose()
+                    await process.stderr.aclose()
+    assert answers.count(b"bob: About refunds:") == 1
+    assert b"-- connected again\n" in shown
