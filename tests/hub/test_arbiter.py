@@ -102,6 +102,10 @@ async def test_an_envelope_may_be_as_deep_as_the_rule_says_and_no_deeper(deepest
         await talk.alice.say(talk.channel_id, "deep", depth=deepest)
         with pytest.raises(AccessDeniedError, match="delegation_depth"):
             await talk.alice.say(talk.channel_id, "deeper", depth=deepest + 1)
+        # Who was asked so deep may answer, whatever its own rule says of asking.
+        await talk.rule(talk.bob, limits(delegation_depth=0))
+        question = await talk.bob.say(talk.channel_id, "well?", depth=deepest + 1)
+        await talk.alice.say(talk.channel_id, "so", depth=deepest + 1, causation_id=question)
         await talk.rule(talk.alice, limits(delegation_depth=0))
         await talk.alice.say(talk.channel_id, "no limit", depth=deepest + 1)
 

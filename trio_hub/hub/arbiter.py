@@ -157,7 +157,8 @@ class RuleArbiter:
     Enforces the rules of agents, and permits what they say nothing about.
 
     - To send: every recipient's name is in `outbound_to`, the envelope is no deeper than
-      `delegation_depth`, and the rate holds. Answers to invites are always let through.
+      `delegation_depth` unless it answers another one, and the rate holds. Answers to invites are
+      always let through.
     - To open: the type is one that the creator may `initiate` and each invitee `accept`s, the
       invitees' names are in the creator's `outbound_to`, its name in their `inbound_from`, and it
       has fewer than `max_concurrent_channels` channels. Channels that others opened do not count,
@@ -194,7 +195,9 @@ class RuleArbiter:
                         f"the rule of {sender.name!r} does not let it send to {recipient.name!r} "
                         "(access.outbound_to)"
                     )
-        if 0 < limits.delegation_depth < envelope.depth:
+        # Whoever answers delegates nothing; it was let in as deep as it is by the rule of the asker.
+        is_answer = envelope.causation_id is not None
+        if 0 < limits.delegation_depth < envelope.depth and not is_answer:
             return Deny(
                 f"a depth of {envelope.depth} is deeper than {sender.name!r} may delegate "
                 f"({limits.delegation_depth}, limits.delegation_depth)"
