@@ -54,10 +54,9 @@ async def test_a_registration_that_was_not_kept_leaves_the_name_free() -> None:
     store = FaultyStore(MemoryKnowledgeStore())
     async with open_house(store) as house:
         peer = await house.peer()
-        store.fail_commits()
+        store.fail("commit")
         with pytest.raises(StoreError):
             await peer.register("alice")
-        store.heal()
         assert await peer.request("find_agent_id", name="alice") is None
         await peer.register("alice")
 

@@ -170,10 +170,9 @@ async def test_ids_increase_though_the_first_commit_of_their_floor_failed() -> N
     async with open_house(store, clock=lambda: now) as house:
         alice, _, channel_id = await _talk(house)
         now += 10_000
-        store.fail_commits()
+        store.fail("commit")
         with pytest.raises(StoreError):
             await alice.say(channel_id, "lost")
-        store.heal()
         before = await alice.say(channel_id, "kept")
     now -= 5_000
     async with open_house(store, clock=lambda: now) as house:

@@ -6,15 +6,13 @@ without anybody coming in between.
 
 A `SubmittingStore` groups for itself, and tickets go straight to it. For any other store the
 committer's task gathers: while one commit is under way, whatever comes meanwhile waits for the
-next one and shares it. Where such a batch fails, each is tried alone, so that one that the
-store does not want takes only those with it that build on it.
+next one and shares it.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import attrs
@@ -33,10 +31,6 @@ log = get_logger(__name__)
 
 # Enough to share a sync between all that a busy moment brings; more only adds latency.
 _BATCH_CHANGES_MAX = 2000
-
-# How many tickets of a batch may fail alone until the store is taken to be broken, and all that
-# wait fail with them: each try may take as long as a disk or a network has patience.
-_FAILURES_ONE_BY_ONE = 4
 
 
 @attrs.define(eq=False)
@@ -257,75 +251,21 @@ class Committer:
 
     async def _commit_some(self) -> None:
         batch, changes = self._take()
-        error = await self._try(changes)
-        if error is None:
-            self._settle_kept(batch)
-        elif len(batch) == 1:
-            self._settle_failed(batch[0], [], error)
-        else:
-            await self._commit_one_by_one(batch)
-
-    async def _commit_one_by_one(self, batch: list[Ticket]) -> None:
-        """
-        Find out which of a batch that failed it was that the store did not want.
-
-        Should it have been kept after all, that is safe: documents are only written once more,
-        and a record that is there already is refused, so that its log is read again.
-        """
-        left = deque(batch)
-        failed = 0
-        while left:
-            ticket = left.popleft()
-            error = await self._try(ticket.changes)
-            if error is None:
-                self._settle_kept([ticket])
-                continue
-            failed += 1
-            if failed < _FAILURES_ONE_BY_ONE:
-                left = deque(self._settle_failed(ticket, left, error))
-            else:
-                # Not a ticket, then, but the store itself.
-                waiting, self._waiting = self._waiting, []
-                self._settle_all([ticket, *left, *waiting], error)
-                return
-
-    async def _try(self, changes: Sequence[Change]) -> StoreError | None:
         try:
             if changes:
                 await self._store.commit(changes)
         except StoreError as error:
             self.failures += 1
-            log.exception("commit failed")
-            return error
-        return None
-
-    def _settle_kept(self, tickets: Sequence[Ticket]) -> None:
-        for ticket in tickets:
+            log.exception("commit failed", tickets=len(batch))
+            # Those that wait were planned on top of what has just failed, and not only where they
+            # touch the same path: an id counts on the floor of ids that was to be kept before it.
+            # So none of them is tried alone.
+            waiting, self._waiting = self._waiting, []
+            self._settle_all(batch + waiting, error)
+            return
+        for ticket in batch:
             self._note_kept(ticket)
-        self._settle_all(tickets, None)
-
-    def _settle_failed(
-        self, failed: Ticket, left: Iterable[Ticket], error: StoreError
-    ) -> list[Ticket]:
-        """Fail a ticket and all that were planned on top of it; return who is left of `left`."""
-        paths = {change.path for change in failed.changes}
-
-        def part(tickets: Iterable[Ticket]) -> list[Ticket]:
-            others = []
-            for ticket in tickets:
-                touched = {change.path for change in ticket.changes}
-                if paths.isdisjoint(touched):
-                    others.append(ticket)
-                else:
-                    paths.update(touched)
-                    lost.append(ticket)
-            return others
-
-        lost = [failed]
-        others = part(left)
-        self._waiting = part(self._waiting)
-        self._settle_all(lost, error)
-        return others
+        self._settle_all(batch, None)
 
     def _take(self) -> tuple[list[Ticket], list[Change]]:
         changes: list[Change] = []
