@@ -100,8 +100,12 @@ def soak(session: nox.Session) -> None:
 def simulation(session: nox.Session) -> None:
     """Run whole hubs through seeded faults (`-- --seed 123`, `-- --seeds 10000`)."""
     session.install("-e", ".[testing,all]", *groups("test"))
-    default = ["--seeds", "500", "--operations", "1000"]
-    session.run("pytest", "-n", "2", "tests/simulation", *(session.posargs or default))
+    if session.posargs:
+        session.run("pytest", "-n", "2", "tests/simulation", *session.posargs)
+        return
+    one_hub = ("tests/simulation/test_simulation.py", "--seeds", "500", "--operations", "1000")
+    session.run("pytest", "-n", "2", *one_hub)
+    session.run("pytest", "-n", "2", "tests/simulation/test_federation.py", "--seeds", "100")
 
 
 @nox.session
