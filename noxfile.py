@@ -41,7 +41,7 @@ def coverage(session: nox.Session) -> None:
     session.install("-e", ".[testing,fast]", *groups("test"))
     session.run(
         *("coverage", "run", "--source=trio_hub/protocol"),
-        *("-m", "pytest", "tests/protocol", "tests/properties", *session.posargs),
+        *("-m", "pytest", "tests/protocol", *session.posargs),
     )
     session.run("coverage", "report", "--show-missing", "--skip-covered", "--fail-under=100")
 
