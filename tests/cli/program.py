@@ -13,7 +13,7 @@ from pathlib import Path
 import attrs
 import trio
 
-__all__ = ["Ended", "Running", "run", "running"]
+__all__ = ["Ended", "Running", "run", "running", "write_whole"]
 
 # Far more than anything here takes; only what hangs gets there.
 PATIENCE_SECONDS = 60.0
@@ -110,3 +110,9 @@ async def running(tmp_path: Path, *words: str | Path) -> AsyncIterator[Running]:
             await process.wait()
             if process.stdout is not None:
                 await process.stdout.aclose()
+
+
+def write_whole(path: Path, content: str) -> None:
+    """Write as an editor does: nobody sees half of it."""
+    path.with_suffix(".new").write_text(content)
+    path.with_suffix(".new").rename(path)

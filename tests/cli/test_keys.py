@@ -19,7 +19,7 @@ from trio_hub.cli.main import main
 from trio_hub.client import Turn
 
 from ..hub.peer import connected
-from .program import PATIENCE_SECONDS, run, running
+from .program import PATIENCE_SECONDS, run, running, write_whole
 
 _, KEY = make_key("alice", 0.0)
 
@@ -212,12 +212,6 @@ async def test_file_that_is_none_changes_nothing_and_the_next_good_one_counts(
     await auth.validate(Passport(name="alice"), {"token": "other"})
     with pytest.raises(AuthError):
         await auth.validate(Passport(name="alice"), {"token": "a"})
-
-
-def write_whole(path: Path, content: str) -> None:
-    """Write as an editor does: nobody sees half of it."""
-    path.with_suffix(".new").write_text(content)
-    path.with_suffix(".new").rename(path)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from trio_hub.errors import AuthError
 from trio_hub.links import WsLink
 
 from ..hub.peer import connected
-from .program import PATIENCE_SECONDS, run, running
+from .program import PATIENCE_SECONDS, run, running, write_whole
 
 FREE = ("--memory", "--port", "0")
 OF_US = ("--jwt-issuer", "us", "--jwt-audience", "hub")
@@ -151,9 +151,3 @@ async def test_what_would_let_in_anybody_or_nobody_is_one_line(
     named = {"KEYS": str(keys), "EMPTY": str(empty)}
     ended = await run(*FREE, *(named.get(word, word) for word in words))
     assert complaint in ended.complaint
-
-
-def write_whole(path: Path, content: str) -> None:
-    """Write as an editor does: nobody sees half of it."""
-    path.with_suffix(".new").write_text(content)
-    path.with_suffix(".new").rename(path)
