@@ -19,10 +19,10 @@ import trio
 from .._logging import get_logger
 from .._nursery import open_plain_nursery
 from ..errors import AccessDeniedError, Conflict, NetworkError, NotFoundError, ProtocolError
-from ..ids import iso_from_seconds, seconds_from_iso
-from ..records import Duration, TaskMetadata, TaskSpec, TaskState, duration_seconds
+from ..ids import seconds_from_iso
+from ..records import Duration, TaskMetadata, TaskSpec, duration_seconds
 from ..wire.params import TASK_WAIT_SECONDS_MAX
-from .task import Task
+from .task import Task, begun_now, seconds_of
 
 if TYPE_CHECKING:
     from .agent_client import AgentClient
@@ -78,17 +78,8 @@ async def _find_or_begin(
         return await owner.hub_client.get_task(task_id)
     except NotFoundError:
         pass
-    now = time.time()
-    seconds = None if ttl is None else duration_seconds(ttl) or None
-    metadata = TaskMetadata(
-        task_id=task_id,
-        owner_id=owner.agent_id,
-        spec=spec,
-        state=TaskState.RUNNING,
-        created_at=iso_from_seconds(now),
-        started_at=iso_from_seconds(now),
-        expires_at=None if seconds is None else iso_from_seconds(now + seconds),
-        channel_id=channel_id,
+    metadata = begun_now(
+        owner, spec, task_id=task_id, seconds=seconds_of(ttl), channel_id=channel_id
     )
     await owner.hub_client.observe_task(metadata)
     return metadata

@@ -25,7 +25,7 @@ from .running_turns import task_in_turn
 if TYPE_CHECKING:
     from .agent_client import AgentClient
 
-__all__ = ["Task"]
+__all__ = ["Task", "begun_now", "seconds_of"]
 
 _log = get_logger("trio_hub.client")
 
@@ -68,19 +68,15 @@ class Task:
             raise ValueError(
                 "`resume_from` needs the `checkpoint_store` that the state was kept in"
             )
-        seconds = None if ttl is None else duration_seconds(ttl) or None
+        seconds = seconds_of(ttl)
         resumed = None
         if resume_from is not None and checkpoint_store is not None:
             resumed = await checkpoint_store.read(resume_from)
-        now = time.time()
-        metadata = TaskMetadata(
+        metadata = begun_now(
+            owner,
+            spec,
             task_id=owner.hub_client.new_key(),
-            owner_id=owner.agent_id,
-            spec=spec,
-            state=TaskState.RUNNING,
-            created_at=iso_from_seconds(now),
-            started_at=iso_from_seconds(now),
-            expires_at=None if seconds is None else iso_from_seconds(now + seconds),
+            seconds=seconds,
             channel_id=channel_id,
         )
         task = cls(owner, metadata, checkpoint_store)
@@ -234,3 +230,30 @@ def _is_cancellation(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return error.split(trio.Cancelled)[1] is None
     return isinstance(error, trio.Cancelled)
+
+
+def seconds_of(ttl: Duration | None) -> float | None:
+    """Return how long a task may take; None, and a TTL of nothing, are any time."""
+    return None if ttl is None else duration_seconds(ttl) or None
+
+
+def begun_now(
+    owner: AgentClient,
+    spec: TaskSpec,
+    *,
+    task_id: str,
+    seconds: float | None,
+    channel_id: str | None,
+) -> TaskMetadata:
+    """Draw up a task of `owner` that begins now, and may take `seconds`."""
+    now = time.time()
+    return TaskMetadata(
+        task_id=task_id,
+        owner_id=owner.agent_id,
+        spec=spec,
+        state=TaskState.RUNNING,
+        created_at=iso_from_seconds(now),
+        started_at=iso_from_seconds(now),
+        expires_at=None if seconds is None else iso_from_seconds(now + seconds),
+        channel_id=channel_id,
+    )
