@@ -43,7 +43,7 @@ from .channels import Channel, ChannelBook
 from .committer import Ticket
 from .doorbell import Doorbell
 from .limits import HubLimits
-from .timers import Timers
+from .timers import NextLook, Timers
 
 __all__ = ["Expectations"]
 
@@ -90,13 +90,11 @@ class Expectations:
         self._watchlist = watchlist
         self._channels = channels
         self._announcer = announcer
-        self._timers = timers
+        self._next_look = NextLook(timers, clock, self.look)
         self._clock = clock
         self._limits = limits
         self._invite_ack_timeout = invite_ack_timeout
         self._bell = Doorbell()
-        # The date for which the timers are set.
-        self._looks_at: float | None = None
         # (channel type, expectation) that were found broken, each told of once.
         self._broken: set[tuple[str, str]] = set()
         self._under_way: deque[Ticket] = deque()
@@ -304,9 +302,4 @@ class Expectations:
         return earliest if math.isfinite(earliest) else self._clock()
 
     def _look_when_due(self) -> None:
-        now, due_at = self._clock(), self._watchlist.wake_at()
-        # One look that is set for later than this does not help, one for earlier does.
-        if due_at is None or now < (self._looks_at or 0.0) <= due_at:
-            return
-        self._looks_at = due_at
-        self._timers.call_at_date(due_at, self._clock, self.look)
+        self._next_look.at(self._watchlist.wake_at())

@@ -24,7 +24,7 @@ from ..wire.validation import encode
 from . import paths
 from .channels import Channel, ChannelBook
 from .doorbell import Doorbell
-from .timers import Timers
+from .timers import NextLook, Timers
 
 __all__ = ["Retirement"]
 
@@ -68,12 +68,10 @@ class Retirement:
         self._channels = channels
         self._is_owing = is_owing
         self._on_retired = on_retired
-        self._timers = timers
+        self._next_look = NextLook(timers, clock, self.look)
         self._clock = clock
         self._bell = Doorbell()
         self._working = trio.Lock()
-        # The date for which the timers are set.
-        self._looks_at: float | None = None
         #: How many channels have gone since the hub opened.
         self.retired = 0
 
@@ -181,13 +179,7 @@ class Retirement:
             ]
 
     def _look_when_due(self) -> None:
-        now = self._clock()
-        due_at = self._ended.wake_at(now)
-        # One look that is set for later than this does not help, one for earlier does.
-        if due_at is None or now < (self._looks_at or 0.0) <= due_at:
-            return
-        self._looks_at = due_at
-        self._timers.call_at_date(due_at, self._clock, self.look)
+        self._next_look.at(self._ended.wake_at(self._clock()))
 
 
 def _ended_at(metadata: ChannelMetadata) -> float:

@@ -17,7 +17,7 @@ import trio
 from ..ids import Now
 from .doorbell import Doorbell
 
-__all__ = ["Timers"]
+__all__ = ["NextLook", "Timers"]
 
 
 class Timers:
@@ -70,3 +70,29 @@ class Timers:
             now = trio.current_time()
             while self._heap and self._heap[0][0] <= now:
                 heapq.heappop(self._heap)[2]()
+
+
+class NextLook:
+    """
+    Has somebody look when the earliest of its dates has come, with as few timers as that takes.
+
+    Args:
+        timers: Wake it.
+        clock: Seconds since 1970.
+        look: Called then; it asks for the next look.
+    """
+
+    def __init__(self, timers: Timers, clock: Now, look: Callable[[], None]) -> None:
+        self._timers = timers
+        self._clock = clock
+        self._look = look
+        # The date for which the timers are set.
+        self._looks_at: float | None = None
+
+    def at(self, date: float | None) -> None:
+        """Look at `date` at the latest; None: nothing has one."""
+        # One look that is set for later than this does not help, one for earlier does.
+        if date is None or self._clock() < (self._looks_at or 0.0) <= date:
+            return
+        self._looks_at = date
+        self._timers.call_at_date(date, self._clock, self._look)
