@@ -9,8 +9,8 @@ link is gone; then it begins again. Requests do not notice, but for the time it 
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,15 +20,15 @@ import trio
 from .._logging import get_logger
 from .._tracing import find_tracing
 from ..errors import ConnectionLost, NetworkError, NotFoundError, ProtocolError
-from ..records import AuthBlock, Envelope, Passport, Resume, Rule, without_claim
+from ..records import AuthBlock, Envelope, Passport, Resume, Rule
 from ..wire import params as p
 from ..wire.frames import Dialect, ResponseFrame
-from ..wire.validation import decode_strictly
 from .agent_client import AgentClient
 from .agents import Agent, AgentFunction, as_agent
+from .enrolment import Enrolment
 from .handlers import Handler, default_handler
 from .human_client import HumanClient
-from .identity import Identity, Since
+from .identity import Since
 from .keeper import Keeper
 from .operations import HubOperations
 from .requester import Requester
@@ -95,7 +95,6 @@ class HubClient(HubOperations):
         rng = random.SystemRandom() if rng is None else rng
         super().__init__(rng)
         self.link = link
-        self._request_timeout = request_timeout
         self._tracing = find_tracing()
         self._progress_interval_seconds = progress_interval_seconds
         self._handler_patience_seconds = handler_patience_seconds
@@ -114,6 +113,9 @@ class HubClient(HubOperations):
             hello_timeout=request_timeout,
         )
         self._keeper = Keeper(link, reconnect, rng, self._board, self._requester, self._roster)
+        self._enrolment = Enrolment(
+            self, self._board, self._keeper, self._roster, hello_timeout=request_timeout
+        )
         self._nursery: trio.Nursery | None = None
         self._nursery_manager: Any = None
 
@@ -333,7 +335,7 @@ class HubClient(HubOperations):
         """
         passport = passport if passport is not None else Passport(name=_name_of(agent))
         client = AgentClient(hub_client=self, agent=as_agent(agent, passport.name), handler=handler)
-        identity = await self._register(client.handle, passport, resume, skill_md, rule)
+        identity = await self._enrolment.register(client.handle, passport, resume, skill_md, rule)
         client.bind(identity, resume or Resume(), rule or Rule())
         return client
 
@@ -356,7 +358,7 @@ class HubClient(HubOperations):
         if passport.kind not in (None, "human"):
             raise ValueError(f"a human's passport is of the kind 'human', not {passport.kind!r}")
         human = HumanClient(hub_client=self, auto_ack_invites=auto_ack_invites)
-        identity = await self._register(
+        identity = await self._enrolment.register(
             human.handle, attrs.evolve(passport, kind="human"), resume, None, rule
         )
         human.bind(identity, resume or Resume(), rule or Rule())
@@ -404,7 +406,7 @@ class HubClient(HubOperations):
                 agent, passport, resume, skill_md=skill_md, rule=rule, handler=handler
             )
         client = AgentClient(hub_client=self, agent=as_agent(agent, name), handler=handler)
-        await self._attach(client, agent_id, passport, since_envelope_id)
+        await self._enrolment.attach(client, agent_id, passport, since_envelope_id)
         return client
 
     async def attach_human(
@@ -452,33 +454,8 @@ class HubClient(HubOperations):
         human = HumanClient(hub_client=self, auto_ack_invites=auto_ack_invites)
         if on_envelope is not None:
             human.on_envelope(on_envelope)
-        await self._attach(human, agent_id, passport, since_envelope_id)
+        await self._enrolment.attach(human, agent_id, passport, since_envelope_id)
         return human
-
-    async def _attach(
-        self,
-        client: AgentClient | HumanClient,
-        agent_id: str,
-        passport: Passport | None,
-        since: Since,
-    ) -> None:
-        known = await self.get_agent(agent_id)
-        known_resume = await self.get_resume(agent_id)
-        known_rule = await self.get_rule(agent_id)
-        auth = passport.auth if passport is not None else AuthBlock(scheme=known.auth.scheme)
-        identity = self._make(client.handle, known, auth)
-        identity.since = since
-        # Before the hello: what is replayed comes right behind the welcome.
-        client.bind(identity, known_resume, known_rule)
-        self._roster.add(identity)
-        try:
-            with _too_slow(
-                self._request_timeout, f"the hub did not answer the hello of {known.name!r}"
-            ):
-                await self._bind(identity)
-        except BaseException:
-            self._roster.remove(identity, ConnectionLost(f"{known.name!r} was not attached"))
-            raise
 
     async def renew(self, agent_id: str, auth: AuthBlock) -> None:
         """
@@ -487,11 +464,7 @@ class HubClient(HubOperations):
         Raises:
             NotFoundError: It is not attached here.
         """
-        identity = self._roster.get(agent_id)
-        if identity is None:
-            raise NotFoundError(f"{agent_id!r} is not attached here")
-        with _too_slow(self._request_timeout, f"the hub did not answer {identity.name!r}"):
-            await self._roster.renew(identity, auth)
+        await self._enrolment.renew(agent_id, auth)
 
     async def unregister(self, agent_id: str) -> None:
         """
@@ -499,94 +472,7 @@ class HubClient(HubOperations):
 
         Cancellation: it may or may not be removed.
         """
-        await self.request("unregister", p.OfAgent(agent_id=agent_id), None)
-        identity = self._roster.get(agent_id)
-        if identity is not None:
-            self.names.forget(identity.name)
-            self._roster.remove(identity, NotFoundError(f"{identity.name!r} was unregistered"))
-
-    async def _register(
-        self,
-        handle: Callable[[Envelope, int], Awaitable[None]],
-        passport: Passport,
-        resume: Resume | None,
-        skill_md: str | None,
-        rule: Rule | None,
-    ) -> Identity:
-        made: list[Identity] = []
-
-        def registered(answer: ResponseFrame) -> None:
-            # The hub has bound it by now, and what is for it may come in the next frame.
-            stamped = decode_strictly(answer.result, Passport, "answer to register")
-            identity = self._make(handle, stamped, passport.auth)
-            identity.epoch = answer.epoch or None
-            self._roster.add(identity)
-            made.append(identity)
-            if self._keeper.connection is not None:
-                identity.bind(self._keeper.connection)
-
-        losses_before = self._keeper.losses
-        try:
-            await self.request(
-                "register",
-                p.Register(
-                    passport=passport, resume=resume or Resume(), rule=rule, skill_md=skill_md
-                ),
-                Passport,
-                on_result=registered,
-            )
-        except ProtocolError:
-            # The answer to our first try may have been lost with its connection: then it is we
-            # who have the name, and a hello with our credential shows it.
-            if self._keeper.losses == losses_before:
-                raise
-            stamped = await self._registered_before(passport)
-            if stamped is None:
-                raise
-            identity = self._make(handle, stamped, passport.auth)
-            self._roster.add(identity)
-            made.append(identity)
-            await self._bind(identity)
-        except BaseException:
-            for identity in made:
-                self._roster.remove(identity, ConnectionLost("its registration was cancelled"))
-            raise
-        return made[0]
-
-    async def _registered_before(self, passport: Passport) -> Passport | None:
-        try:
-            stamped = await self.get_agent(passport.name)
-        except NotFoundError:
-            return None
-        ours = attrs.evolve(
-            without_claim(passport), agent_id=stamped.agent_id, created_at=stamped.created_at
-        )
-        return stamped if ours == stamped else None
-
-    def _make(
-        self,
-        handle: Callable[[Envelope, int], Awaitable[None]],
-        passport: Passport,
-        auth: AuthBlock,
-    ) -> Identity:
-        self.names.remember(passport)
-        return self._roster.make(handle, passport, auth)
-
-    async def _bind(self, identity: Identity) -> None:
-        """Bind an identity to the live connection, however often that is lost meanwhile."""
-        while identity.connection is None:
-            identity.check_attached()
-            await self.wait_state(ClientState.LIVE)
-            connection = self._keeper.connection
-            if connection is not None and connection.lost is None and identity.connection is None:
-                try:
-                    await self._roster.say_hello(identity, connection)
-                except ConnectionLost:
-                    # The one it was said on; `wait_state` knows whether there will be another.
-                    continue
-            else:
-                # It is being lost right now, by a task that needs a moment for it.
-                await trio.lowlevel.checkpoint()
+        await self._enrolment.unregister(agent_id)
 
     async def _report(self, agent_id: str, envelope: Envelope, error: Exception) -> None:
         try:
@@ -605,11 +491,3 @@ def _name_of(agent: Agent | AgentFunction) -> str:
     if not isinstance(name, str):
         raise TypeError(f"{agent!r} has no name; give a passport, or wrap it in a FunctionAgent")
     return name
-
-
-@contextmanager
-def _too_slow(seconds: float, what: str) -> Iterator[None]:
-    with trio.move_on_after(seconds) as scope:
-        yield
-    if scope.cancelled_caught:
-        raise trio.TooSlowError(f"{what} within {seconds:g} s")
