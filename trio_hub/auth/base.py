@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from ..records import Passport
+from ..records import ConnectionFacts, Passport
 from .credential import Credential
 
-__all__ = ["AuthAdapter", "BearerAdapter", "NoAuth"]
+__all__ = ["AuthAdapter", "BearerAdapter", "ConnectionAdapter", "NoAuth"]
 
 
 @runtime_checkable
@@ -42,6 +42,24 @@ class AuthAdapter(Protocol):
                 it nothing.
 
         Cancellation: the peer left, or the check took too long; let it through.
+        """
+        ...
+
+
+@runtime_checkable
+class ConnectionAdapter(Protocol):
+    """An `AuthAdapter` whose answer rests on the connection too, such as on its certificate."""
+
+    async def validate_over(
+        self, facts: ConnectionFacts, passport: Passport, claim: Mapping[str, Any]
+    ) -> Credential | None:
+        """
+        Return if `claim`, over this connection, proves that its bearer is whom `passport` names.
+
+        A hub asks this in place of `AuthAdapter.validate`, which is still what it asks where there
+        is no connection: about an agent that its own program registers.
+
+        Returns, raises, cancellation: As `AuthAdapter.validate`.
         """
         ...
 

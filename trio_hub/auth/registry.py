@@ -11,8 +11,8 @@ import trio
 
 from .._logging import get_logger
 from ..errors import AuthError
-from ..records import Passport
-from .base import AuthAdapter, BearerAdapter, NoAuth
+from ..records import ConnectionFacts, Passport
+from .base import AuthAdapter, BearerAdapter, ConnectionAdapter, NoAuth
 from .credential import Credential
 
 __all__ = ["AuthRegistry"]
@@ -75,10 +75,17 @@ class AuthRegistry:
         return adapter
 
     async def check(
-        self, passport: Passport, scheme: str, claim: Mapping[str, Any]
+        self,
+        passport: Passport,
+        scheme: str,
+        claim: Mapping[str, Any],
+        facts: ConnectionFacts | None = None,
     ) -> Credential | None:
         """
         Return if the claim is good; the only way in which a hub asks an adapter.
+
+        Args:
+            facts: About the connection that it came over, if it came over one.
 
         Returns:
             What is to be watched for as long as the claim's bearer is bound, if anything.
@@ -92,6 +99,8 @@ class AuthRegistry:
         adapter = self.get(scheme)
 
         async def ask() -> Credential | None:
+            if facts is not None and isinstance(adapter, ConnectionAdapter):
+                return await adapter.validate_over(facts, passport, claim)
             return await adapter.validate(passport, claim)
 
         return await self._guarded(ask, scheme, passport.name)

@@ -8,7 +8,6 @@ under it is told that it was taken over: give each person and program a name of 
 from __future__ import annotations
 
 import os
-import ssl
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +15,12 @@ from pathlib import Path
 
 import trio
 
+from ..auth import ClientCertAuth
 from ..errors import AuthError, ConnectionLost, NetworkError
 from ..links import WsLink
 from ..records import AuthBlock, Passport
 from .command import CommandError
+from .tls import connecting_context
 from .toml_files import read_file
 
 __all__ = [
@@ -65,6 +66,18 @@ def add_connection_arguments(parser: ArgumentParser, *, name_help: str) -> None:
     parser.add_argument(
         "--tls-ca", type=Path, metavar="FILE", help="for wss://: the certificates to trust"
     )
+    parser.add_argument(
+        "--client-cert",
+        type=Path,
+        metavar="FILE",
+        help="for wss://: its certificate and chain in PEM form, for a hub that takes those",
+    )
+    parser.add_argument(
+        "--client-key",
+        type=Path,
+        metavar="FILE",
+        help="private key of --client-cert, where it is not in the same file",
+    )
 
 
 @contextmanager
@@ -85,8 +98,8 @@ def explained(arguments: Namespace) -> Iterator[None]:
     except AuthError as error:
         raise CommandError(
             f"the hub at {url} does not believe that this is {arguments.name}: {error} (give its "
-            f"key with --key-file or {KEY_VARIABLE}, or its token with --token-file or "
-            f"{TOKEN_VARIABLE})"
+            f"key with --key-file or {KEY_VARIABLE}, its token with --token-file or "
+            f"{TOKEN_VARIABLE}, or its certificate with --client-cert)"
         ) from error
     except NetworkError as error:
         raise CommandError(f"the hub at {url}: {error}") from error
@@ -94,16 +107,14 @@ def explained(arguments: Namespace) -> Iterator[None]:
 
 def passport_of(arguments: Namespace) -> Passport | None:
     """
-    Return the passport to come with: one that carries the key or token, where there is one; a bare one
+    Return the passport to come with: one that says by what, where something was given; a bare one
     where the name is to be registered; otherwise None.
 
     Raises:
         CommandError: The file that holds it cannot be read.
     """
-    secret = _secret(arguments)
-    if secret is not None:
-        scheme, token = secret
-        auth = AuthBlock(scheme=scheme, claim={"token": token})
+    auth = _auth(arguments)
+    if auth is not None:
         return Passport(name=arguments.name, auth=auth)
     return Passport(name=arguments.name) if arguments.register else None
 
@@ -113,34 +124,34 @@ def make_link(arguments: Namespace) -> WsLink:
     Return the link to the hub.
 
     Raises:
-        CommandError: The URL is none, or the certificates cannot be read.
+        CommandError: The URL is none, or a file of certificates cannot be used.
     """
-    context = None
-    if arguments.tls_ca is not None:
-        read_file(arguments.tls_ca, "file of certificates")
-        try:
-            context = ssl.create_default_context(cafile=arguments.tls_ca)
-        except ssl.SSLError:
-            raise CommandError(f"--tls-ca {arguments.tls_ca} holds no certificates") from None
+    context = connecting_context(arguments.tls_ca, arguments.client_cert, arguments.client_key)
     try:
         return WsLink(arguments.url, ssl_context=context)
     except ValueError as error:
         raise CommandError(f"--url: {error}") from error
 
 
-def _secret(arguments: Namespace) -> tuple[str, str] | None:
-    """Return the scheme and the secret. What was typed comes before what is in the environment."""
+def _auth(arguments: Namespace) -> AuthBlock | None:
+    """Return how to prove who we are. What was typed comes before what is in the environment."""
     for path, scheme, what in (
         (arguments.key_file, "api_key", "key file"),
         (arguments.token_file, "jwt", "token file"),
     ):
         if path is not None:
-            return scheme, _read_secret(path, what)
+            return _by_token(scheme, _read_secret(path, what))
+    if arguments.client_cert is not None:
+        return AuthBlock(scheme=ClientCertAuth.scheme)
     for variable, scheme in ((KEY_VARIABLE, "api_key"), (TOKEN_VARIABLE, "jwt")):
         secret = os.environ.get(variable)
         if secret:
-            return scheme, secret
+            return _by_token(scheme, secret)
     return None
+
+
+def _by_token(scheme: str, token: str) -> AuthBlock:
+    return AuthBlock(scheme=scheme, claim={"token": token})
 
 
 def _read_secret(path: Path, what: str) -> str:

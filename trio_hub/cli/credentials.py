@@ -1,19 +1,19 @@
 """
 Who may come to a hub that is served: the options that say so, and the adapters made of them.
 
-Keys and tokens may be used side by side. Both files are followed while the hub serves.
+Keys, tokens and certificates may be used side by side. The files of keys are followed while the hub
+serves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 import attrs
 import trio
 
-from ..auth import ApiKeyAuth, AuthAdapter, AuthRegistry, JwtAuth
+from ..auth import ApiKeyAuth, AuthAdapter, AuthRegistry, ClientCertAuth, JwtAuth
+from ..auth.client_certificate import CERTIFICATE_NAMES, CertificateName
 from . import options as o
 from .command import CommandError
 from .file_watch import watch_file
@@ -49,22 +49,39 @@ CREDENTIAL_OPTIONS = (
         default="sub",
         help="what in a token is the name of the agent",
     ),
+    o.Option(
+        name="client-ca",
+        kind=o.path("FILE"),
+        help="certificates, in PEM form, of the authorities that sign those of agents; they may "
+        "then connect by one of those over wss://",
+    ),
+    o.Option(
+        name="client-cert-name",
+        kind=o.choice(*CERTIFICATE_NAMES),
+        default="cn",
+        help="what in a certificate is the name of the agent",
+    ),
+    o.Option(
+        name="client-cert-prefix",
+        kind=o.text("TEXT"),
+        default="",
+        help="with what that begins before the name, such as spiffe://example.org/agents/",
+    ),
 )
 
 
-class CredentialSettings(Protocol):
+@attrs.frozen(kw_only=True)
+class CredentialSettings:
     """What of the settings is about credentials; see `CREDENTIAL_OPTIONS`."""
 
-    @property
-    def keys(self) -> Path | None: ...
-    @property
-    def jwt_keys(self) -> Path | None: ...
-    @property
-    def jwt_issuer(self) -> str | None: ...
-    @property
-    def jwt_audience(self) -> str | None: ...
-    @property
-    def jwt_name_claim(self) -> str: ...
+    keys: Path | None
+    jwt_keys: Path | None
+    jwt_issuer: str | None
+    jwt_audience: str | None
+    jwt_name_claim: str
+    client_ca: Path | None
+    client_cert_name: CertificateName
+    client_cert_prefix: str
 
 
 @attrs.frozen
@@ -75,26 +92,30 @@ class Credentials:
     Attributes:
         keys: The API keys, and the file that they are in.
         tokens: What checks tokens, and the file of the issuer's keys.
+        certificates: What reads the certificates of clients.
     """
 
     keys: tuple[ApiKeyAuth, Path] | None = None
     tokens: tuple[JwtAuth, Path] | None = None
+    certificates: ClientCertAuth | None = None
 
     @property
     def are_wanted(self) -> bool:
         """Whether nobody may come without one."""
-        return self.keys is not None or self.tokens is not None
+        return any(it is not None for it in (self.keys, self.tokens, self.certificates))
 
     @property
     def registry(self) -> AuthRegistry:
         """The adapters, for a hub."""
-        adapters: Sequence[AuthAdapter] = [
+        adapters: list[AuthAdapter] = [
             made[0] for made in (self.keys, self.tokens) if made is not None
         ]
+        if self.certificates is not None:
+            adapters.append(self.certificates)
         return AuthRegistry(adapters) if adapters else AuthRegistry.default()
 
     def follow(self, nursery: trio.Nursery) -> None:
-        """Let both follow their files until `nursery` is cancelled."""
+        """Let them follow their files until `nursery` is cancelled."""
         if self.keys is not None:
             auth, path = self.keys
             nursery.start_soon(watch_keys, path, auth)
@@ -118,7 +139,7 @@ def make_credentials(settings: CredentialSettings) -> Credentials:
         tokens = (_make_tokens(settings, settings.jwt_keys), settings.jwt_keys)
     elif settings.jwt_issuer is not None or settings.jwt_audience is not None:
         raise CommandError("--jwt-issuer and --jwt-audience need --jwt-keys: the issuer's keys")
-    return Credentials(keys, tokens)
+    return Credentials(keys, tokens, _make_certificates(settings))
 
 
 def _make_tokens(settings: CredentialSettings, path: Path) -> JwtAuth:
@@ -138,6 +159,12 @@ def _make_tokens(settings: CredentialSettings, path: Path) -> JwtAuth:
         raise CommandError(f"--jwt-keys: {error}") from error
     except ValueError as error:
         raise CommandError(f"--jwt-keys {path}: {error}") from error
+
+
+def _make_certificates(settings: CredentialSettings) -> ClientCertAuth | None:
+    if settings.client_ca is None:
+        return None
+    return ClientCertAuth(name_from=settings.client_cert_name, prefix=settings.client_cert_prefix)
 
 
 async def _watch_key_set(path: Path, auth: JwtAuth) -> None:

@@ -27,6 +27,7 @@ from ..links import WsLink
 from ..protocol.federation.policy import check_hubs
 from . import options as o
 from .command import CommandError
+from .tls import connecting_context
 from .toml_files import load_toml, malformed, read_file, toml_name
 
 __all__ = ["FEDERATION_OPTION", "FederationSettings"]
@@ -133,12 +134,8 @@ def _key(fields: Mapping[str, Any], folder: Path) -> str | None:
 def _tls(fields: Mapping[str, Any], folder: Path) -> ssl.SSLContext | None:
     if "tls-ca" not in fields:
         return None
-    path = folder / Path(_text(fields, "tls-ca")).expanduser()
-    read_file(path, "file of certificates")
-    try:
-        return ssl.create_default_context(cafile=path)
-    except ssl.SSLError:
-        raise ValueError(f"{path} holds no certificates") from None
+    ca = folder / Path(_text(fields, "tls-ca")).expanduser()
+    return connecting_context(ca, None, None)
 
 
 FEDERATION_OPTION: Final = o.Option(

@@ -14,7 +14,6 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import NoReturn
 
 import attrs
 import platformdirs
@@ -35,12 +34,17 @@ from ..stores import DiskKnowledgeStore, KnowledgeStore, MemoryKnowledgeStore
 from . import options as o
 from ._stdout import silence_stdout
 from .command import Command, CommandError
-from .credentials import CREDENTIAL_OPTIONS, Credentials, make_credentials
+from .credentials import (
+    CREDENTIAL_OPTIONS,
+    Credentials,
+    CredentialSettings,
+    make_credentials,
+)
 from .federation import FEDERATION_OPTION, FederationSettings
 from .logs import LOG_FORMATS, LOG_LEVELS, configure_logging
 from .retention import RETENTION_OPTIONS, make_retention
 from .signals import Stop, stopped_by_signals
-from .toml_files import read_file
+from .tls import serving_context
 
 __all__ = ["SERVE", "ServeSettings", "serve"]
 
@@ -115,7 +119,7 @@ OPTIONS = (
         kind=o.flag,
         default=False,
         negatable=True,
-        help="without --keys or --jwt-keys, let anybody connect from other machines, as anybody",
+        help="where no credentials are asked for, let anybody connect from other machines, as anybody",
     ),
     o.Option(
         name="transport",
@@ -147,7 +151,7 @@ OPTIONS = (
         kind=o.flag,
         default=False,
         negatable=True,
-        help="without --keys or --jwt-keys, believe whoever says to be an operator",
+        help="where no credentials are asked for, believe whoever says to be an operator",
     ),
     o.Option(
         name="metrics-port",
@@ -168,18 +172,13 @@ OPTIONS = (
 
 
 @attrs.frozen(kw_only=True)
-class ServeSettings:
+class ServeSettings(CredentialSettings):
     """What ``serve`` was asked for; see `OPTIONS`."""
 
     host: str
     port: int
     data: Path | None
     memory: bool
-    keys: Path | None
-    jwt_keys: Path | None
-    jwt_issuer: str | None
-    jwt_audience: str | None
-    jwt_name_claim: str
     tls_cert: Path | None
     tls_key: Path | None
     allow_unauthenticated: bool
@@ -344,7 +343,8 @@ def _unusable(settings: ServeSettings, error: OSError | UnicodeError) -> Command
 def _unauthenticated(settings: ServeSettings) -> CommandError:
     return CommandError(
         f"without --keys, anybody who reaches {settings.host} could act as any agent: give "
-        "--keys FILE (or --jwt-keys), listen on 127.0.0.1, or insist with --allow-unauthenticated"
+        "--keys FILE (or --jwt-keys, or --client-ca), listen on 127.0.0.1, or insist with "
+        "--allow-unauthenticated"
     )
 
 
@@ -380,30 +380,6 @@ def _make_store(settings: ServeSettings) -> KnowledgeStore:
     return DiskKnowledgeStore(data)
 
 
-def _make_tls(settings: ServeSettings) -> ssl.SSLContext | None:
-    if settings.tls_cert is None:
-        if settings.tls_key is not None:
-            raise CommandError("--tls-key needs --tls-cert: the certificate that it is the key of")
-        return None
-    key = settings.tls_key or settings.tls_cert
-    for path, what in ((settings.tls_cert, "TLS certificate"), (key, "TLS key")):
-        # OpenSSL's own errors do not say which file.
-        read_file(path, what)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(settings.tls_cert, key, password=_refuse_password)
-    except ssl.SSLError as error:
-        reason = (error.reason or str(error)).replace("_", " ").lower()
-        raise CommandError(
-            f"the TLS certificate {settings.tls_cert} and key {key} cannot be used: {reason}"
-        ) from None
-    return context
-
-
-def _refuse_password() -> NoReturn:
-    raise CommandError("the TLS key is encrypted, and a hub has nobody to ask for its password")
-
-
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file of these options")
@@ -430,7 +406,8 @@ def _run(arguments: Namespace) -> int:
     ):
         raise CommandError(
             f"--operator {settings.operators[0]}: without --keys, anybody could act as an "
-            "operator: give --keys FILE (or --jwt-keys), or insist with --allow-unauthenticated-operators"
+            "operator: give --keys FILE (or --jwt-keys, or --client-ca), or insist with "
+            "--allow-unauthenticated-operators"
         )
     if (
         settings.federation is not None
@@ -439,9 +416,9 @@ def _run(arguments: Namespace) -> int:
     ):
         raise CommandError(
             "federation: without --keys, anybody could act as a peer of this hub: give --keys "
-            "FILE (or --jwt-keys), or insist with allow-unauthenticated = true in the table"
+            "FILE (or --jwt-keys, or --client-ca), or insist with allow-unauthenticated = true in the table"
         )
-    tls = _make_tls(settings)
+    tls = serving_context(settings.tls_cert, settings.tls_key, settings.client_ca)
     configure_logging(level=settings.log_level, format=settings.log_format)
     trio.run(serve, settings, credentials, tls)
     return 0

@@ -194,7 +194,7 @@ class Connection:
 
     def claim_of(self, claim: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a claim; where it is empty, the token that came with the connection."""
-        bearer = self.endpoint.bearer
+        bearer = self.endpoint.facts.bearer
         return claim if claim or not bearer else {"token": bearer}
 
     async def run(self) -> None:

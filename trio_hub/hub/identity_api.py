@@ -75,7 +75,9 @@ class IdentityApi:
                 connection.connection_id, connection.endpoint.peer, passport.name, scheme
             ):
                 self._operators.check_name(passport)
-                credential = await self._auth.check(passport, scheme, claim)
+                credential = await self._auth.check(
+                    passport, scheme, claim, connection.endpoint.facts
+                )
         else:
             self._operators.check_name(passport)
             # A remote agent's scheme names its proxy, and it never comes by itself.

@@ -244,7 +244,7 @@ class Reception:
         async with self._attempts.attempt(
             connection.connection_id, connection.endpoint.peer, frame.name, frame.auth_scheme
         ):
-            credential = await self._check(frame, connection.claim_of(frame.auth_claim))
+            credential = await self._check(connection, frame)
         return await self._greet(connection, frame, credential)
 
     async def check_bearer(self, token: str, peer: str) -> bool:
@@ -253,14 +253,16 @@ class Reception:
         async with self._attempts.attempt("", peer, "", "bearer"):
             return await self._auth.check_bearer(token)
 
-    async def _check(self, frame: HelloFrame, claim: Mapping[str, Any]) -> Credential | None:
+    async def _check(self, connection: Connection, frame: HelloFrame) -> Credential | None:
         """Check a credential first, and look at who is registered only if it is good."""
         agent_id = self._registry.id_of(frame.name)
         if agent_id is None:
             passport = Passport(name=frame.name, auth=AuthBlock(scheme=frame.auth_scheme))
         else:
             passport = self._registry.get(agent_id).passport
-        credential = await self._auth.check(passport, frame.auth_scheme, claim)
+        claim = connection.claim_of(frame.auth_claim)
+        facts = connection.endpoint.facts
+        credential = await self._auth.check(passport, frame.auth_scheme, claim, facts)
         if frame.auth_scheme != passport.auth.scheme:
             raise AuthError(
                 f"{frame.name!r} is registered with another auth scheme than {frame.auth_scheme!r}"

@@ -27,6 +27,7 @@ from typing import Final
 import trio
 
 from ..errors import ConnectionLost, TooLarge
+from ..records import ConnectionFacts
 from ..wire.codec import join_frames
 from ..wire.frames import Dialect
 from .base import EagerStream, MessageStream
@@ -64,7 +65,7 @@ class LinkEndpoint:
         dialect: What both sides agreed upon.
         frame_bytes_max: The largest frame that the peer takes. Ask before pushing: one that is
             larger ends the connection at some peers.
-        bearer: The token that the peer sent with the upgrade, where it sent one that was good.
+        facts: What is known of the connection; who took it may know more than the stream does.
     """
 
     def __init__(
@@ -77,8 +78,8 @@ class LinkEndpoint:
     ) -> None:
         self.limits = limits if limits is not None else LinkLimits()
         self.side = side
-        self.bearer = ""
         self.stream = stream
+        self.facts = ConnectionFacts(peer=stream.peer)
         self._eager = stream if isinstance(stream, EagerStream) else None
         self.endpoint_id = endpoint_id or uuid.uuid4().hex
         self.outbox = Outbox(

@@ -17,8 +17,10 @@ import trio
 
 from .._logging import get_logger
 from .._nursery import open_plain_nursery
-from ..errors import ConnectionLost, NetworkError
+from ..errors import NetworkError
+from ..records import ClientCertificate, ConnectionFacts
 from ._tcp import TcpStream
+from ._tls import accept_tls
 from .base import EndpointServer
 from .endpoint import Side
 from .limits import LinkLimits
@@ -57,7 +59,8 @@ async def serve_ws(
         host: The address to bind. Several (``"localhost"``, None for all) share no port when
             `port` is 0.
         port: 0 takes a free one; read it back from the server.
-        ssl_context: For ``wss://``.
+        ssl_context: For ``wss://``. Where it asks clients for certificates (`verify_mode`), the
+            hub sees those that are good; `ClientCertAuth` lets agents in by them.
         limits: What each connection may cost.
         allow_unauthenticated: Serve a hub that accepts the scheme "none" beyond loopback, where
             anybody who reaches the port can be anybody.
@@ -250,8 +253,9 @@ class WsServer:
             self._opening.add(scope)
             try:
                 doorman = Doorman(self._hub, peer)
+                raw, certificate = await self._secure(tcp, peer)
                 stream = await self._transport.accept(
-                    await self._secure(tcp),
+                    raw,
                     nursery,
                     peer=peer,
                     limits=self._limits,
@@ -260,20 +264,19 @@ class WsServer:
             finally:
                 self._opening.discard(scope)
             endpoint = WsLinkEndpoint(stream, side=Side.HUB, limits=self._limits)
-            endpoint.bearer = doorman.bearer
+            endpoint.facts = ConnectionFacts(
+                peer=peer, certificate=certificate, bearer=doorman.bearer
+            )
             return endpoint
         _log.debug("handshake not finished in time", peer=peer)
         return None
 
-    async def _secure(self, tcp: TcpStream) -> trio.abc.Stream:
+    async def _secure(
+        self, tcp: TcpStream, peer: str
+    ) -> tuple[trio.abc.Stream, ClientCertificate | None]:
         if self._ssl_context is None:
-            return tcp
-        tls = trio.SSLStream(tcp, self._ssl_context, server_side=True, https_compatible=True)
-        try:
-            await tls.do_handshake()
-        except trio.BrokenResourceError as error:
-            raise ConnectionLost(f"no TLS: {error.__cause__ or error}") from error
-        return tls
+            return tcp, None
+        return await accept_tls(tcp, self._ssl_context, peer)
 
     async def _serve(self, endpoint: WsLinkEndpoint) -> None:
         self._endpoints.add(endpoint)

@@ -38,7 +38,9 @@ class WsLink:
 
     Args:
         url: ``ws://`` or ``wss://``, host, port and path.
-        ssl_context: For ``wss://``; None trusts what the system trusts.
+        ssl_context: For ``wss://``; None trusts what the system trusts. Load a certificate chain
+            into it where the hub takes client certificates. Each connection begins with what is
+            loaded then, so a new one can be loaded at any time.
         limits: What the connection may cost.
         open_timeout: Seconds to connect, from name lookup to the end of the handshake.
         token: Sent along as ``Authorization: Bearer``. A hub refuses a wrong one before the

@@ -11,6 +11,10 @@ from .channel import (
     ParticipantSchema as ParticipantSchema,
     PendingTurn as PendingTurn,
 )
+from .connection_facts import (
+    ClientCertificate as ClientCertificate,
+    ConnectionFacts as ConnectionFacts,
+)
 from .dead_letter import DeadLetterPage as DeadLetterPage, KeptLetter as KeptLetter
 from .delivery_rule import DeliveryRule as DeliveryRule
 from .duration import Duration as Duration, duration_seconds as duration_seconds

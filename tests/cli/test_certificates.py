@@ -1,0 +1,94 @@
+"""A hub that is served lets in by certificates, and commands come with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trustme
+
+from trio_hub.errors import AuthError
+from trio_hub.links import WsLink
+
+from ..certificates import Authority
+from ..hub.peer import connected
+from .program import Running, run, running
+
+FREE = ("--memory", "--port", "0")
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    made = Authority()
+    made.ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    of_hub = made.ca.issue_cert("127.0.0.1")
+    of_hub.private_key_and_cert_chain_pem.write_to_path(tmp_path / "hub.pem")
+    return made
+
+
+def serving(folder: Path, *more: str | Path) -> tuple[str | Path, ...]:
+    tls = ("--tls-cert", folder / "hub.pem", "--client-ca", folder / "ca.pem")
+    return (*FREE, *tls, *more)
+
+
+def asking(hub: Running, folder: Path, *more: str | Path) -> tuple[str | Path, ...]:
+    who = ("health", "--url", hub.url, "--name", "ops", "--register")
+    return (*who, "--tls-ca", folder / "ca.pem", *more)
+
+
+def write(certificate: trustme.LeafCert, path: Path) -> Path:
+    certificate.private_key_and_cert_chain_pem.write_to_path(path)
+    return path
+
+
+@pytest.mark.slow
+async def test_commands_come_with_a_certificate(tmp_path: Path, authority: Authority) -> None:
+    ops = authority.issue(common_names=("ops",))
+    together = write(ops, tmp_path / "ops.pem")
+    ops.cert_chain_pems[0].write_to_path(tmp_path / "ops-cert.pem")
+    ops.private_key_pem.write_to_path(tmp_path / "ops-key.pem")
+    of_bob = write(authority.issue(common_names=("bob",)), tmp_path / "bob.pem")
+    stranger = write(Authority().issue(common_names=("ops",)), tmp_path / "stranger.pem")
+    async with running(tmp_path, *serving(tmp_path, "--operator", "ops")) as hub:
+        for given in (
+            ("--client-cert", together),
+            ("--client-cert", tmp_path / "ops-cert.pem", "--client-key", tmp_path / "ops-key.pem"),
+        ):
+            ended = await run(*asking(hub, tmp_path, *given))
+            assert ended.status == 0, ended
+        complaint = (await run(*asking(hub, tmp_path, "--client-cert", of_bob))).complaint
+        assert "does not name 'ops'" in complaint
+        complaint = (await run(*asking(hub, tmp_path, "--client-cert", stranger))).complaint
+        assert "no connection to the hub" in complaint
+        assert "--client-cert" in (await run(*asking(hub, tmp_path))).complaint
+        assert "client certificate refused" in hub.log
+
+
+@pytest.mark.slow
+async def test_keys_and_certificates_are_taken_side_by_side(
+    tmp_path: Path, authority: Authority
+) -> None:
+    (tmp_path / "keys.toml").write_text('bob = "a-long-secret-of-bob"\n')
+    config = tmp_path / "hub.toml"
+    config.write_text(
+        'keys = "keys.toml"\ntls-cert = "hub.pem"\nclient-ca = "ca.pem"\n'
+        'client-cert-name = "cn"\nclient-cert-prefix = "agent-"\n'
+    )
+    by_key = {"scheme": "api_key", "claim": {"token": "a-long-secret-of-bob"}}
+    by_certificate = {"scheme": "client_cert"}
+    async with (
+        running(tmp_path, *FREE, "--config", config) as hub,
+        connected(WsLink(hub.url, ssl_context=authority.named("agent-alice"))) as alice,
+        connected(WsLink(hub.url, ssl_context=authority.trusting())) as bob,
+    ):
+        passport = {"name": "alice", "auth": by_certificate}
+        await alice.request("register", passport=passport, resume={})
+        await bob.request("register", passport={"name": "bob", "auth": by_key}, resume={})
+        passport = {"name": "carol", "auth": by_certificate}
+        with pytest.raises(AuthError, match="without a client certificate"):
+            await bob.request("register", passport=passport, resume={})
+
+
+async def test_what_cannot_be_used_is_one_line(tmp_path: Path, authority: Authority) -> None:
+    ended = await run(*FREE, "--client-ca", tmp_path / "ca.pem")
+    assert "--client-ca needs --tls-cert" in ended.complaint

@@ -1,0 +1,79 @@
+"""TLS below a WebSocket, as far as it says who is at the other end."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from .._logging import get_logger
+from ..errors import ConnectionLost
+from ..records import ClientCertificate
+from ._tcp import TcpStream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["accept_tls"]
+
+_log = get_logger("trio_hub.links")
+
+
+async def accept_tls(
+    tcp: TcpStream, context: ssl.SSLContext, peer: str
+) -> tuple[trio.abc.Stream, ClientCertificate | None]:
+    """
+    Shake hands as a server.
+
+    Returns:
+        The stream, and the client's certificate, where the context asks for one and it brought
+        one. OpenSSL has then found that an authority of the context's signed it, for clients,
+        that it is in its time, and that the client has its key.
+
+    Raises:
+        ConnectionLost: The client hung up, did not speak TLS, or its certificate was refused.
+
+    Cancellation: the byte stream can only be closed.
+    """
+    tls = trio.SSLStream(tcp, context, server_side=True, https_compatible=True)
+    try:
+        await tls.do_handshake()
+    except trio.BrokenResourceError as error:
+        if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+            # Trio does not send the alert that would tell the client.
+            why = error.__cause__.verify_message
+            _log.warning("client certificate refused", peer=peer, reason=why)
+        raise ConnectionLost(f"no TLS: {error.__cause__ or error}") from error
+    return tls, _certificate_of(tls, context, peer)
+
+
+def _certificate_of(
+    tls: trio.SSLStream[TcpStream], context: ssl.SSLContext, peer: str
+) -> ClientCertificate | None:
+    if context.verify_mode is ssl.CERT_NONE:
+        return None
+    der: bytes | None = tls.getpeercert(binary_form=True)
+    if der is None:
+        return None
+    try:
+        content: dict[str, Any] = tls.getpeercert()
+        alternatives = content.get("subjectAltName", ())
+        return ClientCertificate(
+            common_names=tuple(_common_names(content)),
+            dns_names=tuple(value for kind, value in alternatives if kind == "DNS"),
+            uris=tuple(value for kind, value in alternatives if kind == "URI"),
+            expires_at=ssl.cert_time_to_seconds(content["notAfter"]),
+            der=der,
+        )
+    except ValueError:
+        # Whoever signed it writes names that are no text. To act as nobody is a way to go on.
+        _log.warning("client certificate cannot be read", peer=peer)
+        return None
+
+
+def _common_names(content: dict[str, Any]) -> Iterator[str]:
+    for relative_name in content.get("subject", ()):
+        for kind, value in relative_name:
+            if kind == "commonName":
+                yield value
