@@ -77,6 +77,14 @@ def crash(session: nox.Session) -> None:
 
 
 @nox.session
+def workers(session: nox.Session) -> None:
+    """Kill workers in the middle of turns and tasks, 200 times (`-- --kills 1000`)."""
+    session.install("-e", ".[testing,all]", *groups("test"))
+    kills = session.posargs or ["--kills", "200"]
+    session.run("pytest", "-s", "tests/crash/test_worker_kill.py", *kills)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Fuzz the decoder, with atheris and with our own mutator (`-- -runs=1000000`)."""
     session.install("-e", ".[testing,all]", *groups("test", "fuzz"))

@@ -31,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="what speaks WebSocket wherever a test does not say",
     )
     group = parser.getgroup("crash")
-    group.addoption("--kills", type=int, default=6, help="how often tests/crash kills a hub")
+    group.addoption("--kills", type=int, default=6, help="how often tests/crash kills a process")
     group.addoption(
         "--power-cuts", type=int, default=25, help="how often tests/crash cuts the power"
     )

@@ -5,53 +5,15 @@ Workers and hubs are killed in the middle of tasks: no work begins before its la
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 from pathlib import Path
-
-import trio
 
 from trio_hub import HubClient, Passport, TaskState, WsLink
 
 from .hub_process import HubProcess
 from .task_worker import silence
+from .worker_process import WorkerProcess
 
-_WITHIN_SECONDS = 90.0
-
-
-class Worker:
-    """One life of a worker."""
-
-    def __init__(self, process: trio.Process) -> None:
-        self._process = process
-        self._heard = b""
-
-    @classmethod
-    async def begin(cls, url: str, until: int, task_id: str | None) -> Worker:
-        more = [] if task_id is None else [task_id]
-        return cls(
-            await trio.lowlevel.open_process(
-                [sys.executable, "-m", "tests.crash.task_worker", url, str(until), *more],
-                stdout=subprocess.PIPE,
-            )
-        )
-
-    async def line(self) -> str | None:
-        """Return what it says next; None where it says no more."""
-        assert self._process.stdout is not None
-        with trio.fail_after(_WITHIN_SECONDS):
-            while b"\n" not in self._heard:
-                more = await self._process.stdout.receive_some()
-                if not more:
-                    return None
-                self._heard += more
-        line, _, self._heard = self._heard.partition(b"\n")
-        return line.decode()
-
-    async def kill(self) -> None:
-        self._process.kill()
-        with trio.CancelScope(shield=True):
-            await self._process.wait()
+_WORKER = "tests.crash.task_worker"
 
 
 async def test_no_task_goes_back_behind_its_last_checkpoint(
@@ -64,7 +26,8 @@ async def test_no_task_goes_back_behind_its_last_checkpoint(
         for life in range(kills + 1):
             last = life == kills
             until = reached + 3 if last else 10**9
-            worker = await Worker.begin(hub.url, until, task_id)
+            more = (task_id,) if task_id else ()
+            worker = await WorkerProcess.begin(_WORKER, hub.url, str(until), *more)
             try:
                 begun = await worker.line()
                 assert begun is not None
@@ -83,7 +46,7 @@ async def test_no_task_goes_back_behind_its_last_checkpoint(
                     assert int(line) == reached + 1, "something was done twice, or left out"
                     reached += 1
             finally:
-                await worker.kill()
+                await worker.close()
         assert ended == ["done"]
         async with HubClient(WsLink(hub.url)) as client:
             await client.attach(silence, "worker", passport=Passport(name="worker"))
