@@ -11,6 +11,7 @@ import argparse
 import json
 import statistics
 import time
+from collections import Counter
 
 import trio
 
@@ -28,9 +29,26 @@ async def _answer(turn: Turn) -> str:
     return "yes"
 
 
-async def _listen(envelope: Envelope, client: AgentClient, _attempt: int) -> None:
-    if envelope.event_type == EV_CHANNEL_INVITE:
-        await accept_invite(envelope, client)
+class _Listener:
+    """Accepts invites, and counts what is said: a turn that begins behind it measures that too."""
+
+    def __init__(self) -> None:
+        self._heard: Counter[str] = Counter()
+        self._heard_more = trio.Event()
+
+    async def __call__(self, envelope: Envelope, client: AgentClient, _attempt: int) -> None:
+        """Handle an envelope."""
+        if envelope.event_type == EV_CHANNEL_INVITE:
+            await accept_invite(envelope, client)
+        elif envelope.event_type == EV_TEXT:
+            self._heard[envelope.channel_id] += 1
+            self._heard_more.set()
+
+    async def wait_for(self, count: int, channel_id: str) -> None:
+        """Wait until so much was said in a channel."""
+        while self._heard[channel_id] < count:
+            self._heard_more = trio.Event()
+            await self._heard_more.wait()
 
 
 async def _fill(channel: Channel, count: int) -> None:
@@ -40,7 +58,9 @@ async def _fill(channel: Channel, count: int) -> None:
                 nursery.start_soon(channel.send, f"something that was said before, {number}")
 
 
-async def _milliseconds(alice: AgentClient, bob: AgentClient, channel: Channel) -> float:
+async def _milliseconds(
+    alice: AgentClient, bob: AgentClient, channel: Channel, listener: _Listener
+) -> float:
     bob.handle_with(default_handler)
     begun = time.perf_counter()
     await channel.send("well?")
@@ -49,16 +69,17 @@ async def _milliseconds(alice: AgentClient, bob: AgentClient, channel: Channel) 
         predicate=lambda it: it.event_type == EV_TEXT and it.sender_id == bob.agent_id,
     )
     took = 1000 * (time.perf_counter() - begun)
-    bob.handle_with(_listen)
+    bob.handle_with(listener)
     return took
 
 
 async def measure(url: str, lengths: list[int], turns: int) -> dict[int, float]:
     """Take `turns` turns at each length. The channel of the last length is used for them all."""
     async with HubClient(WsLink(url)) as theirs, HubClient(WsLink(url)) as ours:
-        bob = await theirs.register(_answer, Passport(name="bob"), rule=_NO_LIMIT, handler=_listen)
+        listener = _Listener()
+        bob = await theirs.register(_answer, Passport(name="bob"), rule=_NO_LIMIT, handler=listener)
         alice = await ours.register(
-            _answer, Passport(name="alice"), rule=_NO_LIMIT, handler=_listen
+            _answer, Passport(name="alice"), rule=_NO_LIMIT, handler=_Listener()
         )
         medians: dict[int, float] = {}
         for length in [lengths[0], *lengths]:  # once more to warm up
@@ -68,7 +89,8 @@ async def measure(url: str, lengths: list[int], turns: int) -> dict[int, float]:
                 if channel is None or length == lengths[0]:
                     channel = await alice.open(type="conversation", target=bob.agent_id)
                     await _fill(channel, length)
-                took.append(await _milliseconds(alice, bob, channel))
+                    await listener.wait_for(length, channel.channel_id)
+                took.append(await _milliseconds(alice, bob, channel, listener))
             medians[length] = statistics.median(took)
         return medians
 
