@@ -14,7 +14,7 @@ from typing import Final
 from ..auth import Credential
 from ..ids import Now
 from ..protocol.alarms import Alarms
-from .timers import Timers
+from .timers import NextLook, Timers
 
 __all__ = ["EXPIRED", "REVOKED", "Tenures"]
 
@@ -35,11 +35,10 @@ class Tenures:
 
     def __init__(self, clock: Now, timers: Timers, on_end: Callable[[str, str], None]) -> None:
         self._clock = clock
-        self._timers = timers
+        self._next = NextLook(timers, clock, self.look)
         self._on_end = on_end
         self._held: dict[str, Credential] = {}
         self._alarms = Alarms()
-        self._awaited: float | None = None
 
     def __len__(self) -> int:
         return len(self._held)
@@ -65,10 +64,7 @@ class Tenures:
 
     def look(self) -> None:
         """End what has expired, now that time has passed."""
-        now = self._clock()
-        if self._awaited is not None and self._awaited <= now:
-            self._awaited = None
-        for agent_id in list(self._alarms.due(now)):
+        for agent_id in list(self._alarms.due(self._clock())):
             self._end(agent_id, EXPIRED)
         self._await_next()
 
@@ -81,11 +77,7 @@ class Tenures:
             self._await_next()
 
     def _await_next(self) -> None:
-        date = self._alarms.earliest(self._held.__contains__)
-        # A timer for a later date that is no longer the next one finds nothing to do.
-        if date is not None and (self._awaited is None or date < self._awaited):
-            self._awaited = date
-            self._timers.call_at_date(date, self._clock, self.look)
+        self._next.at(self._alarms.earliest(self._held.__contains__))
 
     def _end(self, agent_id: str, how: str) -> None:
         if agent_id in self._held:

@@ -86,13 +86,19 @@ class NextLook:
         self._timers = timers
         self._clock = clock
         self._look = look
-        # The date for which the timers are set.
+        # The earliest date for which a timer is set that has not called yet.
         self._looks_at: float | None = None
 
     def at(self, date: float | None) -> None:
         """Look at `date` at the latest; None: nothing has one."""
         # One look that is set for later than this does not help, one for earlier does.
-        if date is None or self._clock() < (self._looks_at or 0.0) <= date:
+        if date is None or (self._looks_at is not None and self._looks_at <= date):
             return
         self._looks_at = date
-        self._timers.call_at_date(date, self._clock, self._look)
+        self._timers.call_at_date(date, self._clock, lambda: self._come(date))
+
+    def _come(self, date: float) -> None:
+        # A timer that an earlier one has overtaken: there was a look, and it asked for the next.
+        if date == self._looks_at:
+            self._looks_at = None
+            self._look()
