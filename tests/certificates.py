@@ -24,6 +24,10 @@ class Authority:
     def __init__(self) -> None:
         self.ca = trustme.CA()
         self._hub = self.ca.issue_cert(_LOOPBACK)
+        self._certificate = x509.load_pem_x509_certificate(self.ca.cert_pem.bytes())
+        key = serialization.load_pem_private_key(self.ca.private_key_pem.bytes(), None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        self._key = key
 
     def serving(self, mode: ssl.VerifyMode = ssl.CERT_OPTIONAL) -> ssl.SSLContext:
         """Return a context for a hub, which believes what this authority signed for clients."""
@@ -55,15 +59,12 @@ class Authority:
     ) -> trustme.LeafCert:
         """Issue one that says exactly this, which trustme's own method cannot."""
         key = ec.generate_private_key(ec.SECP256R1())
-        authority = x509.load_pem_x509_certificate(self.ca.cert_pem.bytes())
-        signer = serialization.load_pem_private_key(self.ca.private_key_pem.bytes(), None)
-        assert isinstance(signer, ec.EllipticCurvePrivateKey)
         builder = (
             x509.CertificateBuilder()
             .subject_name(
                 x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, it) for it in common_names])
             )
-            .issuer_name(authority.subject)
+            .issuer_name(self._certificate.subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(_LONG_AGO)
@@ -74,7 +75,7 @@ class Authority:
             builder = builder.add_extension(
                 x509.SubjectAlternativeName(alternatives), critical=not common_names
             )
-        signed = builder.sign(signer, hashes.SHA256())
+        signed = builder.sign(self._key, hashes.SHA256())
         return trustme.LeafCert(
             key.private_bytes(
                 serialization.Encoding.PEM,
@@ -84,3 +85,18 @@ class Authority:
             signed.public_bytes(serialization.Encoding.PEM),
             [],
         )
+
+    def revoke(self, *certificates: trustme.LeafCert) -> bytes:
+        """Return a list, in PEM form, that has these."""
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._certificate.subject)
+            .last_update(_LONG_AGO)
+            .next_update(_FOREVER)
+        )
+        for certificate in certificates:
+            leaf = x509.load_pem_x509_certificate(certificate.cert_chain_pems[0].bytes())
+            revoked = x509.RevokedCertificateBuilder(leaf.serial_number, _LONG_AGO)
+            builder = builder.add_revoked_certificate(revoked.build())
+        signed = builder.sign(self._key, hashes.SHA256())
+        return signed.public_bytes(serialization.Encoding.PEM)

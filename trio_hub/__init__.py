@@ -15,6 +15,7 @@ from .auth import (
     Credential as Credential,
     JwtAuth as JwtAuth,
     NoAuth as NoAuth,
+    RevocationList as RevocationList,
 )
 from .client import (
     Agent as Agent,

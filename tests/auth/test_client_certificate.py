@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 import pytest
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from trio_hub.auth import ClientCertAuth
+from tests.certificates import Authority
+from trio_hub.auth import ClientCertAuth, RevocationList
 from trio_hub.errors import AuthError
 from trio_hub.records import ClientCertificate, ConnectionFacts, Passport
 
@@ -55,6 +60,45 @@ async def test_a_subject_without_one_common_name_names_nobody(
     certificate = ClientCertificate(common_names=common_names, expires_at=5.0, der=b"")
     assert not await names(ClientCertAuth(), "alice", certificate)
     assert not await names(ClientCertAuth(), "bob", certificate)
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+def der_of(certificate: trustme.LeafCert) -> bytes:
+    return ssl.PEM_cert_to_DER_cert(certificate.cert_chain_pems[0].bytes().decode())
+
+
+def test_a_list_has_what_its_own_authority_took_back(authority: Authority) -> None:
+    other = Authority()
+    ours, theirs, kept = authority.issue(), other.issue(), authority.issue()
+    both = RevocationList(b"# of two\n" + authority.revoke(ours) + b"\n" + other.revoke(theirs))
+    assert len(both) == 2
+    assert [both.has(der_of(it)) for it in (ours, theirs, kept)] == [True, True, False]
+    # A number of ours in a list of theirs is that of another certificate.
+    assert not RevocationList(other.revoke(ours)).has(der_of(ours))
+    assert len(RevocationList(authority.revoke())) == 0
+
+
+def test_a_single_list_may_be_in_der_form(authority: Authority) -> None:
+    revoked = authority.issue()
+    der = x509.load_pem_x509_crl(authority.revoke(revoked)).public_bytes(Encoding.DER)
+    assert RevocationList(der).has(der_of(revoked))
+
+
+@pytest.mark.parametrize("cut", ["empty", "no list", "half of one", "half of the second"])
+def test_what_is_no_list_is_refused_as_a_whole(authority: Authority, cut: str) -> None:
+    whole = authority.revoke(authority.issue())
+    content = {
+        "empty": b"",
+        "no list": authority.ca.cert_pem.bytes(),
+        "half of one": whole[:100],
+        "half of the second": whole + whole[:100],
+    }[cut]
+    with pytest.raises(ValueError, match="no revocation list"):
+        RevocationList(content)
 
 
 def test_names_are_in_one_of_three_places() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import trio
 import trustme
 
 from trio_hub.errors import AuthError
@@ -12,7 +13,7 @@ from trio_hub.links import WsLink
 
 from ..certificates import Authority
 from ..hub.peer import connected
-from .program import Running, run, running
+from .program import PATIENCE_SECONDS, Running, run, running, write_whole
 
 FREE = ("--memory", "--port", "0")
 
@@ -59,7 +60,7 @@ async def test_commands_come_with_a_certificate(tmp_path: Path, authority: Autho
         complaint = (await run(*asking(hub, tmp_path, "--client-cert", of_bob))).complaint
         assert "does not name 'ops'" in complaint
         complaint = (await run(*asking(hub, tmp_path, "--client-cert", stranger))).complaint
-        assert "no connection to the hub" in complaint
+        assert "a certificate that it does not take" in complaint
         assert "--client-cert" in (await run(*asking(hub, tmp_path))).complaint
         assert "client certificate refused" in hub.log
 
@@ -89,6 +90,38 @@ async def test_keys_and_certificates_are_taken_side_by_side(
             await bob.request("register", passport=passport, resume={})
 
 
-async def test_what_cannot_be_used_is_one_line(tmp_path: Path, authority: Authority) -> None:
-    ended = await run(*FREE, "--client-ca", tmp_path / "ca.pem")
-    assert "--client-ca needs --tls-cert" in ended.complaint
+@pytest.mark.slow
+async def test_who_is_revoked_while_the_hub_serves_is_parted_with(
+    tmp_path: Path, authority: Authority
+) -> None:
+    lost = authority.issue(common_names=("alice",))
+    crl = tmp_path / "agents.crl"
+    write_whole(crl, authority.revoke().decode())
+    async with (
+        running(tmp_path, *serving(tmp_path, "--client-crl", crl)) as hub,
+        connected(WsLink(hub.url, ssl_context=authority.trusting(lost))) as alice,
+    ):
+        passport = {"name": "alice", "auth": {"scheme": "client_cert"}}
+        await alice.request("register", passport=passport, resume={})
+        write_whole(crl, authority.revoke(lost).decode())
+        with trio.fail_after(PATIENCE_SECONDS):
+            assert (await alice.gone()).endswith("the credential was revoked")
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--client-ca", "ca.pem"), "--client-ca needs --tls-cert"),
+        (("--client-crl", "ca.pem"), "--client-crl needs --client-ca"),
+        (("--client-ca", "ca.pem", "--client-crl", "ca.pem"), "it is no revocation list"),
+    ],
+)
+async def test_what_cannot_be_used_is_one_line(
+    tmp_path: Path,
+    authority: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    complaint: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert complaint in (await run(*FREE, *words)).complaint

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import trio
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -20,6 +21,7 @@ from trio_hub import (
     AuthBlock,
     AuthRegistry,
     ClientCertAuth,
+    ClientState,
     FunctionAgent,
     Hub,
     HubClient,
@@ -27,11 +29,14 @@ from trio_hub import (
     LocalLink,
     MemoryKnowledgeStore,
     Passport,
+    Reconnect,
+    RevocationList,
     WsLink,
     serve_ws,
 )
 from trio_hub.errors import AccessDeniedError, AuthError, ConnectionLost, RateLimited
 from trio_hub.links import TransportName
+from trio_hub.protocol.backoff import Backoff
 from trio_hub.records import ConnectionFacts
 
 ALICE = {"name": "alice", "auth": {"scheme": "client_cert"}}
@@ -227,6 +232,51 @@ async def test_whoever_acts_by_it_is_parted_with_at_its_end(
             await alice.hello("alice", auth_scheme="client_cert")
         (record,) = (await door.hub.audit.query(kind="credential_expired")).records[:1]
         assert record.details["name"] == "alice"
+
+
+async def test_a_client_comes_back_with_what_is_loaded_by_then(
+    transport: TransportName, authority: Authority
+) -> None:
+    clock = Clock()
+    soon = datetime.now(UTC) + timedelta(days=1)
+    context = authority.named("alice", not_after=soon)
+    back = Reconnect(backoff=Backoff(base=0.01, cap=0.01))
+    async with (
+        served(transport, authority, clock=clock, ttl_sweep_interval=0.01) as door,
+        HubClient(door.link(context), reconnect=back) as client,
+    ):
+        passport = Passport(name="alice", auth=AuthBlock(scheme="client_cert"))
+        alice = await client.register(FunctionAgent("alice", silence), passport)
+        authority.issue(common_names=("alice",)).configure_cert(context)
+        clock.ahead = timedelta(days=1).total_seconds() + 1
+        with trio.fail_after(20):
+            await client.wait_state(ClientState.RECONNECTING)
+            await client.wait_state(ClientState.LIVE)
+        await alice.set_skill("still me")
+        assert len((await door.hub.audit.query(kind="credential_expired")).records) == 1
+
+
+async def test_whoever_acts_by_one_that_is_revoked_is_parted_with(
+    transport: TransportName, authority: Authority
+) -> None:
+    lost, kept = (authority.issue(common_names=(it,)) for it in ("alice", "bob"))
+    auth = ClientCertAuth(revoked=RevocationList(authority.revoke()))
+    async with (
+        served(transport, authority, auth) as door,
+        connected(door.link(authority.trusting(lost))) as alice,
+        connected(door.link(authority.trusting(lost))) as again,
+        connected(door.link(authority.trusting(kept))) as bob,
+    ):
+        await register(alice, "alice")
+        await register(bob, "bob")
+        assert auth.replace(RevocationList(authority.revoke(lost))) == 1
+        assert (await alice.gone()).endswith("the credential was revoked")
+        again.send("hello", name="alice", auth_scheme="client_cert")
+        assert "'alice' was revoked" in (await again.expect("error"))["message"]
+        # Another one of the same name is as good as any.
+        async with connected(door.link(authority.named("alice"))) as alice:
+            await alice.hello("alice", auth_scheme="client_cert")
+        await bob.request("find_agent_id", name="bob")
 
 
 @pytest.mark.parametrize("failures", [1, 2])

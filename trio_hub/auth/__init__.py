@@ -12,3 +12,4 @@ from .credential import Credential as Credential
 from .hashed_key import HashedKey as HashedKey, make_key as make_key
 from .json_web_token import JwtAuth as JwtAuth
 from .registry import AuthRegistry as AuthRegistry
+from .revocation_list import RevocationList as RevocationList

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
+from weakref import WeakKeyDictionary
 
 from ..errors import AuthError
 from ..records import ClientCertificate, ConnectionFacts, Passport
 from .credential import Credential
+from .revocation_list import RevocationList
 
 __all__ = ["CERTIFICATE_NAMES", "CertificateName", "ClientCertAuth"]
 
@@ -34,7 +36,8 @@ class ClientCertAuth:
     ``CERT_OPTIONAL`` where agents may come by other schemes too, else ``CERT_REQUIRED``, and what
     is loaded to verify them is your own authority. Whoever it signs for can act as whom it names.
 
-    Whoever acts by a certificate is parted with at its notAfter.
+    Whoever acts by a certificate is parted with at its notAfter, and when `replace` has it among
+    those that were revoked.
 
     Args:
         name_from: What must be the agent's name: the subject's common name (of which there must
@@ -42,6 +45,7 @@ class ClientCertAuth:
             several, and then it speaks for as many agents. Compared as they stand: no case is
             folded, and no ``*`` stands for anything.
         prefix: With which the name in the certificate begins; the rest is the agent's.
+        revoked: What the authorities have taken back; None is nothing.
 
     Raises:
         ValueError: `name_from` is none of these.
@@ -49,15 +53,36 @@ class ClientCertAuth:
 
     scheme = "client_cert"
 
-    def __init__(self, *, name_from: CertificateName = "cn", prefix: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        name_from: CertificateName = "cn",
+        prefix: str = "",
+        revoked: RevocationList | None = None,
+    ) -> None:
         if name_from not in CERTIFICATE_NAMES:
             raise ValueError(f"name_from={name_from!r}: it can be {', '.join(CERTIFICATE_NAMES)}")
         self._name_from = name_from
         self._names_of = CERTIFICATE_NAMES[name_from]
         self._prefix = prefix
+        self._revoked = revoked
+        # Where nobody acts by one, nothing else holds it.
+        self._accepted: WeakKeyDictionary[Credential, ClientCertificate] = WeakKeyDictionary()
 
     def __repr__(self) -> str:
         return f"<ClientCertAuth, names from {self._name_from}>"
+
+    def replace(self, revoked: RevocationList) -> int:
+        """
+        Take these for revoked from now on, and no others. Returns how many they are.
+
+        Who is connected by one of them is told, and parted with.
+        """
+        self._revoked = revoked
+        for credential, certificate in list(self._accepted.items()):
+            if revoked.has(certificate.der):
+                credential.revoke()
+        return len(revoked)
 
     async def validate(self, passport: Passport, claim: Mapping[str, Any]) -> None:
         """
@@ -75,10 +100,10 @@ class ClientCertAuth:
         Look at the connection's certificate; see `ConnectionAdapter.validate_over`.
 
         Returns:
-            It ends when the certificate does.
+            It ends when the certificate does, or when `replace` has it.
 
         Raises:
-            AuthError: The connection has none, or it names somebody else.
+            AuthError: The connection has none, or it names somebody else, or was revoked.
         """
         certificate = facts.certificate
         if certificate is None:
@@ -91,4 +116,8 @@ class ClientCertAuth:
             raise AuthError("the client certificate has several common names, so it names nobody")
         if self._prefix + passport.name not in names:
             raise AuthError(f"the client certificate does not name {passport.name!r}")
-        return Credential(expires_at=certificate.expires_at)
+        if self._revoked is not None and self._revoked.has(certificate.der):
+            raise AuthError(f"the client certificate for {passport.name!r} was revoked")
+        credential = Credential(expires_at=certificate.expires_at)
+        self._accepted[credential] = certificate
+        return credential

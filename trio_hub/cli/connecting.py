@@ -92,7 +92,11 @@ def explained(arguments: Namespace) -> Iterator[None]:
     try:
         yield
     except ConnectionLost as error:
-        raise CommandError(f"no connection to the hub at {url}: {error}") from error
+        hint = ""
+        if arguments.client_cert is not None:
+            # OpenSSL knows why, and Trio does not send it on.
+            hint = " (it hangs up on whoever shows a certificate that it does not take, too)"
+        raise CommandError(f"no connection to the hub at {url}: {error}{hint}") from error
     except trio.TooSlowError as error:
         raise CommandError(f"the hub at {url} is too slow: {error}") from error
     except AuthError as error:

@@ -1,18 +1,20 @@
 """
 Who may come to a hub that is served: the options that say so, and the adapters made of them.
 
-Keys, tokens and certificates may be used side by side. The files of keys are followed while the hub
-serves.
+Keys, tokens and certificates may be used side by side. Files of keys and of what is revoked are
+followed while the hub serves.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import attrs
 import trio
 
-from ..auth import ApiKeyAuth, AuthAdapter, AuthRegistry, ClientCertAuth, JwtAuth
+from ..auth import ApiKeyAuth, AuthAdapter, AuthRegistry, ClientCertAuth, JwtAuth, RevocationList
 from ..auth.client_certificate import CERTIFICATE_NAMES, CertificateName
 from . import options as o
 from .command import CommandError
@@ -56,6 +58,11 @@ CREDENTIAL_OPTIONS = (
         "then connect by one of those over wss://",
     ),
     o.Option(
+        name="client-crl",
+        kind=o.path("FILE"),
+        help="revocation lists of those authorities; who comes by a certificate in them is refused",
+    ),
+    o.Option(
         name="client-cert-name",
         kind=o.choice(*CERTIFICATE_NAMES),
         default="cn",
@@ -80,6 +87,7 @@ class CredentialSettings:
     jwt_audience: str | None
     jwt_name_claim: str
     client_ca: Path | None
+    client_crl: Path | None
     client_cert_name: CertificateName
     client_cert_prefix: str
 
@@ -90,38 +98,27 @@ class Credentials:
     What a hub checks credentials by.
 
     Attributes:
-        keys: The API keys, and the file that they are in.
-        tokens: What checks tokens, and the file of the issuer's keys.
-        certificates: What reads the certificates of clients.
+        adapters: One for each scheme that was asked for.
+        watches: What follows their files; each runs until it is cancelled.
     """
 
-    keys: tuple[ApiKeyAuth, Path] | None = None
-    tokens: tuple[JwtAuth, Path] | None = None
-    certificates: ClientCertAuth | None = None
+    adapters: Sequence[AuthAdapter]
+    watches: Sequence[Callable[[], Awaitable[None]]]
 
     @property
     def are_wanted(self) -> bool:
         """Whether nobody may come without one."""
-        return any(it is not None for it in (self.keys, self.tokens, self.certificates))
+        return bool(self.adapters)
 
     @property
     def registry(self) -> AuthRegistry:
         """The adapters, for a hub."""
-        adapters: list[AuthAdapter] = [
-            made[0] for made in (self.keys, self.tokens) if made is not None
-        ]
-        if self.certificates is not None:
-            adapters.append(self.certificates)
-        return AuthRegistry(adapters) if adapters else AuthRegistry.default()
+        return AuthRegistry(self.adapters) if self.adapters else AuthRegistry.default()
 
     def follow(self, nursery: trio.Nursery) -> None:
         """Let them follow their files until `nursery` is cancelled."""
-        if self.keys is not None:
-            auth, path = self.keys
-            nursery.start_soon(watch_keys, path, auth)
-        if self.tokens is not None:
-            tokens, path = self.tokens
-            nursery.start_soon(_watch_key_set, path, tokens)
+        for watch in self.watches:
+            nursery.start_soon(watch)
 
 
 def make_credentials(settings: CredentialSettings) -> Credentials:
@@ -131,15 +128,28 @@ def make_credentials(settings: CredentialSettings) -> Credentials:
     Raises:
         CommandError: One cannot be read or makes no sense, or an option is missing.
     """
-    keys = tokens = None
+    adapters: list[AuthAdapter] = []
+    watches: list[Callable[[], Awaitable[None]]] = []
     if settings.keys is not None:
         content = read_keys_of_hub(settings.keys)
-        keys = (ApiKeyAuth(content.plain, hashed=content.hashed), settings.keys)
+        keys = ApiKeyAuth(content.plain, hashed=content.hashed)
+        adapters.append(keys)
+        watches.append(partial(watch_keys, settings.keys, keys))
     if settings.jwt_keys is not None:
-        tokens = (_make_tokens(settings, settings.jwt_keys), settings.jwt_keys)
+        tokens = _make_tokens(settings, settings.jwt_keys)
+        adapters.append(tokens)
+        watches.append(partial(_watch_key_set, settings.jwt_keys, tokens))
     elif settings.jwt_issuer is not None or settings.jwt_audience is not None:
         raise CommandError("--jwt-issuer and --jwt-audience need --jwt-keys: the issuer's keys")
-    return Credentials(keys, tokens, _make_certificates(settings))
+    crl = settings.client_crl
+    if settings.client_ca is not None:
+        certificates = _make_certificates(settings)
+        adapters.append(certificates)
+        if crl is not None:
+            watches.append(partial(_watch_revoked, crl, certificates))
+    elif crl is not None:
+        raise CommandError("--client-crl needs --client-ca: whose certificates are revoked")
+    return Credentials(adapters, watches)
 
 
 def _make_tokens(settings: CredentialSettings, path: Path) -> JwtAuth:
@@ -161,10 +171,20 @@ def _make_tokens(settings: CredentialSettings, path: Path) -> JwtAuth:
         raise CommandError(f"--jwt-keys {path}: {error}") from error
 
 
-def _make_certificates(settings: CredentialSettings) -> ClientCertAuth | None:
-    if settings.client_ca is None:
-        return None
-    return ClientCertAuth(name_from=settings.client_cert_name, prefix=settings.client_cert_prefix)
+def _make_certificates(settings: CredentialSettings) -> ClientCertAuth:
+    crl = settings.client_crl
+    return ClientCertAuth(
+        name_from=settings.client_cert_name,
+        prefix=settings.client_cert_prefix,
+        revoked=None if crl is None else _read_revoked(crl),
+    )
+
+
+def _read_revoked(path: Path) -> RevocationList:
+    try:
+        return RevocationList(read_file(path, "revocation list"))
+    except (ImportError, ValueError) as error:
+        raise CommandError(f"--client-crl {path}: {error}") from error
 
 
 async def _watch_key_set(path: Path, auth: JwtAuth) -> None:
@@ -177,3 +197,8 @@ async def _watch_key_set(path: Path, auth: JwtAuth) -> None:
             raise CommandError(f"{path}: {error}") from error
 
     await watch_file(path, lambda it: read_file(it, "key set"), use, "keys of tokens")
+
+
+async def _watch_revoked(path: Path, auth: ClientCertAuth) -> None:
+    """Let the hub know what is revoked as it changes; who came by that is parted with."""
+    await watch_file(path, _read_revoked, auth.replace, "revoked certificates")
