@@ -33,6 +33,24 @@ _NOTHING = {"set": {}, "delete": []}
             "",
         ),
         (
+            Handoff("", "too hard", tool="escalate"),
+            "",
+            {"kind": "handoff", "tool": "escalate", "reason": "too hard"},
+            "",
+        ),
+        (
+            Handoff("bob", tool="hand_off"),
+            BOB,
+            {"kind": "handoff", "tool": "hand_off", "reason": "", "target": BOB},
+            "",
+        ),
+        (
+            Finish("all is said", "agreed", tool="done"),
+            "",
+            {"kind": "finish", "tool": "done", "reason": "agreed", "summary": "all is said"},
+            "all is said",
+        ),
+        (
             Finish("all is said", "agreed"),
             "",
             {"kind": "finish", "tool": "finish", "reason": "agreed", "summary": "all is said"},

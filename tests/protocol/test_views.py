@@ -78,6 +78,10 @@ def test_an_empty_window_is_refused() -> None:
         (EV_PACKET, {"body": "so"}, "so"),
         (EV_PACKET, {"routing": {"kind": "handoff", "reason": "too hard"}}, "too hard"),
         (EV_PACKET, {"routing": {"kind": "handoff", "reason": 3}}, ""),
+        (EV_PACKET, {"body": "so", "routing": {"kind": "handoff", "reason": ""}}, "so"),
+        (EV_PACKET, {"body": "so", "routing": {"kind": "handoff", "reason": "do"}}, "so\n\ndo"),
+        (EV_PACKET, {"body": "so", "routing": {"kind": "finish", "reason": "done"}}, "so"),
+        (EV_PACKET, {"routing": {"kind": "finish", "reason": "done"}}, "done"),
         (EV_TEXT, {"routing": {"reason": "no packet"}}, ""),
     ],
 )

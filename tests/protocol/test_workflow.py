@@ -96,6 +96,19 @@ def rules(*pairs: tuple[Any, Any], **options: Any) -> TransitionGraph:
 # Who speaks
 
 
+def test_a_graph_says_which_tools_it_waits_for() -> None:
+    graph = TransitionGraph(
+        ALICE,
+        [
+            Transition(ToolCalled("escalate"), AgentTarget(BOB)),
+            Transition(Always(), StayTarget()),
+            Transition(ToolCalled("refund"), AgentTarget(CAROL)),
+        ],
+    )
+    assert TransitionGraph.tools_in(graph.to_dict()) == {"escalate", "refund"}
+    assert TransitionGraph.tools_in({"initial_speaker": ALICE}) == frozenset()
+
+
 def test_sequence_lets_each_one_speak_once_and_ends() -> None:
     talk = Talk(TransitionGraph.sequence([ALICE, BOB, CAROL]))
     assert talk.next == ALICE

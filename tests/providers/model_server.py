@@ -1,7 +1,7 @@
 """
 A small HTTP server that speaks for a model: real sockets, a script of answers, a record of calls.
 
-Which API it speaks is a matter of what the script writes; see `openai_api` and `anthropic_api`.
+Which API it speaks is a matter of what the script writes; see `apis`.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from .._logging import get_logger
 from ..errors import ProtocolError
 from ..protocol.adapters import left_by
 from ..protocol.turn_end import seconds_left, why_it_ends
-from ..protocol.views import View
+from ..protocol.views import View, words_of
 from ..protocol.workflow import Finish, Handoff, Reply, packet_of
 from ..records import (
     EV_CHANNEL_INVITE,
@@ -238,7 +238,7 @@ async def ask_agent(
         arrived=identity.deliveries.waiting_in(envelope.channel_id),
     ) as running:
         turn = Turn(
-            text=envelope.text or str(envelope.routing.get("reason") or ""),
+            text=words_of(envelope),
             envelope=envelope,
             channel=channel,
             agent=client,
@@ -306,7 +306,7 @@ async def _written(
 ) -> tuple[str, dict[str, Any]]:
     if channel.is_workflow:
         target_id = ""
-        if isinstance(reply, Handoff):
+        if isinstance(reply, Handoff) and (reply.target or not reply.tool):
             target_id = await client.hub_client.id_for(reply.target)
         return EV_PACKET, packet_of(reply, target_id=target_id)
     if not isinstance(reply, str):

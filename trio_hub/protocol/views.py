@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 import attrs
 
-from ..records import EV_PACKET, Envelope, is_bookkeeping, is_visible_to
+from ..records import Envelope, is_bookkeeping, is_visible_to
 
 __all__ = ["FullTranscript", "Line", "View", "WindowedSummary", "default_view", "words_of"]
 
@@ -115,11 +115,15 @@ def default_view(participants: int) -> View:
 
 
 def words_of(envelope: Envelope) -> str:
-    """Return what an envelope says: its text, or why its packet hands off or finishes."""
-    if envelope.text or envelope.event_type != EV_PACKET:
-        return envelope.text
-    reason = envelope.routing.get("reason")
-    return reason if isinstance(reason, str) else ""
+    """Return what an envelope says: its text, and why its packet hands off, or else finishes."""
+    routing, text = envelope.routing, envelope.text
+    reason = routing.get("reason")
+    if not isinstance(reason, str) or not reason:
+        return text
+    if not text:
+        return reason
+    # Whoever goes on wants both: what was said to everybody, and what it is to do.
+    return f"{text}\n\n{reason}" if routing.get("kind") == "handoff" else text
 
 
 def _lines(

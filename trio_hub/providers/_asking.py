@@ -15,9 +15,11 @@ import trio
 
 from ..client import Turn
 from ..protocol.views import WindowedSummary
+from ..protocol.workflow import Reply
 from ..records import Envelope
 from ._errors import ModelError
-from ._tools import ToolBox
+from ._routing import Routing
+from ._tools import Outcome
 
 __all__ = [
     "Answer",
@@ -89,10 +91,11 @@ class Conversation(Protocol):
 
 
 async def ask_until_said(
-    conversation: Conversation, turn: Turn, tools: ToolBox, *, model: str, tool_rounds_max: int
-) -> str | None:
+    conversation: Conversation, turn: Turn, routing: Routing, *, model: str, tool_rounds_max: int
+) -> Reply:
     """
-    Ask, run the tools it calls for side by side, ask again; return the words it ends with.
+    Ask, run the tools it calls for side by side, ask again; return the words it ends with, or
+    where it hands off or finishes, that.
 
     Raises:
         ModelError: It did not answer, or calls for tools without an end.
@@ -102,9 +105,10 @@ async def ask_until_said(
     results: list[ToolResult] = []
     for _ in range(tool_rounds_max + 1):
         answer = await conversation.ask(results)
-        if not answer.calls:
-            return answer.text or None
-        results = await _run_all(answer.calls, turn, tools)
+        if answer.calls:
+            results = await _run_all(answer.calls, turn, routing)
+        if routing.is_over or not answer.calls:
+            return routing.reply(answer.text)
         turn.progress_nowait()
     raise ModelError(
         model,
@@ -113,17 +117,21 @@ async def ask_until_said(
     )
 
 
-async def _run_all(calls: Sequence[ToolCall], turn: Turn, tools: ToolBox) -> list[ToolResult]:
-    results: dict[int, ToolResult] = {}
+async def _run_all(calls: Sequence[ToolCall], turn: Turn, routing: Routing) -> list[ToolResult]:
+    outcomes: dict[int, Outcome] = {}
 
     async def run(index: int, call: ToolCall) -> None:
-        text, ok = await tools.run(turn, call.name, call.arguments)
-        results[index] = ToolResult(call.call_id, text, ok)
+        outcomes[index] = await routing.tools.run(turn, call.name, call.arguments)
 
     async with trio.open_nursery() as nursery:
         for index, call in enumerate(calls):
             nursery.start_soon(run, index, call)
-    return [results[index] for index in range(len(calls))]
+    results: list[ToolResult] = []
+    # In the order of the calls, whichever was done first: the first one says where it goes.
+    for index, call in enumerate(calls):
+        outcome = routing.take(call.name, call.arguments, outcomes[index])
+        results.append(ToolResult(call.call_id, outcome.text, outcome.ok))
+    return results
 
 
 async def said_before(turn: Turn, limit: int) -> list[Said]:

@@ -17,7 +17,7 @@ import msgspec
 
 from ..client import Turn
 
-__all__ = ["Tool", "ToolBox"]
+__all__ = ["Outcome", "Tool", "ToolBox"]
 
 _TURN_PARAMETER: Final = "turn"
 _KINDS: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -73,6 +73,22 @@ class Tool:
         )
 
 
+@attrs.frozen
+class Outcome:
+    """
+    What came of a call.
+
+    Attributes:
+        text: What to tell the model.
+        ok: Whether it worked.
+        value: What the tool returned, where it did.
+    """
+
+    text: str
+    ok: bool
+    value: Any = None
+
+
 class ToolBox:
     """
     The tools of one agent, by name.
@@ -98,9 +114,9 @@ class ToolBox:
     def __contains__(self, name: str) -> bool:
         return name in self._tools
 
-    async def run(self, turn: Turn, name: str, arguments: bytes) -> tuple[str, bool]:
+    async def run(self, turn: Turn, name: str, arguments: bytes) -> Outcome:
         """
-        Run a tool; return what to tell the model, and whether it worked.
+        Run a tool; return what came of it.
 
         A tool that raises, arguments that do not fit and a name that is none are told to the
         model, which may try something else; the turn goes on.
@@ -110,16 +126,19 @@ class ToolBox:
         tool = self._tools.get(name)
         if tool is None:
             known = ", ".join(self._tools) or "there are none"
-            return f"there is no tool called {name!r}; known: {known}", False
+            return Outcome(f"there is no tool called {name!r}; known: {known}", ok=False)
         try:
             result = await tool.call(turn, arguments)
         except (msgspec.DecodeError, UnicodeError) as error:
-            return f"the arguments of {name} do not fit: {error}", False
+            return Outcome(f"the arguments of {name} do not fit: {error}", ok=False)
         except Exception as error:
-            return f"{name} failed: {type(error).__name__}: {error}", False
-        if isinstance(result, str):
-            return result, True
-        return msgspec.json.encode(result, enc_hook=str).decode(), True
+            return Outcome(f"{name} failed: {type(error).__name__}: {error}", ok=False)
+        told = result if isinstance(result, str) else _written(result)
+        return Outcome(told, ok=True, value=result)
+
+
+def _written(result: Any) -> str:
+    return msgspec.json.encode(result, enc_hook=str).decode()
 
 
 def _arguments_of(

@@ -22,7 +22,7 @@ from ..client import Turn
 from ._agent import ModelAgent
 from ._asking import Answer, Conversation, ProgressTeller, Said, ToolCall, ToolResult
 from ._errors import ModelError, model_errors
-from ._tools import Tool
+from ._tools import Tool, ToolBox
 
 __all__ = ["AnthropicAgent"]
 
@@ -44,18 +44,21 @@ class AnthropicAgent(ModelAgent):
         tools: What it may call: async functions, or `Tool`.
         history_max: How many earlier envelopes of the channel it is shown.
         tool_rounds_max: How often it may call for tools before it has to speak.
+        workflow_tools: Whether it is offered `hand_off` and `finish` in a workflow.
         options: More arguments of the API, such as ``{"temperature": 0}``.
     """
 
     client: AsyncAnthropic = attrs.field(repr=False)
     max_tokens: int = 4096
 
-    def _converse(self, turn: Turn, said: Sequence[Said]) -> Conversation:
-        return _Conversation(self, turn, said)
+    def _converse(self, turn: Turn, said: Sequence[Said], tools: ToolBox) -> Conversation:
+        return _Conversation(self, turn, said, tools)
 
 
 class _Conversation:
-    def __init__(self, agent: AnthropicAgent, turn: Turn, said: Iterable[Said]) -> None:
+    def __init__(
+        self, agent: AnthropicAgent, turn: Turn, said: Iterable[Said], tools: Iterable[Tool]
+    ) -> None:
         self._agent = agent
         self._turn = turn
         self._messages: list[Any] = [
@@ -64,7 +67,7 @@ class _Conversation:
         # The API wants the user to begin; where the agent did, the page before is cut off.
         if self._messages and self._messages[0]["role"] == "assistant":
             self._messages.insert(0, {"role": "user", "content": "(the conversation goes on)"})
-        self._tools: list[ToolUnionParam] = [_described(tool) for tool in agent.tools]
+        self._tools: list[ToolUnionParam] = [_described(tool) for tool in tools]
 
     async def ask(self, results: Sequence[ToolResult]) -> Answer:
         if results:
@@ -94,9 +97,13 @@ class _Conversation:
             async for _ in events:
                 progress.alive()
             try:
-                return await events.get_final_message()
+                message = await events.get_final_message()
             except AssertionError as error:
                 raise ModelError(agent.model, "its stream ended before it said anything") from error
+        # Half a call reads like a whole one whose arguments are wrong, or are optional.
+        if message.stop_reason is None:
+            raise ModelError(agent.model, "its stream ended before its answer did")
+        return message
 
 
 def _told(result: ToolResult) -> dict[str, Any]:

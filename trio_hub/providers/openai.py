@@ -22,7 +22,7 @@ from ..client import Turn
 from ._agent import ModelAgent
 from ._asking import Answer, Conversation, ProgressTeller, Said, ToolCall, ToolResult
 from ._errors import ModelError, model_errors
-from ._tools import Tool
+from ._tools import Tool, ToolBox
 
 __all__ = ["OpenAIAgent"]
 
@@ -43,17 +43,20 @@ class OpenAIAgent(ModelAgent):
         tools: What it may call: async functions, or `Tool`.
         history_max: How many earlier envelopes of the channel it is shown.
         tool_rounds_max: How often it may call for tools before it has to speak.
+        workflow_tools: Whether it is offered `hand_off` and `finish` in a workflow.
         options: More arguments of the API, such as ``{"temperature": 0}``.
     """
 
     client: AsyncOpenAI = attrs.field(repr=False)
 
-    def _converse(self, turn: Turn, said: Sequence[Said]) -> Conversation:
-        return _Conversation(self, turn, said)
+    def _converse(self, turn: Turn, said: Sequence[Said], tools: ToolBox) -> Conversation:
+        return _Conversation(self, turn, said, tools)
 
 
 class _Conversation:
-    def __init__(self, agent: OpenAIAgent, turn: Turn, said: Iterable[Said]) -> None:
+    def __init__(
+        self, agent: OpenAIAgent, turn: Turn, said: Iterable[Said], tools: Iterable[Tool]
+    ) -> None:
         self._agent = agent
         self._turn = turn
         self._messages: list[Any] = []
@@ -62,7 +65,7 @@ class _Conversation:
         for one in said:
             role = "assistant" if one.ours else "user"
             self._messages.append({"role": role, "content": one.text})
-        self._tools = [_described(tool) for tool in agent.tools]
+        self._tools = [_described(tool) for tool in tools]
 
     async def ask(self, results: Sequence[ToolResult]) -> Answer:
         self._messages += [
@@ -99,7 +102,11 @@ class _Conversation:
             raise ModelError(agent.model, "its stream ended before it said anything") from error
         if not completion.choices:
             raise ModelError(agent.model, "its answer holds no choice")
-        return completion.choices[0].message
+        choice = completion.choices[0]
+        # Half a call reads like a whole one whose arguments are wrong, or are optional.
+        if choice.finish_reason is None:
+            raise ModelError(agent.model, "its stream ended before its answer did")
+        return choice.message
 
 
 #: What the API takes back of a message that it gave.

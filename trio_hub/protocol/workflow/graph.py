@@ -259,6 +259,20 @@ class TransitionGraph:
             max_turns=self.max_turns,
         )
 
+    @staticmethod
+    def tools_in(data: Mapping[str, Any]) -> frozenset[str]:
+        """
+        Return the tools that a graph waits for (`ToolCalled`), by its JSON form: where an agent
+        calls one, its packet says so.
+
+        Args:
+            data: As a hub has accepted it. What it names besides need not be registered here.
+        """
+        conditions = [rule["when"] for rule in data.get("transitions") or ()]
+        return frozenset(
+            when["args"]["tool_name"] for when in conditions if when["name"] == ToolCalled.name
+        )
+
     @property
     def by_priority(self) -> tuple[Transition, ...]:
         """The transitions in the order in which they are tried."""

@@ -31,14 +31,17 @@ class Handoff:
     An agent's answer in a workflow: let another one go on.
 
     Args:
-        target: The other's name or id; it takes part in the channel.
+        target: The other's name or id; it takes part in the channel. With a `tool` it may be "":
+            the graph decides then, most often by a `ToolCalled` of that tool.
         reason: What it should do, or why it is the one.
         text: What was said to everybody, besides.
+        tool: The tool that was called for it, which `ToolCalled` looks at.
     """
 
     target: str
     reason: str = ""
     text: str = ""
+    tool: str = ""
 
 
 @attrs.frozen
@@ -49,10 +52,12 @@ class Finish:
     Args:
         summary: What came of it.
         reason: Becomes the channel's `close_reason`.
+        tool: The tool that was called for it.
     """
 
     summary: str = ""
     reason: str = "finished"
+    tool: str = ""
 
 
 #: What an agent may answer with; None and "" are silence.
@@ -71,11 +76,13 @@ def packet_of(reply: str | Handoff | Finish, *, target_id: str = "") -> dict[str
     routing: dict[str, Any] = {"kind": "text"}
     body = reply if isinstance(reply, str) else ""
     if isinstance(reply, Handoff):
-        routing = {"kind": "handoff", "tool": "handoff", "reason": reply.reason}
-        routing["target"] = target_id or reply.target
+        routing = {"kind": "handoff", "tool": reply.tool or "handoff", "reason": reply.reason}
+        # As AG2: without one, the graph decides.
+        if target_id or reply.target:
+            routing["target"] = target_id or reply.target
         body = reply.text
     elif isinstance(reply, Finish):
-        routing = {"kind": "finish", "tool": "finish", "reason": reply.reason}
+        routing = {"kind": "finish", "tool": reply.tool or "finish", "reason": reply.reason}
         routing["summary"] = body = reply.summary
     return {"routing": routing, "context_updates": {"set": {}, "delete": []}, "body": body}
 
