@@ -184,6 +184,7 @@ from .records import (
     TaskMetadata as TaskMetadata,
     TaskSpec as TaskSpec,
     TaskState as TaskState,
+    TrackRecord as TrackRecord,
 )
 from .stores import (
     DiskKnowledgeStore as DiskKnowledgeStore,

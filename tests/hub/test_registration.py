@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from trio_hub.errors import AccessDeniedError, AuthError, NotFoundError, Protoco
 from trio_hub.ids import ID_PATTERN
 from trio_hub.testing import FaultyStore
 
-from .peer import open_house
+from .peer import Peer, open_house
 
 
 async def test_registering_stamps_the_passport_and_binds_it_here(any_house: Any) -> None:
@@ -224,6 +225,85 @@ async def test_observations_are_counted_by_how_they_ended() -> None:
         }
 
 
+async def observe(peer: Peer, durations: Iterable[int | None], capability: str = "law") -> None:
+    for latency_ms in durations:
+        await peer.request(
+            "record_observation",
+            owner_id=peer.id,
+            capability=capability,
+            outcome="completed",
+            latency_ms=latency_ms,
+        )
+
+
+async def test_how_long_tasks_took_is_known_over_restarts_and_not_just_the_last() -> None:
+    store = MemoryKnowledgeStore()
+    slow_once = [*range(10, 109), 60_000]
+    async with open_house(store) as house:
+        await observe(await house.join("alice"), [None, *slow_once[:50]])
+    async with open_house(store) as house:
+        alice = await house.back("alice")
+        await observe(alice, slow_once[50:])
+        await observe(alice, [7], "../tax?")
+        record = await alice.request("get_track_record", agent_id=alice.id)
+        law = record["law"]
+        assert (law["n"], law["completed"], law["failed"]) == (101, 101, 0)
+        exact = {50: slow_once[49], 95: slow_once[94], 99: slow_once[98]}
+        for percent, duration in exact.items():
+            assert law[f"p{percent}_latency_ms"] == pytest.approx(duration, rel=0.01, abs=0.5)
+        assert record["../tax?"]["p99_latency_ms"] == 7
+        resume = await alice.request("get_resume", agent_id=alice.id)
+        # What AG2 knows of, and nothing else.
+        assert resume["observed"]["law"] == {
+            name: law[name] for name in ("n", "completed", "failed", "expired", "p50_latency_ms")
+        }
+        # A new resume leaves it as it is.
+        await alice.request("set_resume", agent_id=alice.id, resume={"summary": "Lawyer."})
+        assert await alice.request("get_track_record", agent_id=alice.id) == record
+        await alice.request("unregister", agent_id=alice.id)
+        assert [it for it in await store.read_under("/agents") if alice.id in it] == []
+
+
+async def test_damaged_durations_are_measured_anew_and_the_counts_stay() -> None:
+    store = MemoryKnowledgeStore()
+    async with open_house(store) as house:
+        alice = await house.join("alice")
+        await observe(alice, [5, 6], "law")
+        await observe(alice, [9], "tax")
+        [path] = [
+            it
+            for it, data in (await store.read_under("/agents")).items()
+            if b"law" in data and "/latencies/" in it
+        ]
+    for damage in (b"{", b'{"capability": "law", "latencies": {"counts": {"99999": 1}}}'):
+        async with store:
+            await store.write(path, damage)
+        async with open_house(store) as house:
+            [problem] = house.hub.health().problems
+            assert alice.id in problem
+            assert "measured anew" in problem
+            alice = await house.back("alice")
+            record = await alice.request("get_track_record", agent_id=alice.id)
+            assert (record["law"]["n"], record["law"]["p95_latency_ms"]) == (2, None)
+            # The median that was known stays until there is a better one.
+            assert record["law"]["p50_latency_ms"] == 5
+            assert record["tax"]["p95_latency_ms"] == 9
+
+
+async def test_capabilities_that_are_counted_are_bounded() -> None:
+    async with open_house(limits=HubLimits(observed_capabilities_max=2)) as house:
+        alice = await house.join("alice")
+        await observe(alice, [1], "law")
+        await observe(alice, [1], "tax")
+        with pytest.raises(ProtocolError, match="'art' would be one too many"):
+            await observe(alice, [1], "art")
+        await observe(alice, [2], "law")
+        with pytest.raises(ProtocolError, match="capability"):
+            await observe(alice, [1], "x" * 201)
+        record = await alice.request("get_track_record", agent_id=alice.id)
+        assert {name: it["n"] for name, it in record.items()} == {"law": 2, "tax": 1}
+
+
 async def test_who_is_unregistered_is_nobody_any_more() -> None:
     async with open_house() as house:
         alice, bob = await house.join("alice"), await house.join("bob")
@@ -252,6 +332,7 @@ async def test_who_is_unregistered_is_nobody_any_more() -> None:
         ("get_agent", {"name_or_id": "nobody"}),
         ("get_resume", {"agent_id": "nobody"}),
         ("get_skill", {"agent_id": "nobody"}),
+        ("get_track_record", {"agent_id": "nobody"}),
         ("get_rule", {"agent_id": "nobody"}),
     ],
 )

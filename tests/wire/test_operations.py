@@ -26,6 +26,7 @@ TABLE: dict[str, tuple[Caller, dict[str, Any], str | None]] = {
     "names_for": (Caller.ADMITTED, {"agent_ids": ["a"]}, None),
     "list_agents": (Caller.ADMITTED, {}, None),
     "get_resume": (Caller.ARRIVING, {"agent_id": "a"}, None),
+    "get_track_record": (Caller.ADMITTED, {"agent_id": "a"}, None),
     "get_skill": (Caller.ADMITTED, {"agent_id": "a"}, None),
     "get_rule": (Caller.ARRIVING, {"agent_id": "a"}, None),
     "set_resume": (Caller.SELF, {"agent_id": "a", "resume": {}}, "a"),
@@ -91,6 +92,7 @@ TABLE: dict[str, tuple[Caller, dict[str, Any], str | None]] = {
 #: Operations that AG2 does not have. It must go on without them.
 OURS = {
     "read_tail",
+    "get_track_record",
     "wait_task",
     "swap_task_checkpoint",
     "read_task_generation",

@@ -30,6 +30,7 @@ from ..records import (
 from ..wire import params as p
 from ..wire.validation import encode
 from .name_cache import NameCache
+from .peer_operations import PeerOperations
 from .task_operations import TaskOperations
 from .upkeep_operations import UpkeepOperations
 
@@ -44,7 +45,7 @@ class Tail:
     envelopes: tuple[Envelope, ...]
 
 
-class HubOperations(TaskOperations, UpkeepOperations):
+class HubOperations(PeerOperations, TaskOperations, UpkeepOperations):
     """
     What can be asked of a hub.
 

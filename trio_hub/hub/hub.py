@@ -124,7 +124,7 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
         self._attempts = Attempts(self._announcer, limits)
         self._timers = Timers(ttl_sweep_interval, on_wake=self._on_wake)
         self._door: FederationDoor | None = None
-        self._registry = Registry(self._committer, self._next_id, clock)
+        self._registry = Registry(self._committer, self._next_id, clock, limits)
         self._routes = Routes(self._registry)
         self._operators = Operators(
             operators,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..auth import AuthRegistry
 from ..errors import ProtocolError
 from ..protocol.federation import MIRROR_PREFIX
-from ..records import DeliveryRule, Passport, Resume, Rule, TaskState, without_claim
+from ..records import DeliveryRule, Passport, Resume, Rule, TaskState, TrackRecord, without_claim
 from .admission import Admission, check_rule
 from .announcer import Announcer
 from .attempts import Attempts
@@ -142,6 +142,10 @@ class IdentityApi:
         """Return a resume. Raises `NotFoundError`."""
         return self._registry.get(agent_id).resume
 
+    def get_track_record(self, agent_id: str) -> dict[str, TrackRecord]:
+        """Return what was observed of an agent, by capability. Raises `NotFoundError`."""
+        return self._registry.track_record(agent_id)
+
     def get_skill(self, agent_id: str) -> str | None:
         """Return a skill page, or None. Raises `NotFoundError`."""
         return self._registry.get(agent_id).skill_md
@@ -203,6 +207,15 @@ class IdentityApi:
     async def record_observation(
         self, agent_id: str, capability: str, outcome: TaskState, *, latency_ms: int | None = None
     ) -> None:
-        """Count one more task that exercised a capability, by how it ended."""
+        """
+        Count one more task that exercised a capability, by how it ended.
+
+        Raises:
+            NotFoundError: There is no such agent.
+            ProtocolError: It would be one capability too many (`observed_capabilities_max`).
+            StoreError: It may or may not be counted.
+
+        Durability: on return. Cancellation: it may or may not be counted.
+        """
         await self._registry.record_observation(agent_id, capability, outcome, latency_ms)
         self._announcer.observation_recorded(agent_id, capability, outcome)

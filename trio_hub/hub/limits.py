@@ -62,6 +62,8 @@ class HubLimits:
             checkpoints; then the one that ended first goes for each new one. 10,000 are as many
             as dead letters: without a bound a busy agent would fill memory and disk with work
             that is done.
+        observed_capabilities_max: Capabilities of one agent whose tasks are counted. Each has its
+            place in the resume that everybody reads, and up to 15 kB beside it.
         cursor_flush_seconds: How far behind cursors are written. What a crash costs is that so
             much is delivered again.
         id_lease_seconds: How far ahead of the clock ids are reserved on disk. After a crash,
@@ -89,5 +91,6 @@ class HubLimits:
     dead_letters_per_agent_max: int = attrs.field(default=10_000, validator=_positive)
     tasks_per_answer_max: int = attrs.field(default=1_000, validator=_positive)
     ended_tasks_per_owner_max: int = attrs.field(default=10_000, validator=_positive)
+    observed_capabilities_max: int = attrs.field(default=1_000, validator=_positive)
     cursor_flush_seconds: float = attrs.field(default=1.0, validator=_positive)
     id_lease_seconds: float = attrs.field(default=60.0, validator=_positive)

@@ -30,6 +30,7 @@ from ..records import (
     Resume,
     Rule,
     TaskMetadata,
+    TrackRecord,
     is_visible_to,
 )
 from ..wire import params as p
@@ -90,6 +91,9 @@ class OperationHandlers:
 
     def get_resume(self, caller: Connection, it: p.OfAgent) -> Resume:
         return self._hub.get_resume(it.agent_id)
+
+    def get_track_record(self, caller: Connection, it: p.OfAgent) -> dict[str, TrackRecord]:
+        return self._hub.get_track_record(it.agent_id)
 
     def get_skill(self, caller: Connection, it: p.OfAgent) -> str | None:
         return self._hub.get_skill(it.agent_id)

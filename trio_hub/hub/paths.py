@@ -5,6 +5,7 @@ Where the hub keeps what in its store.
 
     /hub/id_floor                               no id above it was ever minted
     /agents/<agent id>/{passport,resume,rule,skill,delivery}
+    /agents/<agent id>/latencies/<hash of a capability>
     /channels/<channel id>/metadata             a document
     /channels/<channel id>/log                  the write-ahead log: envelopes
     /channels/<channel id>/firings              a document: what has come of its expectations
@@ -17,6 +18,7 @@ Where the hub keeps what in its store.
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Final
 
 ID_FLOOR: Final = "/hub/id_floor"
@@ -26,6 +28,8 @@ CURSORS: Final = "/cursors"
 TASKS: Final = "/tasks"
 DEAD_LETTERS: Final = "/dead_letters"
 FEDERATION: Final = "/federation"
+#: What follows an agent's id in the paths of its latencies.
+LATENCIES_PREFIX: Final = "latencies/"
 AUDIT_LOG: Final = "/audit/log"
 
 
@@ -47,6 +51,13 @@ def rule(agent_id: str) -> str:
 def delivery_rule(agent_id: str) -> str:
     """Return the path of how an agent is delivered to."""
     return f"{AGENTS}/{agent_id}/delivery"
+
+
+def latencies(agent_id: str, capability: str) -> str:
+    """Return the path of how long an agent's tasks took that exercised a capability."""
+    # Whatever stands in a capability's name, and however long it is, this is a path.
+    name = blake2b(capability.encode(), digest_size=16).hexdigest()
+    return f"{AGENTS}/{agent_id}/{LATENCIES_PREFIX}{name}"
 
 
 def skill(agent_id: str) -> str:

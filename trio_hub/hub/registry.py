@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 import trio
@@ -10,6 +10,8 @@ import trio
 from .._logging import get_logger
 from ..errors import FrameError, NotFoundError, ProtocolError, StoreError
 from ..ids import ID_PATTERN, Now, iso_from_seconds
+from ..protocol.latency_sketch import LatencySketch
+from ..protocol.track_record import count, sum_up
 from ..records import (
     AccessBlock,
     ChannelTypeAccess,
@@ -19,12 +21,14 @@ from ..records import (
     Resume,
     Rule,
     TaskState,
+    TrackRecord,
     without_claim,
 )
 from ..stores import Change, Delete, Put
 from ..wire.validation import decode_strictly, encode
 from . import paths
 from .committer import Committer
+from .limits import HubLimits
 
 __all__ = ["Registration", "Registry"]
 
@@ -40,6 +44,14 @@ log = get_logger(__name__)
 
 
 @attrs.frozen
+class _KeptLatencies:
+    """How long the tasks that exercised a capability took, as it is kept."""
+
+    capability: str
+    latencies: LatencySketch
+
+
+@attrs.frozen
 class Registration:
     """Everything that is known of one agent."""
 
@@ -48,12 +60,18 @@ class Registration:
     rule: Rule
     skill_md: str | None = None
     delivery: DeliveryRule = attrs.field(factory=DeliveryRule)
+    # By capability.
+    latencies: Mapping[str, LatencySketch] = attrs.field(factory=dict)
 
     @property
     def agent_id(self) -> str:
         """The stamped id."""
         assert self.passport.agent_id is not None
         return self.passport.agent_id
+
+    def latencies_of(self, capabilities: Iterable[str]) -> list[LatencySketch]:
+        """Return how long tasks took, of those capabilities of which it is known."""
+        return [self.latencies[it] for it in capabilities if it in self.latencies]
 
 
 class Registry:
@@ -64,9 +82,13 @@ class Registry:
         committer: Writes what changes.
         mint: Makes agent ids.
         clock: Seconds since 1970.
+        limits: How many capabilities are counted.
     """
 
-    def __init__(self, committer: Committer, mint: Callable[[], str], clock: Now) -> None:
+    def __init__(
+        self, committer: Committer, mint: Callable[[], str], clock: Now, limits: HubLimits
+    ) -> None:
+        self._observed_max = limits.observed_capabilities_max
         self._committer = committer
         self._mint = mint
         self._clock = clock
@@ -116,6 +138,13 @@ class Registry:
                         f"how agent {agent_id} is to be delivered to cannot be read, so the hub's "
                         f"own numbers hold: {error}"
                     )
+            latencies, damaged = _latencies_in(parts)
+            registration = attrs.evolve(registration, latencies=latencies)
+            problems += [
+                f"how long some tasks of agent {agent_id} took cannot be read, so that is "
+                f"measured anew: {error}"
+                for error in damaged
+            ]
             if registration.rule is _SHUT:
                 problems.append(
                     f"the rule of agent {agent_id} cannot be read: until it is set again, the "
@@ -273,7 +302,10 @@ class Registry:
             paths.skill,
             paths.delivery_rule,
         )
-        await self._committer.submit([Delete(path(agent_id)) for path in documents], forget).wait()
+        changes: list[Change] = [Delete(path(agent_id)) for path in documents]
+        for capability in {*registration.resume.observed, *registration.latencies}:
+            changes.append(Delete(paths.latencies(agent_id, capability)))
+        await self._committer.submit(changes, forget).wait()
         log.info("agent unregistered", agent=registration.passport.name, agent_id=agent_id)
         return registration
 
@@ -303,30 +335,67 @@ class Registry:
     async def record_observation(
         self, agent_id: str, capability: str, outcome: TaskState, latency_ms: int | None
     ) -> None:
-        """Count one more task that exercised `capability`, by how it ended."""
-        async with self._resume_lock:
-            resume = self.get(agent_id).resume
-            seen = resume.observed.get(capability, ObservedStat())
-            counted = attrs.evolve(
-                seen,
-                n=seen.n + 1,
-                completed=seen.completed + (outcome is TaskState.COMPLETED),
-                failed=seen.failed + (outcome is TaskState.FAILED),
-                expired=seen.expired + (outcome is TaskState.EXPIRED),
-                p50_latency_ms=seen.p50_latency_ms if latency_ms is None else latency_ms,
-            )
-            observed = {**resume.observed, capability: counted}
-            await self._keep_resume(agent_id, attrs.evolve(resume, observed=observed))
+        """
+        Count one more task that exercised `capability`, by how it ended. Durable when it returns.
 
-    async def _keep_resume(self, agent_id: str, resume: Resume) -> None:
+        Raises:
+            ProtocolError: It would be one capability too many.
+        """
+        async with self._resume_lock:
+            registration = self.get(agent_id)
+            observed, latencies = registration.resume.observed, registration.latencies
+            if capability not in observed and len(observed) >= self._observed_max:
+                raise ProtocolError(
+                    f"{len(observed)} capabilities of {registration.passport.name!r} are counted, "
+                    f"and {capability!r} would be one too many; count it under another"
+                )
+            stat, sketch = count(
+                observed.get(capability, ObservedStat()),
+                latencies.get(capability, LatencySketch()),
+                outcome,
+                latency_ms,
+            )
+            resume = attrs.evolve(registration.resume, observed={**observed, capability: stat})
+            kept = Put(
+                paths.latencies(agent_id, capability), encode(_KeptLatencies(capability, sketch))
+            )
+            measured = {**latencies, capability: sketch}
+            # Both or neither, or the median would belong to other tasks than the counts.
+            await self._keep_resume(
+                agent_id, resume, [kept], lambda it: attrs.evolve(it, latencies=measured)
+            )
+
+    def track_record(self, agent_id: str) -> dict[str, TrackRecord]:
+        """Return what was observed of an agent, by capability. Raises `NotFoundError`."""
+        registration = self.get(agent_id)
+        return {
+            capability: sum_up([stat], registration.latencies_of([capability]))
+            for capability, stat in registration.resume.observed.items()
+        }
+
+    async def _keep_resume(
+        self,
+        agent_id: str,
+        resume: Resume,
+        beside: Sequence[Change] = (),
+        update: Callable[[Registration], Registration] = lambda it: it,
+    ) -> None:
         newer = attrs.evolve(
             resume, version=resume.version + 1, last_updated=iso_from_seconds(self._clock())
         )
-        change = Put(paths.resume(agent_id), encode(newer))
-        await self._replace(agent_id, change, lambda it: attrs.evolve(it, resume=newer))
+        await self._replace(
+            agent_id,
+            Put(paths.resume(agent_id), encode(newer)),
+            lambda it: attrs.evolve(update(it), resume=newer),
+            *beside,
+        )
 
     async def _replace(
-        self, agent_id: str, change: Change, update: Callable[[Registration], Registration]
+        self,
+        agent_id: str,
+        change: Change,
+        update: Callable[[Registration], Registration],
+        *beside: Change,
     ) -> None:
         self.get(agent_id)
 
@@ -335,7 +404,7 @@ class Registry:
             if current is not None:
                 self._by_id[agent_id] = update(current)
 
-        await self._committer.submit([change], keep).wait()
+        await self._committer.submit([change, *beside], keep).wait()
 
     def _keep(self, registration: Registration) -> None:
         name = registration.passport.name
@@ -343,6 +412,20 @@ class Registry:
         self._in_doubt.pop(name, None)
         self._by_id[registration.agent_id] = registration
         self._id_by_name[name] = registration.agent_id
+
+
+def _latencies_in(parts: Mapping[str, bytes]) -> tuple[dict[str, LatencySketch], list[FrameError]]:
+    """Return what can be read of an agent's latencies, and what was wrong with the rest."""
+    found: dict[str, LatencySketch] = {}
+    damaged: list[FrameError] = []
+    for what, data in parts.items():
+        if what.startswith(paths.LATENCIES_PREFIX):
+            try:
+                kept = decode_strictly(data, _KeptLatencies, "latencies")
+                found[kept.capability] = kept.latencies
+            except FrameError as error:
+                damaged.append(error)
+    return found, damaged
 
 
 def _capabilities(resume: Resume) -> set[str]:

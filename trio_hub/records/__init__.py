@@ -46,6 +46,7 @@ from .identity import (
     PassportKind as PassportKind,
     Resume as Resume,
     ResumeExample as ResumeExample,
+    TrackRecord as TrackRecord,
     without_claim as without_claim,
 )
 from .rule import (

@@ -131,6 +131,12 @@ _ROWS = (
     _admitted("names_for", p.OfAgents, "{agent id: name}", "Resolve several ids to names."),
     _admitted("list_agents", p.ListAgents, "[passport]", "Find agents by what they can do."),
     _arriving("get_resume", p.OfAgent, "resume", "Read an agent's resume."),
+    _admitted(
+        "get_track_record",
+        p.OfAgent,
+        "{capability: track record}",
+        "Read what the hub has observed of an agent's tasks, with percentiles.",
+    ),
     _admitted("get_skill", p.OfAgent, "markdown or null", "Read an agent's skill page."),
     _arriving("get_rule", p.OfAgent, "rule", "Read an agent's rule."),
     _self("set_resume", p.SetResume, "null", _agent, "Replace one's resume."),
