@@ -27,6 +27,8 @@ from .client import (
     HubBackedCheckpointStore as HubBackedCheckpointStore,
     HubClient as HubClient,
     HumanClient as HumanClient,
+    PeerProfile as PeerProfile,
+    Peers as Peers,
     Reconnect as Reconnect,
     ScriptedAgent as ScriptedAgent,
     StateChange as StateChange,
@@ -96,6 +98,7 @@ from .protocol.adapters import (
     left_by as left_by,
 )
 from .protocol.delivery_policy import DeliveryPolicy as DeliveryPolicy
+from .protocol.discovery import PeerQuery as PeerQuery
 from .protocol.expectations import (
     Action as Action,
     Awaited as Awaited,
@@ -111,6 +114,7 @@ from .protocol.expectations import (
     Watched as Watched,
 )
 from .protocol.retention import Retention as Retention
+from .protocol.skill import Skill as Skill
 from .protocol.views import (
     FullTranscript as FullTranscript,
     Line as Line,
@@ -176,6 +180,8 @@ from .records import (
     ParticipantRole as ParticipantRole,
     ParticipantSchema as ParticipantSchema,
     Passport as Passport,
+    PeerPage as PeerPage,
+    PeerSummary as PeerSummary,
     PendingTurn as PendingTurn,
     RateBlock as RateBlock,
     Resume as Resume,

@@ -120,6 +120,7 @@ ROWS: dict[str, Params] = {
     "names_for": lambda w: {"agent_ids": [w.alice_id]},
     "list_agents": lambda w: {},
     "get_resume": lambda w: {"agent_id": w.alice_id},
+    "find_peers": lambda w: {"agent_id": w.alice_id},
     "get_track_record": lambda w: {"agent_id": w.alice_id},
     "get_skill": lambda w: {"agent_id": w.alice_id},
     "get_rule": lambda w: {"agent_id": w.alice_id},

@@ -26,6 +26,7 @@ TABLE: dict[str, tuple[Caller, dict[str, Any], str | None]] = {
     "names_for": (Caller.ADMITTED, {"agent_ids": ["a"]}, None),
     "list_agents": (Caller.ADMITTED, {}, None),
     "get_resume": (Caller.ARRIVING, {"agent_id": "a"}, None),
+    "find_peers": (Caller.SELF, {"agent_id": "a"}, "a"),
     "get_track_record": (Caller.ADMITTED, {"agent_id": "a"}, None),
     "get_skill": (Caller.ADMITTED, {"agent_id": "a"}, None),
     "get_rule": (Caller.ARRIVING, {"agent_id": "a"}, None),
@@ -92,6 +93,7 @@ TABLE: dict[str, tuple[Caller, dict[str, Any], str | None]] = {
 #: Operations that AG2 does not have. It must go on without them.
 OURS = {
     "read_tail",
+    "find_peers",
     "get_track_record",
     "wait_task",
     "swap_task_checkpoint",

@@ -23,7 +23,7 @@ from ..hub.paths import AUDIT_LOG
 from ..records import AuditRecord
 from ..stores import DiskKnowledgeStore, KnowledgeStore
 from ..stores.disk import DATABASE_NAME
-from .command import Command, CommandError
+from .command import Command, CommandError, count
 from .tables import print_table
 
 __all__ = ["AUDIT"]
@@ -131,16 +131,9 @@ def _add_arguments(parser: ArgumentParser) -> None:
     show.add_argument("--channel", metavar="ID", help="only in this channel")
     show.add_argument("--since", metavar="TIME", help="not before this time, ISO 8601")
     show.add_argument("--until", metavar="TIME", help="before this time")
-    show.add_argument("--limit", type=_count, default=50, metavar="N", help="at most so many (50)")
+    show.add_argument("--limit", type=count, default=50, metavar="N", help="at most so many (50)")
     show.add_argument("--json", action="store_true", help="one JSON object on each line")
     show.set_defaults(work=_show)
-
-
-def _count(word: str) -> int:
-    number = int(word)
-    if number < 1:
-        raise ValueError(word)
-    return number
 
 
 async def _open_and(work: Work, arguments: Namespace) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import attrs
 
-__all__ = ["USAGE_STATUS", "Command", "CommandError"]
+__all__ = ["USAGE_STATUS", "Command", "CommandError", "count"]
 
 #: The exit status of a program that was used in a way it cannot do anything about.
 USAGE_STATUS = 2
@@ -40,3 +40,11 @@ class Command:
     description: str
     add_arguments: Callable[[ArgumentParser], None]
     run: Callable[[Namespace], int]
+
+
+def count(word: str) -> int:
+    """Read a number of things, one at least, for a flag. Raises `ValueError`."""
+    number = int(word)
+    if number < 1:
+        raise ValueError(word)
+    return number

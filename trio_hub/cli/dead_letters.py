@@ -18,7 +18,7 @@ from ..client import HubClient
 from ..errors import NotFoundError, StoreError
 from ..records import EV_TEXT, Envelope, KeptLetter
 from ..wire.validation import encode
-from .command import Command, CommandError
+from .command import Command, CommandError, count
 from .operator import add_connection_arguments, run_as_operator
 from .tables import print_table, printable
 
@@ -212,13 +212,6 @@ def _add_arguments(parser: ArgumentParser) -> None:
         if work in (_replay, _discard):
             action.add_argument("--all", action="store_true", help="all that there are now")
         action.set_defaults(work=work)
-
-
-def count(word: str) -> int:
-    number = int(word)
-    if number < 1:
-        raise ValueError
-    return number
 
 
 def _run(arguments: Namespace) -> int:

@@ -25,6 +25,7 @@ from .graph import GRAPH
 from .health import HEALTH
 from .keys import KEYS
 from .mcp import MCP
+from .peers import PEERS
 from .serve import SERVE
 
 __all__ = ["COMMANDS", "main"]
@@ -44,6 +45,7 @@ COMMANDS: tuple[Command, ...] = (
     GRAPH,
     MCP,
     CHAT,
+    PEERS,
 )
 
 # What a shell reports of a program that Ctrl-C ended.

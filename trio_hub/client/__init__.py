@@ -29,6 +29,7 @@ from .handlers import (
 )
 from .hub_client import HubClient as HubClient
 from .human_client import HumanClient as HumanClient
+from .peers import PeerProfile as PeerProfile, Peers as Peers
 from .states import (
     ClientState as ClientState,
     IdentityChange as IdentityChange,

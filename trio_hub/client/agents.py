@@ -20,6 +20,7 @@ from ..records import Envelope
 if TYPE_CHECKING:
     from .agent_client import AgentClient
     from .channel import Channel
+    from .peers import Peers
 
 __all__ = ["Agent", "AgentFunction", "FunctionAgent", "ScriptedAgent", "Turn", "as_agent"]
 
@@ -58,6 +59,11 @@ class Turn:
     def deadline(self) -> float:
         """When it is cancelled at the latest, by Trio's clock; `inf` is never."""
         return self.cancel_scope.deadline
+
+    @property
+    def peers(self) -> Peers:
+        """The others: whom the agent could `delegate` to."""
+        return self.agent.peers
 
     async def history(self, limit: int = 50) -> list[Envelope]:
         """

@@ -8,6 +8,7 @@ import trio
 
 from ..records import Passport, Resume, Rule
 from .identity import Identity
+from .peers import Peers
 
 if TYPE_CHECKING:
     from .hub_client import HubClient
@@ -63,6 +64,11 @@ class IdentityClient:
     def passport(self) -> Passport:
         """Its passport as the hub stamped it."""
         return self.identity.passport
+
+    @property
+    def peers(self) -> Peers:
+        """The others: who there is to ask."""
+        return Peers(self)
 
     @property
     def resume(self) -> Resume:

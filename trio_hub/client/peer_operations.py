@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import attrs
+import trio
+
+from ..errors import NotFoundError
+from ..protocol.discovery import PeerQuery, find
+from ..protocol.latency_sketch import LatencySketch
 from ..protocol.track_record import sum_up
-from ..records import Resume, TrackRecord
+from ..records import Passport, PeerPage, Resume, TrackRecord
 from ..wire import params as p
 from .asking import Asking
 
 __all__ = ["PeerOperations"]
 
+# Of a hub that cannot look for us.
+_LISTED_MAX = 1_000
+_RESUMES_AT_ONCE = 16
+
+
+@attrs.frozen
+class _Listed:
+    """An agent as a hub lists it."""
+
+    passport: Passport
+    resume: Resume
+    latencies: Mapping[str, LatencySketch] = attrs.field(factory=dict)
+
 
 class PeerOperations(Asking):
     """What the hub knows of agents, put together."""
+
+    async def find_peers(self, agent_id: str, query: PeerQuery) -> PeerPage:
+        """Find whom an agent that is attached here could ask; see `Peers.find`."""
+        if self.speaks_plain:
+            return find(await self._listed(agent_id, query), query)
+        wanted = p.FindPeers(agent_id=agent_id, **attrs.asdict(query, recurse=False))
+        page: PeerPage = await self.request("find_peers", wanted, PeerPage)
+        return page
 
     async def get_track_record(self, agent_id: str) -> dict[str, TrackRecord]:
         """
@@ -28,3 +57,30 @@ class PeerOperations(Asking):
             "get_track_record", of_agent, dict[str, TrackRecord]
         )
         return found
+
+    async def _listed(self, agent_id: str, query: PeerQuery) -> list[_Listed]:
+        """Return whom a hub lists besides an agent itself, each with its resume."""
+        params = p.ListAgents(capability=query.capability, kind=query.kind, limit=_LISTED_MAX)
+        passports: list[Passport] = await self.request("list_agents", params, list[Passport])
+        listed: list[_Listed] = []
+        problems: list[Exception] = []
+        limiter = trio.CapacityLimiter(_RESUMES_AT_ONCE)
+
+        async def read(passport: Passport, of_agent: p.OfAgent) -> None:
+            async with limiter:
+                try:
+                    resume = await self.request("get_resume", of_agent, Resume)
+                    listed.append(_Listed(passport, resume))
+                except NotFoundError:
+                    pass  # It has left since it was listed.
+                except Exception as error:
+                    problems.append(error)
+                    nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            for one in passports:
+                if one.agent_id is not None and one.agent_id != agent_id:
+                    nursery.start_soon(read, one, p.OfAgent(agent_id=one.agent_id))
+        if problems:
+            raise problems[0]
+        return listed

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from ..auth import AuthRegistry
 from ..errors import ProtocolError
+from ..protocol.discovery import PeerQuery, find, may_ask
 from ..protocol.federation import MIRROR_PREFIX
-from ..records import DeliveryRule, Passport, Resume, Rule, TaskState, TrackRecord, without_claim
+from ..records import (
+    DeliveryRule,
+    Passport,
+    PeerPage,
+    Resume,
+    Rule,
+    TaskState,
+    TrackRecord,
+    without_claim,
+)
 from .admission import Admission, check_rule
 from .announcer import Announcer
 from .attempts import Attempts
@@ -141,6 +151,20 @@ class IdentityApi:
     def get_resume(self, agent_id: str) -> Resume:
         """Return a resume. Raises `NotFoundError`."""
         return self._registry.get(agent_id).resume
+
+    def find_peers(self, asker_id: str, query: PeerQuery) -> PeerPage:
+        """
+        Return a page of those that an agent could ask. See `Peers.find`.
+
+        Raises:
+            NotFoundError: There is no such agent.
+            ProtocolError: `after` is not of an earlier page.
+        """
+        asker = self._registry.get(asker_id)
+        others = (
+            it for it in self._registry if may_ask(asker.passport, asker.rule, it.passport, it.rule)
+        )
+        return find(others, query)
 
     def get_track_record(self, agent_id: str) -> dict[str, TrackRecord]:
         """Return what was observed of an agent, by capability. Raises `NotFoundError`."""

@@ -10,6 +10,7 @@ import trio
 from .._logging import get_logger
 from ..errors import FrameError, NotFoundError, ProtocolError, StoreError
 from ..ids import ID_PATTERN, Now, iso_from_seconds
+from ..protocol.discovery import capabilities_of, text_of
 from ..protocol.latency_sketch import LatencySketch
 from ..protocol.track_record import count, sum_up
 from ..records import (
@@ -217,8 +218,10 @@ class Registry:
             registration
             for registration in self._by_id.values()
             if (kind is None or registration.passport.effective_kind == kind)
-            and (capability is None or capability in _capabilities(registration.resume))
-            and (not query or query.casefold() in _text_of(registration))
+            and (capability is None or capability in capabilities_of(registration.resume))
+            and (
+                not query or query.casefold() in text_of(registration.passport, registration.resume)
+            )
         ]
         match sort_by:
             case None:
@@ -426,13 +429,3 @@ def _latencies_in(parts: Mapping[str, bytes]) -> tuple[dict[str, LatencySketch],
             except FrameError as error:
                 damaged.append(error)
     return found, damaged
-
-
-def _capabilities(resume: Resume) -> set[str]:
-    return {*resume.claimed_capabilities, *resume.observed}
-
-
-def _text_of(registration: Registration) -> str:
-    resume = registration.resume
-    said = (registration.passport.name, resume.summary, *resume.domains, *_capabilities(resume))
-    return "\n".join(said).casefold()

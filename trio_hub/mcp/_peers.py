@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 import attrs
@@ -10,7 +11,8 @@ import trio
 
 from ..client import AgentClient
 from ..errors import NetworkError, NotFoundError
-from ..records import EV_CHANNEL_CLOSED, EV_CHANNEL_EXPIRED, Envelope, Passport
+from ..protocol.discovery import PEERS_MAX
+from ..records import EV_CHANNEL_CLOSED, EV_CHANNEL_EXPIRED, Envelope, PeerSummary
 
 __all__ = ["PeerTool", "PeerTools"]
 
@@ -20,7 +22,6 @@ _STEM_CHARACTERS_MAX: Final = 48
 _PREFIX: Final = "ask_"
 _SUFFIX_DIGITS: Final = 8
 
-_RESUMES_AT_ONCE: Final = 16
 _ENDS: Final = (EV_CHANNEL_CLOSED, EV_CHANNEL_EXPIRED)
 
 
@@ -47,7 +48,7 @@ class PeerTools:
 
     Args:
         client: Who asks. It opens a consulting channel for each question.
-        capability: Only agents that claim it.
+        capability: Only agents that claim it, or were seen to have it.
         peers_max: At most so many tools.
         timeout_seconds: How long an answer may take, from the opening of the channel.
     """
@@ -69,7 +70,7 @@ class PeerTools:
         """
         Return a tool for each agent that can be asked, as the hub knows them now.
 
-        People are left out: they may take a day.
+        People are left out: they may take a day. So is whom a rule keeps the asker from.
 
         Raises:
             NetworkError: The hub does not say.
@@ -77,33 +78,15 @@ class PeerTools:
         Cancellation: nothing happens.
         """
         peers = await self._peers()
-        resumes: dict[str, str] = {}
-        limiter = trio.CapacityLimiter(_RESUMES_AT_ONCE)
-
-        async def describe(passport: Passport, agent_id: str) -> None:
-            async with limiter:
-                try:
-                    resume = await self._client.hub_client.get_resume(agent_id)
-                except NotFoundError:  # It has left since it was listed.
-                    return
-            said = [resume.summary or f"Ask the agent {passport.name}."]
-            if resume.claimed_capabilities:
-                said.append(f"Capabilities: {', '.join(resume.claimed_capabilities)}.")
-            resumes[agent_id] = " ".join(said)
-
-        async with trio.open_nursery() as nursery:
-            for passport, agent_id in peers:
-                nursery.start_soon(describe, passport, agent_id)
         names = _tool_names(peers)
         return [
             PeerTool(
-                name=names[agent_id],
-                description=resumes[agent_id],
-                agent_id=agent_id,
-                agent_name=passport.name,
+                name=names[peer.agent_id],
+                description=_description(peer),
+                agent_id=peer.agent_id,
+                agent_name=peer.name,
             )
-            for passport, agent_id in peers
-            if agent_id in resumes
+            for peer in peers
         ]
 
     async def ask(self, tool_name: str, question: str) -> str:
@@ -156,22 +139,31 @@ class PeerTools:
             )
         return last.text
 
-    async def _peers(self) -> list[tuple[Passport, str]]:
-        passports = await self._client.hub_client.list_agents(
-            capability=self._capability, limit=self._peers_max + 1
-        )
-        return [
-            (it, it.agent_id)
-            for it in passports
-            if it.agent_id and it.agent_id != self._client.agent_id and it.effective_kind != "human"
-        ][: self._peers_max]
+    async def _peers(self) -> list[PeerSummary]:
+        found: list[PeerSummary] = []
+        after: str | None = None
+        while len(found) < self._peers_max:
+            page = await self._client.peers.find(
+                capability=self._capability, limit=PEERS_MAX, after=after
+            )
+            found += [it for it in page if it.kind != "human"]
+            after = page.after
+            if after is None:
+                break
+        return found[: self._peers_max]
 
 
-def _tool_names(peers: list[tuple[Passport, str]]) -> dict[str, str]:
+def _description(peer: PeerSummary) -> str:
+    said = [peer.summary or f"Ask the agent {peer.name}."]
+    if peer.capabilities:
+        said.append(f"Capabilities: {', '.join(peer.capabilities)}.")
+    return " ".join(said)
+
+
+def _tool_names(peers: Sequence[PeerSummary]) -> dict[str, str]:
     """Name a tool for each agent; where two would be alike, each has digits of its id behind it."""
     stems = {
-        agent_id: _PREFIX + _ODD.sub("_", passport.name)[:_STEM_CHARACTERS_MAX]
-        for passport, agent_id in peers
+        peer.agent_id: _PREFIX + _ODD.sub("_", peer.name)[:_STEM_CHARACTERS_MAX] for peer in peers
     }
     alike = list(stems.values())
     return {

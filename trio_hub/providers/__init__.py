@@ -13,4 +13,5 @@ the base URL of that.
 """
 
 from ._errors import ModelError as ModelError
+from ._peer_tools import peer_tools as peer_tools
 from ._tools import Tool as Tool

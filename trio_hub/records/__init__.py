@@ -49,6 +49,7 @@ from .identity import (
     TrackRecord as TrackRecord,
     without_claim as without_claim,
 )
+from .peer import PeerOrder as PeerOrder, PeerPage as PeerPage, PeerSummary as PeerSummary
 from .rule import (
     AccessBlock as AccessBlock,
     ChannelTypeAccess as ChannelTypeAccess,

@@ -131,6 +131,13 @@ _ROWS = (
     _admitted("names_for", p.OfAgents, "{agent id: name}", "Resolve several ids to names."),
     _admitted("list_agents", p.ListAgents, "[passport]", "Find agents by what they can do."),
     _arriving("get_resume", p.OfAgent, "resume", "Read an agent's resume."),
+    _self(
+        "find_peers",
+        p.FindPeers,
+        "{peers, after}",
+        _agent,
+        "Find whom an agent could ask, in a few words each; go on behind after, until it is null.",
+    ),
     _admitted(
         "get_track_record",
         p.OfAgent,

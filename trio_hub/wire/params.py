@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import attrs
 
+from ..protocol.discovery import PeerQuery
 from ..protocol.federation import AgentCard, Crossing
 from ..records import (
     DeliveryRule,
@@ -96,6 +97,13 @@ class ListAgents:
     kind: PassportKind | None = None
     sort_by: str | None = None
     limit: int | None = attrs.field(default=LIST_LIMIT_DEFAULT, validator=_optional_not_negative)
+
+
+@attrs.frozen(kw_only=True)
+class FindPeers(PeerQuery):
+    """Whom an agent is looking for: those that meet all that is given, behind `after`."""
+
+    agent_id: str
 
 
 @attrs.frozen(kw_only=True)

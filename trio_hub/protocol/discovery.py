@@ -1,0 +1,211 @@
+"""
+Finding whom to ask: pure functions of what is known of agents.
+
+The hub uses it over all that are registered, and a client over what a hub lists that has no such
+operation. Answers are bounded: a page holds so many peers, and each says so much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from heapq import nsmallest
+from typing import Any, Final, Protocol, get_args
+
+import attrs
+
+from ..errors import ProtocolError
+from ..records import Passport, PassportKind, PeerOrder, PeerPage, PeerSummary, Resume, Rule
+from .globs import compile_globs
+from .latency_sketch import LatencySketch
+from .track_record import sum_up
+
+__all__ = [
+    "PEERS_LIMIT_DEFAULT",
+    "PEERS_MAX",
+    "Described",
+    "PeerQuery",
+    "capabilities_of",
+    "find",
+    "may_ask",
+    "text_of",
+]
+
+#: Peers in one page, where nobody says how many: as many as a model can choose among.
+PEERS_LIMIT_DEFAULT: Final = 20
+#: Peers in one page, however many were asked for.
+PEERS_MAX: Final = 100
+SUMMARY_CHARACTERS_MAX: Final = 1_000
+#: Capabilities and domains of one peer, and characters of each.
+WORDS_MAX: Final = 50
+WORD_CHARACTERS_MAX: Final = 200
+
+_at_least_one: Any = attrs.validators.ge(1)
+
+
+def _one_of(*kinds: Any) -> Any:
+    return attrs.validators.in_([it for kind in kinds for it in get_args(kind) or (kind,)])
+
+
+# What an agent costs that does not say so: more than all that do.
+_UNKNOWN_COST: Final = float("inf")
+
+
+class Described(Protocol):
+    """What is known of an agent."""
+
+    @property
+    def passport(self) -> Passport:
+        """Who it is."""
+        ...
+
+    @property
+    def resume(self) -> Resume:
+        """What it can do."""
+        ...
+
+    @property
+    def latencies(self) -> Mapping[str, LatencySketch]:
+        """How long its tasks took, by capability, as far as that is known."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class PeerQuery:
+    """
+    Whom to find: those that meet all that is given.
+
+    Attributes:
+        capability: Claimed or observed, spelled alike.
+        domain: One that it names, spelled alike.
+        text: Stands in the name, the summary, a domain or a capability, in upper or lower case.
+        limit: At most so many, and at most `PEERS_MAX`.
+        after: Only those behind it in that order: the `after` of an earlier page.
+    """
+
+    capability: str | None = None
+    domain: str | None = None
+    text: str | None = None
+    kind: PassportKind | None = attrs.field(default=None, validator=_one_of(None, PassportKind))
+    sort_by: PeerOrder = attrs.field(default="name", validator=_one_of(PeerOrder))
+    limit: int = attrs.field(default=PEERS_LIMIT_DEFAULT, validator=_at_least_one)
+    after: str | None = None
+
+
+def find(agents: Iterable[Described], query: PeerQuery) -> PeerPage:
+    """
+    Return a page of those that meet a query.
+
+    Raises:
+        ProtocolError: `after` is not of an earlier page.
+    """
+    behind = None if query.after is None else _position(query.after)
+    limit = min(query.limit, PEERS_MAX)
+    ranked = ((_key(it, query), it) for it in agents if _meets(it, query))
+    ahead = (one for one in ranked if behind is None or one[0] > behind)
+    first = nsmallest(limit + 1, ahead, key=lambda one: one[0])
+    shown = first[:limit]
+    after = _cursor(shown[-1][0]) if len(first) > limit else None
+    return PeerPage(peers=tuple(_peer(it, query) for _, it in shown), after=after)
+
+
+def may_ask(asker: Passport, asker_rule: Rule, peer: Passport, peer_rule: Rule) -> bool:
+    """Whether the rules of two let the one speak to the other, and it is not the same one."""
+    return (
+        asker.agent_id != peer.agent_id
+        and compile_globs(asker_rule.access.outbound_to)(peer.name)
+        and compile_globs(peer_rule.access.inbound_from)(asker.name)
+    )
+
+
+def capabilities_of(resume: Resume) -> list[str]:
+    """Return what is claimed, then what was only observed; each once."""
+    return list(dict.fromkeys((*resume.claimed_capabilities, *resume.observed)))
+
+
+def text_of(passport: Passport, resume: Resume) -> str:
+    """Return everything in which a text is looked for, in the form that it is compared in."""
+    said = (passport.name, resume.summary, *resume.domains, *capabilities_of(resume))
+    return "\n".join(said).casefold()
+
+
+def _meets(it: Described, query: PeerQuery) -> bool:
+    resume = it.resume
+    return (
+        (query.kind is None or it.passport.effective_kind == query.kind)
+        and (query.domain is None or query.domain in resume.domains)
+        and (
+            query.capability is None
+            or query.capability in resume.claimed_capabilities
+            or query.capability in resume.observed
+        )
+        and (not query.text or query.text.casefold() in text_of(it.passport, resume))
+    )
+
+
+# Where somebody stands: by what is asked for, and among equals by name, which no two share.
+_Key = tuple[float, str]
+
+
+def _key(it: Described, query: PeerQuery) -> _Key:
+    match query.sort_by:
+        case "name":
+            rank = 0.0
+        case "cost":
+            cost = it.passport.cost
+            known = None if cost is None else cost.input_per_mtok
+            rank = _UNKNOWN_COST if known is None else known
+        case "track_record":
+            stats = [it.resume.observed[name] for name in _asked_for(it.resume, query)]
+            # As if each had done one more well and one badly, so that a single success is worth
+            # less than ninety of a hundred, and a stranger stands in the middle.
+            completed, n = sum(s.completed for s in stats), sum(s.n for s in stats)
+            rank = -(completed + 1) / (n + 2)
+    return rank, it.passport.name
+
+
+def _cursor(key: _Key) -> str:
+    return f"{key[0]!r} {key[1]}"
+
+
+def _position(after: str) -> _Key:
+    rank, space, name = after.partition(" ")
+    try:
+        if space:
+            return float(rank), name
+    except ValueError:
+        pass
+    raise ProtocolError(
+        f"{after[:60]!r} is no place to go on from: give the `after` of an earlier page"
+    )
+
+
+def _asked_for(resume: Resume, query: PeerQuery) -> list[str]:
+    wanted = resume.observed if query.capability is None else (query.capability,)
+    return [it for it in wanted if it in resume.observed]
+
+
+def _peer(it: Described, query: PeerQuery) -> PeerSummary:
+    passport, resume = it.passport, it.resume
+    assert passport.agent_id is not None, "a hub stamps whom it registers"
+    asked_for = _asked_for(resume, query)
+    return PeerSummary(
+        name=passport.name,
+        agent_id=passport.agent_id,
+        kind=passport.effective_kind,
+        summary=_cut(resume.summary, SUMMARY_CHARACTERS_MAX),
+        capabilities=_cut_words(capabilities_of(resume)),
+        domains=_cut_words(resume.domains),
+        cost=passport.cost,
+        track_record=sum_up(
+            [resume.observed[name] for name in asked_for],
+            [it.latencies[name] for name in asked_for if name in it.latencies],
+        ),
+    )
+
+
+def _cut(text: str, characters_max: int) -> str:
+    return text if len(text) <= characters_max else f"{text[: characters_max - 1]}…"
+
+
+def _cut_words(words: Sequence[str]) -> tuple[str, ...]:
+    return tuple(_cut(it, WORD_CHARACTERS_MAX) for it in words[:WORDS_MAX])
