@@ -17,10 +17,12 @@ from trio_hub import (
     HubBackedCheckpointStore,
     HubClient,
     HubLimits,
+    LimitsBlock,
     LocalLink,
     MemoryKnowledgeStore,
     Passport,
     Resume,
+    Rule,
     Task,
     TaskMetadata,
     TaskSpec,
@@ -115,6 +117,65 @@ async def test_a_task_ends_once_and_the_same_end_may_be_told_again() -> None:
         # It would complete, and hears that it cannot.
         with pytest.raises(ProtocolError, match="has ended"):
             await work()
+
+
+async def test_a_rule_limits_how_many_tasks_have_not_ended(tmp_path: Path) -> None:
+    rule = Rule(limits=LimitsBlock(max_concurrent_tasks=2))
+    async with (
+        Hub.open(DiskKnowledgeStore(tmp_path)) as hub,
+        HubClient(LocalLink(hub)) as client,
+    ):
+        alice = await client.register(silence, Passport(name="alice"), rule=rule)
+        bob = await join(client, "bob")
+        with trio.CancelScope() as scope:
+            async with alice.task("one") as one, alice.task("two"):
+                with pytest.raises(AccessDeniedError, match="its rule allows 2"):
+                    async with alice.task("three"):
+                        pytest.fail("it may not begin")
+                # Who has begun may say so again, and others have limits of their own.
+                await client.observe_task(await client.get_task(one.task_id))
+                async with bob.task("his"):
+                    pass
+                await one.complete()
+                async with alice.task("three"):
+                    pass
+                left = attrs.evolve(await client.get_task(one.task_id), task_id="left-behind")
+                await client.observe_task(attrs.evolve(left, state=TaskState.RUNNING))
+                # Killed: it is not ended.
+                scope.cancel()
+    async with (
+        Hub.open(DiskKnowledgeStore(tmp_path)) as hub,
+        HubClient(LocalLink(hub)) as client,
+    ):
+        alice = await client.attach(silence, "alice")
+        async with alice.task("one more"):
+            with pytest.raises(AccessDeniedError, match="has 2 tasks"):
+                async with alice.task("and another"):
+                    pytest.fail("the one from before still counts")
+
+
+async def test_tasks_that_begin_at_once_do_not_slip_past_the_limit() -> None:
+    rule = Rule(limits=LimitsBlock(max_concurrent_tasks=3))
+    async with Hub.open(MemoryKnowledgeStore()) as hub, HubClient(LocalLink(hub)) as client:
+        alice = await client.register(silence, Passport(name="alice"), rule=rule)
+        begun, refused = 0, 0
+        all_told = trio.Event()
+
+        async def begin() -> None:
+            nonlocal begun, refused
+            try:
+                async with alice.task("at once"):
+                    begun += 1
+                    await all_told.wait()
+            except AccessDeniedError:
+                refused += 1
+            if refused == 7:
+                all_told.set()
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(begin)
+        assert (begun, refused) == (3, 7)
 
 
 async def test_a_ttl_ends_the_block_and_the_task(

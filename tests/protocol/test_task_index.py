@@ -74,6 +74,9 @@ def test_it_finds_what_a_scan_of_all_tasks_finds(
         assert index.is_open_in(name) == any(
             it.channel_id == name and not it.is_terminal for it in in_order
         )
+        assert index.count_open_of(name) == sum(
+            it.owner_id == name and not it.is_terminal for it in in_order
+        )
         ended = sorted(
             ((it.completed_at or it.created_at), it.task_id)
             for it in in_order

@@ -181,7 +181,9 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
             invite_ack_timeout=invite_ack_timeout,
         )
         self._survey = BacklogSurvey(self._deliveries, self.channels)
-        self.tasks = TaskBook(store, self._committer, clock, self._on_task_change, limits)
+        self.tasks = TaskBook(
+            store, self._committer, clock, self._on_task_change, limits, self._open_tasks_max
+        )
         self._task_caretaker = TaskCaretaker(self.tasks, self._timers, clock)
         self._caretaker = Caretaker(
             self.channels, self._timers, clock, invite_ack_timeout=invite_ack_timeout
@@ -594,6 +596,10 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
     def _on_task_change(self, task: TaskMetadata, before: TaskMetadata | None) -> None:
         self._announcer.task(task, before)
         self._task_caretaker.look_after(task, before)
+
+    def _open_tasks_max(self, owner_id: str) -> int:
+        owner = self._registry.find(owner_id)
+        return 0 if owner is None else owner.rule.limits.max_concurrent_tasks
 
     def _on_channel_change(self, channel: Channel) -> None:
         self._announcer.channel(channel)

@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from .._logging import get_logger
-from ..errors import FrameError, NotFoundError, ProtocolError
+from ..errors import AccessDeniedError, FrameError, NotFoundError, ProtocolError
 from ..ids import Now, iso_from_seconds
 from ..protocol.task_index import TaskIndex
 from ..protocol.task_lifecycle import check_transition, is_repetition
@@ -65,6 +65,7 @@ class TaskBook:
         clock: Seconds since 1970.
         on_change: Told of a task that is durable in a new form, and of the one before.
         limits: How many tasks are kept, and shown at once.
+        open_max: Returns how many tasks an owner may have that have not ended; 0 is any number.
     """
 
     def __init__(
@@ -74,10 +75,12 @@ class TaskBook:
         clock: Now,
         on_change: Callable[[TaskMetadata, TaskMetadata | None], None],
         limits: HubLimits,
+        open_max: Callable[[str], int],
     ) -> None:
         self._on_change = on_change
         self._committer = committer
         self._clock = clock
+        self._open_max = open_max
         self._ended_per_owner_max = limits.ended_tasks_per_owner_max
         self._per_answer_max = limits.tasks_per_answer_max
         #: Those that are durable. To be read, by others than this book.
@@ -171,11 +174,19 @@ class TaskBook:
             self._retire_surplus_of(owner_id)
 
     async def observe(self, metadata: TaskMetadata) -> None:
-        """Take a task as its owner tells it. Durable when it returns."""
+        """
+        Take a task as its owner tells it. Durable when it returns.
+
+        Raises:
+            AccessDeniedError: It is a new one, and its owner has as many as its rule allows.
+            ProtocolError: The task has ended otherwise, or would go backwards.
+        """
         check_task_id(metadata.task_id)
         known = self._latest(metadata.task_id)
         if known is not None:
             check_transition(known, metadata.state)
+        elif not metadata.is_terminal:
+            self._check_room(metadata.owner_id)
         if not metadata.created_at:
             metadata = attrs.evolve(metadata, created_at=iso_from_seconds(self._clock()))
         await self._keep(metadata)
@@ -215,6 +226,22 @@ class TaskBook:
         updated = attrs.evolve(task, **fields)
         await self._keep(updated)
         return updated
+
+    def _check_room(self, owner_id: str) -> None:
+        most = self._open_max(owner_id)
+        if not most:
+            return
+        # What is on its way to the disk counts, and what ends only once that is there.
+        beginning = sum(
+            task.owner_id == owner_id and not task.is_terminal and self.find(task_id) is None
+            for task_id, task in self._coming.items()
+        )
+        count = self.index.count_open_of(owner_id) + beginning
+        if count >= most:
+            raise AccessDeniedError(
+                f"{owner_id} has {count} tasks that have not ended, and its rule allows {most} "
+                "(limits.max_concurrent_tasks); end one first"
+            )
 
     def _latest(self, task_id: str) -> TaskMetadata | None:
         return self._coming.get(task_id) or self.find(task_id)

@@ -108,6 +108,10 @@ class TaskIndex:
             if not self._open_in[task.channel_id]:
                 del self._open_in[task.channel_id]
 
+    def count_open_of(self, owner_id: str) -> int:
+        """Return how many tasks of an owner have not ended."""
+        return len(self._of_owner.get(owner_id, ())) - len(self._ended.get(owner_id, ()))
+
     def too_many(self, owner_id: str, ended_max: int) -> list[str]:
         """Return the ids of an owner's tasks that ended first, as many as are beyond a number."""
         ended = self._ended.get(owner_id, [])
