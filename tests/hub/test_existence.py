@@ -145,5 +145,5 @@ def test_most_operations_are_asked_about_something() -> None:
     public = {op for op, row in OPERATIONS.items() if row.caller in (Caller.ANY, *_OF_WHO_IS_THERE)}
     # Health is asked without parameters, and no id stands in those of a task that is new.
     # What a peer tells of its own agents names nothing that is here.
-    about_nothing = {"health", "cross_agents"}
+    about_nothing = {"health", "drain", "cross_agents"}
     assert set(OPERATIONS) - asked <= public | about_nothing | CHOSEN_BY_CLIENTS

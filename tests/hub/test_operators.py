@@ -121,6 +121,24 @@ async def test_what_an_operator_does_leaves_a_trace_without_any_text(
         assert "confidential" not in caplog.text
 
 
+async def test_an_operator_has_the_hub_drain_and_hears_that_it_does() -> None:
+    store = MemoryKnowledgeStore()
+    async with store:
+        async with open_house(store, auth=both(), operators=["ops"]) as house:
+            ops, alice = await ops_joins(house), await house.join("alice")
+            with pytest.raises(AccessDeniedError):
+                await alice.request("drain")
+            assert not house.hub.health().closing
+            assert await ops.request("drain") is None
+            await house.hub.wait_draining()
+            assert (await ops.expect("error"))["code"] == "hub_closing"
+            assert (await alice.expect("error"))["code"] == "hub_closing"
+            assert house.hub.health().closing
+        async with open_house(store, auth=both(), operators=["ops"]) as house:
+            page = await house.hub.audit.query(kind="operator_action")
+            assert [(it.by, it.details) for it in page.records] == [("ops", {"operation": "drain"})]
+
+
 async def test_an_operator_reads_any_channel_and_the_audit_log_has_it() -> None:
     async with open_house(auth=both(), operators=["ops"]) as house:
         ops = await ops_joins(house)

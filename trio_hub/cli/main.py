@@ -21,6 +21,7 @@ from .command import USAGE_STATUS, Command, CommandError
 from .compact import COMPACT
 from .dead_letters import DEAD_LETTERS
 from .demo import DEMO
+from .drain import DRAIN
 from .graph import GRAPH
 from .health import HEALTH
 from .keys import KEYS
@@ -37,6 +38,7 @@ COMMANDS: tuple[Command, ...] = (
     DEMO,
     DEAD_LETTERS,
     HEALTH,
+    DRAIN,
     KEYS,
     AUDIT,
     BACKUP,

@@ -359,9 +359,18 @@ async def _until_stopped(hub: Hub, server: WsServer, stop: Stop) -> None:
         agents=health.agents,
         channels=health.channels,
     )
-    await stop.wished.wait()
+    async with open_plain_nursery() as nursery:
+        nursery.start_soon(_stop_when_drained, hub, stop)
+        await stop.wished.wait()
+        nursery.cancel_scope.cancel()
     # Before the links close: so clients hear that the hub will be back, and get their answers.
     await hub.drain()
+
+
+async def _stop_when_drained(hub: Hub, stop: Stop) -> None:
+    await hub.wait_draining()
+    _log.info("stopping", reason="an operator asked for it")
+    stop.wished.set()
 
 
 def _announce(server: WsServer, host: str) -> None:

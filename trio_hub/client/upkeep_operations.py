@@ -12,7 +12,7 @@ __all__ = ["UpkeepOperations"]
 
 
 class UpkeepOperations(Asking):
-    """Dead letters, health and the audit log. AG2's hubs know none of them."""
+    """Dead letters, health, draining and the audit log. AG2's hubs know none of them."""
 
     async def list_dead_letters(
         self,
@@ -75,6 +75,17 @@ class UpkeepOperations(Asking):
         """
         health: dict[str, Any] = await self.request("health", p.Nothing(), dict[str, Any])
         return health
+
+    async def drain(self) -> None:
+        """
+        Have the hub drain, as an operator: it takes nothing new, writes what it accepted, and
+        parts with everybody, who are told to come back. A hub that runs as a program ends.
+
+        When this returns, the audit log names who asked, and the hub has begun.
+
+        Cancellation: it may or may not drain.
+        """
+        await self.request("drain", p.Nothing(), None)
 
     async def read_audit(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import trio
+
 from ..errors import HubClosing
 
 __all__ = ["COME_BACK_AFTER_SECONDS", "Gate"]
@@ -11,12 +13,24 @@ COME_BACK_AFTER_SECONDS = 1.0
 
 
 class Gate:
-    """Open until the hub drains; then whoever asks for something new is told to come back."""
+    """
+    Open until the hub drains; then whoever asks for something new is told to come back.
 
-    __slots__ = ("closed",)
+    Attributes:
+        closed: Whether it is.
+        closing: Set once it was wished to be closed.
+    """
+
+    __slots__ = ("closed", "closing")
 
     def __init__(self) -> None:
         self.closed = False
+        self.closing = trio.Event()
+
+    def close(self) -> None:
+        """Let nobody in any more. Idempotent."""
+        self.closed = True
+        self.closing.set()
 
     def check(self) -> None:
         """Raise `HubClosing` once it is closed."""

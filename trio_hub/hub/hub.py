@@ -316,6 +316,7 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
                 nursery.start_soon(hub._task_caretaker.run)
                 nursery.start_soon(hub._retirement.run)
                 nursery.start_soon(hub.audit.run)
+                nursery.start_soon(hub._drain_when_asked)
                 hub._listeners.start(nursery)
                 try:
                     async with AsyncExitStack() as stack:
@@ -335,10 +336,28 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
         Cancellation: what was accepted and not answered yet may or may not be kept, as after a
         crash; what was answered is.
         """
-        self._gate.closed = True
+        self._gate.close()
         self._reception.say_goodbye()
         self._deliveries.flush_cursors()
         await self._committer.flushed()
+
+    async def ask_to_drain(self) -> None:
+        """
+        Have the hub drain by itself, right after this returns: for an operator, who would not
+        hear of a drain that this waits for. What was done until then is durable.
+
+        Cancellation: it is not asked to.
+        """
+        await self._committer.caught_up()
+        self._gate.closing.set()
+
+    async def wait_draining(self) -> None:
+        """Return once the hub drains, or is about to, whoever wished for that."""
+        await self._gate.closing.wait()
+
+    async def _drain_when_asked(self) -> None:
+        await self._gate.closing.wait()
+        await self.drain()
 
     # Serving
 

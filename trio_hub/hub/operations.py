@@ -307,6 +307,10 @@ class OperationHandlers:
     def health(self, caller: Connection, it: p.Nothing) -> dict[str, Any]:
         return self._hub.health().as_dict()
 
+    async def drain(self, caller: Connection, it: p.Nothing) -> None:
+        # Answered first: it parts with the operator, too.
+        await self._hub.ask_to_drain()
+
     async def read_audit(self, caller: Connection, it: p.ReadAudit) -> AuditPage:
         return await self._hub.audit.query(**attrs.asdict(it))
 

@@ -310,6 +310,14 @@ _ROWS = (
     ),
     Operation("health", p.Nothing, "health", Caller.OPERATOR, _nobody, "Ask how the hub is doing."),
     Operation(
+        "drain",
+        p.Nothing,
+        "null",
+        Caller.OPERATOR,
+        _nobody,
+        "Have the hub take nothing new, write what it accepted, and part with everybody.",
+    ),
+    Operation(
         "read_audit",
         p.ReadAudit,
         "{records, start}",
