@@ -8,7 +8,7 @@ import ssl
 import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 __all__ = ["Authority"]
@@ -21,12 +21,12 @@ _LONG_AGO = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
 class Authority:
     """One that signs for a hub and for its agents."""
 
-    def __init__(self) -> None:
-        self.ca = trustme.CA()
+    def __init__(self, key_type: trustme.KeyType = trustme.KeyType.ECDSA) -> None:
+        self.ca = trustme.CA(key_type=key_type)
         self._hub = self.ca.issue_cert(_LOOPBACK)
         self._certificate = x509.load_pem_x509_certificate(self.ca.cert_pem.bytes())
         key = serialization.load_pem_private_key(self.ca.private_key_pem.bytes(), None)
-        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        assert isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)
         self._key = key
 
     def serving(self, mode: ssl.VerifyMode = ssl.CERT_OPTIONAL) -> ssl.SSLContext:
@@ -85,6 +85,20 @@ class Authority:
             signed.public_bytes(serialization.Encoding.PEM),
             [],
         )
+
+    def sign_anew(self, certificate: trustme.LeafCert, old: bytes, new: bytes) -> trustme.LeafCert:
+        """Return one that says something else, of the same length, which no tool would write."""
+        read = x509.load_pem_x509_certificate(certificate.cert_chain_pems[0].bytes())
+        signed = read.tbs_certificate_bytes
+        changed = signed.replace(old, new)
+        assert changed != signed
+        assert len(changed) == len(signed)
+        # Other keys have signatures of different lengths each time.
+        assert isinstance(self._key, rsa.RSAPrivateKey)
+        signature = self._key.sign(changed, padding.PKCS1v15(), hashes.SHA256())
+        der = read.public_bytes(serialization.Encoding.DER).replace(signed, changed)
+        pem = ssl.DER_cert_to_PEM_cert(der[: -len(signature)] + signature)
+        return trustme.LeafCert(certificate.private_key_pem.bytes(), pem.encode(), [])
 
     def revoke(self, *certificates: trustme.LeafCert) -> bytes:
         """Return a list, in PEM form, that has these."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
 import trio
 import trustme
 
+from trio_hub.cli.connecting import add_connection_arguments, passport_of
 from trio_hub.errors import AuthError
 from trio_hub.links import WsLink
 
@@ -63,6 +65,27 @@ async def test_commands_come_with_a_certificate(tmp_path: Path, authority: Autho
         assert "a certificate that it does not take" in complaint
         assert "--client-cert" in (await run(*asking(hub, tmp_path))).complaint
         assert "client certificate refused" in hub.log
+
+
+@pytest.mark.parametrize(
+    ("words", "scheme"),
+    [
+        ((), "api_key"),
+        (("--client-cert", "ops.pem"), "client_cert"),
+        (("--client-cert", "ops.pem", "--key-file", "ops.key"), "api_key"),
+    ],
+)
+def test_what_was_typed_says_by_what_a_command_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], scheme: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TRIO_HUB_KEY", "of-the-environment")
+    (tmp_path / "ops.key").write_text("a-key")
+    parser = ArgumentParser()
+    add_connection_arguments(parser, name_help="who")
+    passport = passport_of(parser.parse_args(["--name", "ops", *words]))
+    assert passport is not None
+    assert passport.auth.scheme == scheme
 
 
 @pytest.mark.slow

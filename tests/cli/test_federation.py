@@ -11,6 +11,8 @@ from trio_hub.cli.federation import FEDERATION_OPTION, FederationSettings
 from trio_hub.cli.main import main
 from trio_hub.cli.options import merge
 
+from ..certificates import Authority
+
 PEER = """
 name = "east"
 [peers.west]
@@ -47,6 +49,15 @@ def test_key_may_stand_in_the_table(tmp_path: Path) -> None:
     assert peer.key == "k"
 
 
+@pytest.mark.parametrize("keyed", [False, True])
+def test_certificate_proves_who_we_are_unless_there_is_a_key(tmp_path: Path, keyed: bool) -> None:
+    certificate = Authority().issue(common_names=("hub:east",))
+    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "east.pem")
+    content = PEER.replace("ws:", "wss:") + 'client-cert = "east.pem"\n'
+    (peer,) = read(tmp_path, content + 'key = "k"' * keyed).peers
+    assert peer.login.scheme == ("api_key" if keyed else "client_cert")
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [
@@ -67,6 +78,8 @@ def test_key_may_stand_in_the_table(tmp_path: Path) -> None:
         (PEER + 'key-file = "empty"', "is empty"),
         (PEER + 'key-file = "binary"', "not UTF-8"),
         (PEER + 'tls-ca = "empty"', "holds no certificates"),
+        (PEER + 'client-cert = "missing"', "cannot read the client certificate .*missing"),
+        (PEER + 'client-key = "empty"', "client-key needs client-cert"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, content: str, why: str) -> None:

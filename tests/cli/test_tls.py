@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         (None, "hub.pem", None, "--tls-key needs --tls-cert"),
         (None, None, "ca.pem", "--client-ca needs --tls-cert"),
-        ("hub.pem", None, "empty", "--client-ca .*empty holds no certificates"),
+        ("hub.pem", None, "empty", "the file .*empty holds no certificates"),
         ("hub.pem", None, "none", "cannot read the file of certificates .*none"),
         ("ca.pem", None, None, "the TLS certificate .*ca.pem and key .*ca.pem cannot be used"),
         ("hub.pem", "none", None, "cannot read the TLS key .*none"),
@@ -46,10 +46,10 @@ def test_what_a_hub_cannot_serve_with(
 @pytest.mark.parametrize(
     ("ca", "cert", "key", "complaint"),
     [
-        (None, None, "hub.pem", "--client-key needs --client-cert"),
+        (None, None, "hub.pem", "client-key needs client-cert"),
         (None, "none", None, "cannot read the client certificate .*none"),
         ("ca.pem", "ca.pem", None, "the client certificate .*ca.pem and key .*ca.pem cannot be"),
-        ("empty", None, None, "--tls-ca .*empty holds no certificates"),
+        ("empty", None, None, "the file .*empty holds no certificates"),
     ],
 )
 def test_what_a_command_cannot_connect_with(

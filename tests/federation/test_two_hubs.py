@@ -9,8 +9,10 @@ import trio
 from trio_hub import (
     AccessBlock,
     ApiKeyAuth,
+    AuthBlock,
     AuthRegistry,
     ChannelState,
+    ClientCertAuth,
     Expectation,
     Federation,
     Finish,
@@ -28,12 +30,15 @@ from trio_hub import (
     TransitionGraph,
     Turn,
     WsLink,
+    serve_ws,
 )
 from trio_hub.errors import AccessDeniedError, NotFoundError
+from trio_hub.links.server import WsServer
 from trio_hub.protocol.federation import AgentCard, CrossingAnswer, Naming
 from trio_hub.records import EV_CHANNEL_CLOSED, EV_TEXT, ChannelMetadata, Envelope
 from trio_hub.wire import params as p
 
+from ..certificates import Authority
 from .two_hubs import PATIENCE_SECONDS, heard, joined, shout, silence, town, two_towns
 
 
@@ -294,6 +299,40 @@ async def test_peers_with_keys_reach_each_other() -> None:
         with trio.fail_after(PATIENCE_SECONDS):
             await of_east.wait_up("west")
             await of_west.wait_up("east")
+
+
+async def test_peers_with_certificates_reach_each_other() -> None:
+    authority = Authority()
+    auth = AuthRegistry([ClientCertAuth()])
+    by_certificate = AuthBlock(scheme="client_cert")
+
+    def peer(name: str, server: WsServer, ours: str) -> Peer:
+        link = WsLink(server.url, ssl_context=authority.named(f"hub:{ours}"))
+        return Peer(name=name, link=link, exports="*", imports="*", auth=by_certificate)
+
+    async with (
+        Hub.open(MemoryKnowledgeStore(), auth=auth) as east,
+        Hub.open(MemoryKnowledgeStore(), auth=auth) as west,
+        serve_ws(east, "127.0.0.1", 0, ssl_context=authority.serving()) as at_east,
+        serve_ws(west, "127.0.0.1", 0, ssl_context=authority.serving()) as at_west,
+        Federation.open(east, "east", [peer("west", at_west, "east")]) as of_east,
+        Federation.open(west, "west", [peer("east", at_east, "west")]) as of_west,
+    ):
+        with trio.fail_after(PATIENCE_SECONDS):
+            await of_east.wait_up("west")
+            await of_west.wait_up("east")
+
+
+def test_a_peer_is_proved_to_in_one_way() -> None:
+    with pytest.raises(ValueError, match="a key or an auth"):
+        Peer(
+            name="west",
+            link=WsLink("ws://west"),
+            exports="*",
+            imports="*",
+            key="k",
+            auth=AuthBlock(scheme="client_cert"),
+        )
 
 
 async def test_hub_that_authenticates_nobody_has_no_peers_unless_one_insists() -> None:

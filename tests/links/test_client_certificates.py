@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import trio
+import trustme
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -325,6 +326,22 @@ async def test_where_there_can_be_none_the_refusal_says_so(authority: Authority,
         # The program that runs the hub has none to show either.
         with pytest.raises(AuthError, match="has to come by a connection"):
             await hub.register(Passport(name="alice", auth=AuthBlock(scheme="client_cert")))
+
+
+async def test_one_whose_names_are_no_text_is_as_good_as_none(
+    transport: TransportName, caplog: pytest.LogCaptureFixture
+) -> None:
+    authority = Authority(trustme.KeyType.RSA)
+    certificate = authority.issue(
+        common_names=("alice",), alternatives=(x509.UniformResourceIdentifier("urn:x-bad"),)
+    )
+    broken = authority.sign_anew(certificate, b"urn:x-bad", b"urn:x-\xff\xfe\xfd")
+    async with (
+        served(transport, authority) as door,
+        connected(door.link(authority.trusting(broken))) as peer,
+    ):
+        assert "came without a client certificate" in await refusal(peer)
+    assert "client certificate cannot be read" in caplog.text
 
 
 class Curious:

@@ -22,9 +22,11 @@ from typing import Any, Final
 
 import attrs
 
+from ..auth import ClientCertAuth
 from ..federation import Peer
 from ..links import WsLink
 from ..protocol.federation.policy import check_hubs
+from ..records import AuthBlock
 from . import options as o
 from .command import CommandError
 from .tls import connecting_context
@@ -33,7 +35,16 @@ from .toml_files import load_toml, malformed, read_file, toml_name
 __all__ = ["FEDERATION_OPTION", "FederationSettings"]
 
 _FIELDS: Final = ("name", "peers", "allow-unauthenticated")
-_PEER_FIELDS: Final = ("url", "exports", "imports", "key", "key-file", "tls-ca")
+_PEER_FIELDS: Final = (
+    "url",
+    "exports",
+    "imports",
+    "key",
+    "key-file",
+    "tls-ca",
+    "client-cert",
+    "client-key",
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -89,12 +100,16 @@ def _peer(name: str, fields: Any, folder: Path) -> Peer:
     for field in fields:
         if field not in _PEER_FIELDS:
             raise ValueError(_unknown(field, _PEER_FIELDS))
+    key = _key(fields, folder)
+    # Where the other hub wants both, the certificate opens the door and the key says who it is.
+    by_certificate = key is None and "client-cert" in fields
     return Peer(
         name=name,
         link=WsLink(_text(fields, "url"), ssl_context=_tls(fields, folder)),
         exports=_globs(fields, "exports"),
         imports=_globs(fields, "imports"),
-        key=_key(fields, folder),
+        key=key,
+        auth=AuthBlock(scheme=ClientCertAuth.scheme) if by_certificate else None,
     )
 
 
@@ -132,10 +147,12 @@ def _key(fields: Mapping[str, Any], folder: Path) -> str | None:
 
 
 def _tls(fields: Mapping[str, Any], folder: Path) -> ssl.SSLContext | None:
-    if "tls-ca" not in fields:
-        return None
-    ca = folder / Path(_text(fields, "tls-ca")).expanduser()
-    return connecting_context(ca, None, None)
+    return connecting_context(
+        *(
+            folder / Path(_text(fields, name)).expanduser() if name in fields else None
+            for name in ("tls-ca", "client-cert", "client-key")
+        )
+    )
 
 
 FEDERATION_OPTION: Final = o.Option(

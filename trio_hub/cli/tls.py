@@ -35,7 +35,7 @@ def serving_context(
             if path is not None:
                 raise CommandError(f"{flag} needs --tls-cert: {why}")
         return None
-    context = _believing(ssl.Purpose.CLIENT_AUTH, client_ca, "--client-ca")
+    context = _believing(ssl.Purpose.CLIENT_AUTH, client_ca)
     if client_ca is not None:
         context.verify_mode = ssl.CERT_OPTIONAL
     _load_own(context, cert, key, "TLS certificate", "TLS key")
@@ -57,12 +57,10 @@ def connecting_context(
         CommandError: A file cannot be used, or one is missing.
     """
     if cert is None and key is not None:
-        raise CommandError(
-            "--client-key needs --client-cert: the certificate that it is the key of"
-        )
+        raise CommandError("client-key needs client-cert: the certificate that it is the key of")
     if ca is None and cert is None:
         return None
-    context = _believing(ssl.Purpose.SERVER_AUTH, ca, "--tls-ca")
+    context = _believing(ssl.Purpose.SERVER_AUTH, ca)
     if cert is not None:
         _load_own(context, cert, key, "client certificate", "client key")
     return context
@@ -90,11 +88,11 @@ def _load_own(
         ) from None
 
 
-def _believing(purpose: ssl.Purpose, ca: Path | None, flag: str) -> ssl.SSLContext:
+def _believing(purpose: ssl.Purpose, ca: Path | None) -> ssl.SSLContext:
     """Return a context that believes these authorities; None is whom Python does by itself."""
     if ca is not None:
         read_file(ca, "file of certificates")
     try:
         return ssl.create_default_context(purpose, cafile=ca)
     except ssl.SSLError:
-        raise CommandError(f"{flag} {ca} holds no certificates") from None
+        raise CommandError(f"the file {ca} holds no certificates") from None

@@ -29,7 +29,7 @@ from ..hub import ProxyRoute, paths
 from ..ids import Now
 from ..protocol.backoff import Backoff
 from ..protocol.federation import DialState, login_name
-from ..records import AuthBlock, Passport
+from ..records import Passport
 from ..stores import KnowledgeStore
 from ..wire.validation import decode_strictly, encode
 from .peer import Peer
@@ -133,9 +133,7 @@ class Line:
             await self._keep()
 
     async def _call(self) -> None:
-        key = self.peer.key
-        auth = AuthBlock() if key is None else AuthBlock(scheme="api_key", claim={"token": key})
-        passport = Passport(name=self._login, kind="remote_agent", auth=auth)
+        passport = Passport(name=self._login, kind="remote_agent", auth=self.peer.login)
         client = HubClient(
             self.peer.link,
             reconnect=None,
