@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
+import msgspec
 import pytest
 import trio
 
@@ -24,8 +25,12 @@ from trio_hub import (
     WsLink,
     serve_ws,
 )
+from trio_hub.errors import AccessDeniedError
 from trio_hub.hub import Hub
-from trio_hub.wire.frames import Dialect
+from trio_hub.wire.frames import Dialect, RequestFrame
+
+from .conftest import Connect
+from .scripted_hub import PeerConnection
 
 
 async def silence(_turn: Turn) -> None:
@@ -167,3 +172,41 @@ async def test_whom_a_rule_keeps_one_from_speaking_to_is_not_found(client: HubCl
     await alice.set_rule(Rule(access=AccessBlock(outbound_to=("bob",))))
     assert not await alice.peers.find()
     assert [it.name for it in await carol.peers.find()] == ["alice", "bob"]
+
+
+async def resumes_asked_for(
+    connect: Connect, answer: Callable[[PeerConnection, RequestFrame, str], None]
+) -> list[str]:
+    """Look around at a hub that lists two others, and return the names of those that are found."""
+    names: list[str] = []
+    async with connect(Dialect.PLAIN) as (client, hub), trio.open_nursery() as nursery:
+        alice = await join(client, "alice")
+
+        async def find() -> None:
+            names.extend(it.name for it in await alice.peers.find())
+
+        nursery.start_soon(find)
+        listing = await hub.next_request("list_agents")
+        hub.answer(listing, [{"name": it, "agent_id": f"id-{it}"} for it in ("alice", "b", "c")])
+        for _ in "bc":
+            request = await hub.next_request("get_resume")
+            answer(hub, request, msgspec.json.decode(request.params)["agent_id"])
+    return names
+
+
+async def test_one_who_leaves_while_one_looks_around_is_not_found(connect: Connect) -> None:
+    def answer(hub: PeerConnection, request: RequestFrame, agent_id: str) -> None:
+        if agent_id == "id-b":
+            hub.refuse(request, NotFoundError("gone"))
+        else:
+            hub.answer(request, {})
+
+    assert await resumes_asked_for(connect, answer) == ["c"]
+
+
+async def test_a_hub_that_refuses_a_resume_is_one_plain_error(connect: Connect) -> None:
+    def refuse(hub: PeerConnection, request: RequestFrame, _agent_id: str) -> None:
+        hub.refuse(request, AccessDeniedError("not for you"))
+
+    with pytest.RaisesGroup(pytest.RaisesExc(AccessDeniedError, match="not for you")):
+        await resumes_asked_for(connect, refuse)

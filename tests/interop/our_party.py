@@ -215,6 +215,12 @@ class OurParty(Party):
     async def _list_agents(self, **filters: Any) -> list[str]:
         return [passport.name for passport in await self._hub.list_agents(**filters)]
 
+    async def _find_peers(self, **query: Any) -> list[dict[str, Any]]:
+        return [as_wire(peer) for peer in await self._client.peers.find(**query)]
+
+    async def _describe_peer(self, name: str) -> dict[str, Any]:
+        return as_wire(await self._client.peers.describe(name))
+
     async def _update_myself(self, summary: str, skill_md: str) -> dict[str, Any]:
         await self._client.set_resume(Resume(claimed_capabilities=("changed",), summary=summary))
         await self._client.set_skill(skill_md)

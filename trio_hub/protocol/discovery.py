@@ -154,7 +154,7 @@ def _key(it: Described, query: PeerQuery) -> _Key:
             cost = it.passport.cost
             known = None if cost is None else cost.input_per_mtok
             rank = _UNKNOWN_COST if known is None else known
-        case "track_record":
+        case _:
             stats = [it.resume.observed[name] for name in _asked_for(it.resume, query)]
             # As if each had done one more well and one badly, so that a single success is worth
             # less than ninety of a hundred, and a stranger stands in the middle.
