@@ -142,6 +142,6 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Ask AG2's hub and ours the same questions in one run (`-- --quick`, `-- --compare REV`)."""
-    session.install("-e", ".[fast]", *groups("interop", "bench"))
+    """Ask AG2's hub and ours alike (`-- --quick`, `-- --compare REV`, `-- --plots docs/plots`)."""
+    session.install("-e", ".[fast]", *groups("interop", "bench", "plot"))
     session.run("python", "-m", "benchmarks.run", *session.posargs)

@@ -7,6 +7,7 @@ Ask every question of every hub in one run, by turns, and print what it means.
     python -m benchmarks.run --quick          # small sizes, one round: does it still work?
     python -m benchmarks.run --questions one_conversation --peers trio_hub,ag2-disk
     python -m benchmarks.run --compare main~5 # what has changed since, in our hub alone
+    python -m benchmarks.run --plots docs/plots # what grows with what, drawn
 
 Hubs take turns (A B A B ...) so that a slow minute of the machine is everybody's, each answer
 is the median of the rounds, and every hub starts anew for every answer. The table says in
@@ -31,103 +32,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.agenda import FULL, QUICK, QUICK_SWEEPS, SWEEPS, Question
 from benchmarks.peers import PEERS, ROOT, Peer, PeerFailed, RunningPeer, start
 from benchmarks.questions import one_turn, open_store, reconnect_storm
 from benchmarks.revisions import NoSuchRevision, at_revision
 
 _LOAD_TIMEOUT_SECONDS = 1800
-
-
-@dataclass(frozen=True)
-class Question:
-    """
-    A question at one size.
-
-    Args:
-        name: Its module in `benchmarks.questions`.
-        sizes: What its `ask` gets.
-        headline: The figure that ratios are taken of; CPU follows wherever it is known.
-        rounds: At most so many; long ones are not repeated.
-        load: The module that makes the load. Only this project's hub understands its own client's
-            dialect, so with `client_load` the others are not asked.
-    """
-
-    name: str
-    sizes: dict[str, int]
-    headline: str
-    rounds: int = 99
-    load: str = "plain_load"
-
-    @property
-    def title(self) -> str:
-        return f"{self.name} ({', '.join(f'{k} {v:,}' for k, v in self.sizes.items())})"
-
-
-FULL: tuple[Question, ...] = (
-    Question("one_conversation", {"posts": 2_000}, "posts_per_second"),
-    Question("one_conversation", {"posts": 5_000}, "posts_per_second"),
-    Question("many_channels", {"channels": 50, "posts": 5_000}, "posts_per_second"),
-    Question(
-        "pipelined",
-        {"channels": 50, "posts": 20_000, "clients": 10, "window": 10},
-        "envelopes_per_second",
-        load="client_load",
-    ),
-    Question("fan_out", {"participants": 50, "posts": 200}, "deliveries_per_second"),
-    Question("read_log", {"repeats": 30}, "read_1000_ms"),
-    Question("garbage", {"frames": 5_000, "posts": 500}, "worst_ms"),
-    Question("long_channel", {"posts": 20_000}, "last_over_first_cpu", rounds=1),
-    Question("redelivery", {"recipients": 1, "each": 10_000}, "all_delivered_seconds"),
-    Question("redelivery", {"recipients": 100, "each": 100}, "all_delivered_seconds"),
-    Question("stalled_reader", {"participants": 100, "posts": 450}, "p99_ratio"),
-    Question(
-        "worst_stall",
-        {"envelopes": 100_000, "channels": 200, "owed": 2_000, "repeats": 10},
-        "worst_ms",
-        rounds=1,
-    ),
-    Question("reconnect_storm", {"clients": 500, "owed": 10}, "all_delivered_seconds"),
-    Question(
-        "one_turn",
-        {"short": 10, "middle": 1_000, "long": 10_000, "turns": 15},
-        "turn_middle_ms",
-        rounds=1,
-    ),
-    Question("open_store", {"envelopes": 10_000, "repeats": 3}, "open_seconds", rounds=1),
-    Question("open_store", {"envelopes": 100_000, "repeats": 3}, "open_seconds", rounds=1),
-)
-
-QUICK: tuple[Question, ...] = (
-    Question("one_conversation", {"posts": 300}, "posts_per_second"),
-    Question("many_channels", {"channels": 5, "posts": 300}, "posts_per_second"),
-    Question(
-        "pipelined",
-        {"channels": 5, "posts": 200, "clients": 2, "window": 5},
-        "envelopes_per_second",
-        load="client_load",
-    ),
-    Question("fan_out", {"participants": 10, "posts": 30}, "deliveries_per_second"),
-    Question("read_log", {"repeats": 3}, "read_1000_ms"),
-    Question("garbage", {"frames": 5_000, "posts": 50}, "worst_ms"),
-    Question("long_channel", {"posts": 1_100}, "last_over_first_cpu", rounds=1),
-    Question("redelivery", {"recipients": 1, "each": 300}, "all_delivered_seconds"),
-    Question("redelivery", {"recipients": 10, "each": 30}, "all_delivered_seconds"),
-    Question("stalled_reader", {"participants": 10, "posts": 60}, "p99_ratio"),
-    Question(
-        "worst_stall",
-        {"envelopes": 500, "channels": 5, "owed": 50, "repeats": 2},
-        "worst_ms",
-        rounds=1,
-    ),
-    Question("reconnect_storm", {"clients": 20, "owed": 5}, "all_delivered_seconds"),
-    Question(
-        "one_turn",
-        {"short": 5, "middle": 20, "long": 60, "turns": 3},
-        "turn_middle_ms",
-        rounds=1,
-    ),
-    Question("open_store", {"envelopes": 500, "repeats": 1}, "open_seconds", rounds=1),
-)
 
 
 #: Questions that start hubs or clients of their own; asked of hubs that keep what is posted.
@@ -185,13 +95,18 @@ class Bench:
         return figures
 
 
+def is_for_ours(question: Question) -> bool:
+    """Say whether only this project's hubs are asked it."""
+    return question.ours_alone or question.load != "plain_load"
+
+
 def ask(bench: Bench, question: Question, peers: list[Peer], rounds: int) -> dict[str, Any]:
     """Ask one question of all peers by turns. Returns samples, medians and failures of each."""
     asked = [
         peer
         for peer in peers
         if (peer.keeps or question.name not in RESTARTS)
-        and (peer.name.startswith("trio_hub") or question.load == "plain_load")
+        and (peer.name.startswith("trio_hub") or not is_for_ours(question))
     ]
     samples: dict[str, list[dict[str, float]]] = {peer.name: [] for peer in asked}
     failures: dict[str, str] = {}
@@ -308,6 +223,9 @@ def run(directory: Path) -> int:
     parser.add_argument("--peers", help=f"of {','.join(PEERS)}; default: all that can be run")
     parser.add_argument("--questions", help="names, with commas between; default: all")
     parser.add_argument("--compare", metavar="REV", help="this hub and that of a revision only")
+    parser.add_argument(
+        "--plots", type=Path, metavar="DIRECTORY", help="ask by growing sizes, and draw it there"
+    )
     parser.add_argument("--ag2-python", default=sys.executable, help="an interpreter with ag2")
     parser.add_argument("--trio-hub-python", default=sys.executable, help="... with trio_hub")
     parser.add_argument("--generator-python", default=sys.executable, help="... with websockets")
@@ -334,7 +252,10 @@ def run(directory: Path) -> int:
     if not peers:
         return 1
     bench = Bench({p.name: by_module[p.module] for p in peers}, arguments.generator_python)
-    questions = QUICK if arguments.quick else FULL
+    if arguments.plots is not None:
+        questions = QUICK_SWEEPS if arguments.quick else SWEEPS
+    else:
+        questions = QUICK if arguments.quick else FULL
     if arguments.questions is not None:
         names = arguments.questions.split(",")
         unknown = set(names) - {question.name for question in questions}
@@ -353,6 +274,11 @@ def run(directory: Path) -> int:
     path = arguments.results / f"{stamp}-{report['surroundings']['commit']}-{kind}.json"
     path.write_text(json.dumps(report, indent=1) + "\n")
     print(f"written to {path}")
+    if arguments.plots is not None:
+        from benchmarks.plots import draw  # with nothing to draw, matplotlib is not needed
+
+        draw(report, arguments.plots)
+        print(f"drawn in {arguments.plots}")
     answers = [answer for result in report["results"] for answer in result["peers"].values()]
     return int(any(answer["failure"] is not None for answer in answers))
 

@@ -20,7 +20,7 @@ extensions = [
     "sphinxcontrib_trio",
     "tables",
 ]
-exclude_patterns = ["_build", "_ext", "changelog/fragments"]
+exclude_patterns = ["_build", "_ext", "changelog/fragments", "plots"]
 html_theme = "furo"
 html_title = f"trio_hub {release}"
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]

@@ -43,4 +43,10 @@ async def ask(generator: Generator, posts: int) -> dict[str, float]:
         "first_hub_cpu_us": costs[0],
         "last_hub_cpu_us": costs[-1],
         **figures,
+        **{f"part_{number}_hub_cpu_us": cost for number, cost in enumerate(costs, start=1)},
+        # How long the channel was half-way through each part.
+        **{
+            f"part_{number}_length": _WARM_UP + (number - 0.5) * part
+            for number in range(1, _PARTS + 1)
+        },
     }
