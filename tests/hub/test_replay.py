@@ -40,7 +40,7 @@ async def test_a_read_that_fails_is_tried_again(
 
     answered: list[Mailbox] = []
     known = Channel(cast(Any, None), 1, Recipients(("b",)))
-    replay = Replay(read_log, lambda _: known, lambda *_: True, answered.append)
+    replay = Replay(read_log, lambda _: known, lambda *_: True, lambda _: None, answered.append)
     nursery.start_soon(replay.run)
     inbox: Inbox[bytes] = Inbox(POLICY, random.Random(1))
     mailbox = Mailbox("b", inbox, InboxBlock(), lambda *_: None)

@@ -41,6 +41,10 @@ class Told:
     attempts: int = 0
     failures: int = 0
     due: float = 0.0
+    expires: float | None = None
+
+    def is_over(self, now: float) -> bool:
+        return self.expires is not None and self.expires <= now
 
 
 def covers(snapshot: CursorSnapshot, position: int) -> bool:
@@ -72,6 +76,8 @@ class InboxMachine(RuleBasedStateMachine):
         # Dead letters that `poll` must hand out, and those it handed out that are not kept yet.
         self.dying: list[DeadLetter] = []
         self.unburied: list[DeadLetter] = []
+        # What has found no room in time, until `poll` hands it out.
+        self.unheard: list[tuple[str, int]] = []
         # Cursors as they are on disk.
         self.written: dict[str, CursorSnapshot] = {}
         # Reads that were asked for; the disk answers in any order, perhaps long after a cut.
@@ -89,17 +95,24 @@ class InboxMachine(RuleBasedStateMachine):
     @rule(
         channel_id=st.sampled_from(CHANNELS),
         addressed=st.lists(st.sampled_from([True, True, False]), min_size=1, max_size=6),
+        ttl=st.sampled_from([None, None, 0.5, 3.0, WAIT]),
     )
-    def post(self, channel_id: str, addressed: list[bool]) -> None:
+    def post(self, channel_id: str, addressed: list[bool], ttl: float | None) -> None:
         if channel_id not in self.logs:
             self.logs[channel_id] = []
             self.inbox.restore(channel_id, length=0)
         log = self.logs[channel_id]
         for mine in addressed:
             position = len(log)
-            log.append(Told(mine))
+            expires = None if ttl is None else self.now + ttl
+            log.append(Told(mine, expires=expires))
             self.inbox.extended(
-                channel_id, position, f"{channel_id}{position}", self.payload(position), mine
+                channel_id,
+                position,
+                f"{channel_id}{position}",
+                self.payload(position),
+                mine,
+                expires,
             )
 
     @staticmethod
@@ -123,6 +136,7 @@ class InboxMachine(RuleBasedStateMachine):
                 (f"{page.channel_id}{i}", self.payload(i) if log[i].addressed else None)
                 for i in range(page.start, min(stop, len(log)))
             ],
+            {i: told.expires for i, told in enumerate(log) if told.expires is not None},
         )
 
     @precondition(lambda self: self.reading)
@@ -141,11 +155,25 @@ class InboxMachine(RuleBasedStateMachine):
             if oldest is not None and self.deadlines[channel_id] <= self.now:
                 self.fails(channel_id, oldest, f"silent for {WAIT:g} s")
         work = self.inbox.poll(self.now)
+        assert {(it.channel_id, it.position) for it in work.expired} >= set(self.unheard)
         assert self.inbox.attached or not (work.sends or work.reads)
 
         assert sorted(work.dead, key=repr) == sorted(self.dying, key=repr)
         self.unburied += self.dying
         self.dying = []
+
+        for gone in work.expired:
+            told = self.logs[gone.channel_id][gone.position]
+            assert gone.envelope_id == f"{gone.channel_id}{gone.position}"
+            assert told.addressed
+            assert told.is_over(self.now), "expired before its time"
+            if (gone.channel_id, gone.position) in self.unheard:
+                self.unheard.remove((gone.channel_id, gone.position))
+                continue
+            assert not told.settled, "expired, and settled before"
+            assert not told.in_flight, "expired while its recipient had it"
+            assert gone.attempts == told.attempts
+            self.leaves(gone.channel_id, gone.position)
 
         for page in work.reads:
             assert page.start < page.stop <= len(self.logs[page.channel_id])
@@ -165,6 +193,8 @@ class InboxMachine(RuleBasedStateMachine):
             assert all(t.in_flight for t in earlier), "sent past one that is still to be sent"
             assert not any(t.in_flight for t in log[send.position :]), "sent after a newer one"
             assert self.now >= told.due, "sent before its backoff was over"
+            assert not told.is_over(self.now), "sent after its time"
+            assert send.expires == told.expires
             told.in_flight = True
             told.attempts += 1
             assert send.attempt == told.attempts
@@ -187,7 +217,8 @@ class InboxMachine(RuleBasedStateMachine):
             first = next((e for e in ledger.window if e.state != "in flight"), None)
             if first is not None:
                 assert first.due > self.now, "what could be sent was not"
-                times.append(first.due)
+                assert first.expires is None or first.expires > self.now, "it stands in the way"
+                times += [first.due] if first.expires is None else [first.due, first.expires]
         times += self.inbox._pages._paused.values()
         if times:
             assert wake_at is not None
@@ -323,11 +354,28 @@ class InboxMachine(RuleBasedStateMachine):
         )
         self.leaves(channel_id, position)
 
+    @precondition(lambda self: any(t.in_flight for _, _, t in self.told()))
+    @rule(data=st.data())
+    def finds_no_room_in_time(self, data: st.DataObject) -> None:
+        """The connection is full, until what was to be sent last has expired."""
+        channel_id, position, told = data.draw(
+            st.sampled_from([(ch, i, t) for ch, i, t in self.told() if t.in_flight])
+        )
+        if told.expires is None:
+            return
+        self.now = max(self.now, told.expires)
+        told.in_flight, told.attempts = False, told.attempts - 1
+        self.inbox.expire(channel_id, position, self.now)
+        # A poll that finds it hands it out; what of it was written meanwhile is all right.
+        self.leaves(channel_id, position)
+        self.unheard.append((channel_id, position))
+
     @rule(channel_id=st.sampled_from(CHANNELS))
     def channel_is_forgotten(self, channel_id: str) -> None:
         if len(self.logs) == len(CHANNELS):  # seldom enough for logs to grow
             self.inbox.forget(channel_id)
             del self.logs[channel_id]
+            self.unheard = [it for it in self.unheard if it[0] != channel_id]
             self.since.pop(channel_id, None)
             self.written.pop(channel_id, None)
             self.dying = [d for d in self.dying if d.channel_id != channel_id]
@@ -367,11 +415,14 @@ class InboxMachine(RuleBasedStateMachine):
         """Only what was written is left: the rest is delivered again."""
         self.inbox = Inbox(self.policy, HighestDraw())
         self.reading, self.dying, self.unburied, self.since = [], [], [], {}
+        self.unheard = []
         for channel_id, log in self.logs.items():
             cursor = self.written.get(channel_id, CursorSnapshot(channel_id, 0, ()))
             for position, told in enumerate(log):
                 settled = covers(cursor, position)
-                log[position] = Told(told.addressed, settled=settled and told.addressed)
+                log[position] = Told(
+                    told.addressed, settled=settled and told.addressed, expires=told.expires
+                )
             self.inbox.restore(
                 channel_id,
                 length=len(log),

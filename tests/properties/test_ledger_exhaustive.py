@@ -20,7 +20,8 @@ import pytest
 from trio_hub.protocol.backoff import Backoff
 from trio_hub.protocol.delivery_policy import DeliveryPolicy
 from trio_hub.protocol.delivery_states import DeliveryState
-from trio_hub.protocol.ledger import Entry, Ledger
+from trio_hub.protocol.ledger import Ledger
+from trio_hub.protocol.ledger_entry import Entry
 
 IN_FLIGHT, WAITING = DeliveryState.IN_FLIGHT, DeliveryState.WAITING
 

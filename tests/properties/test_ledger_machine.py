@@ -17,7 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from trio_hub.protocol.backoff import Backoff
 from trio_hub.protocol.delivery_policy import DeliveryPolicy
 from trio_hub.protocol.delivery_states import DeliveryState
-from trio_hub.protocol.ledger import Entry, Ledger
+from trio_hub.protocol.ledger import Ledger
+from trio_hub.protocol.ledger_entry import Entry
 
 WAIT = 20.0
 BASE, CAP = 1.0, 4.0

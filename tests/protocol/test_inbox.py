@@ -8,7 +8,15 @@ import pytest
 
 from trio_hub.protocol.backoff import Backoff
 from trio_hub.protocol.delivery_policy import DeliveryPolicy
-from trio_hub.protocol.inbox import CursorSnapshot, DeadLetter, Inbox, PageWanted, Victim, Work
+from trio_hub.protocol.inbox import (
+    CursorSnapshot,
+    DeadLetter,
+    Expired,
+    Inbox,
+    PageWanted,
+    Victim,
+    Work,
+)
 
 WAIT = 100.0
 
@@ -29,19 +37,23 @@ class Logs:
         )
         self.inbox: Inbox[str] = Inbox(self.policy, HighestDraw())
         self.records: dict[str, str] = {}
+        self.expires: dict[tuple[str, int], float] = {}
+        self.expired: list[Expired] = []
         self.now = 0.0
         if attached:
             self.inbox.attach()
 
-    def grow(self, channel_id: str, pattern: str) -> None:
+    def grow(self, channel_id: str, pattern: str, expires: float | None = None) -> None:
         if channel_id not in self.records:
             self.records[channel_id] = ""
             self.inbox.restore(channel_id, length=0)
         for letter in pattern:
             position = len(self.records[channel_id])
             self.records[channel_id] += letter
+            if expires is not None:
+                self.expires[channel_id, position] = expires
             self.inbox.extended(
-                channel_id, position, f"{channel_id}{position}", "live", letter == "x"
+                channel_id, position, f"{channel_id}{position}", "live", letter == "x", expires
             )
 
     def answer(self, page: PageWanted) -> bool:
@@ -54,6 +66,7 @@ class Logs:
                 )
                 for position in range(page.start, page.stop)
             ],
+            {at: moment for (ch, at), moment in self.expires.items() if ch == page.channel_id},
         )
 
     def work(self) -> Work[str]:
@@ -66,6 +79,7 @@ class Logs:
         ids: list[str] = []
         while work := self.work():
             ids += [delivery.envelope_id for delivery in work.sends]
+            self.expired += work.expired
             for page in work.reads:
                 assert self.answer(page)
         return ids
@@ -916,3 +930,110 @@ def test_settling_what_was_not_addressed_pays_no_debt_of_others(pattern: str) ->
     assert logs.inbox.owed == 1
     logs.inbox.attach()
     assert logs.sent() == ["a1"]
+
+
+# What expires.
+
+
+def test_what_has_expired_before_it_is_sent_is_settled_and_handed_out() -> None:
+    logs = Logs()
+    logs.grow("a", "xxx", expires=5.0)
+    logs.now = 4.9
+    assert logs.sent() == ["a0", "a1", "a2"]
+    logs.grow("a", "x", expires=5.0)
+    logs.grow("a", "x")
+    logs.now = 5.0
+    work = logs.work()
+    assert [it.envelope_id for it in work.sends] == ["a4"]
+    assert work.expired == [Expired("a", 3, "a3", 0)]
+    assert not logs.inbox.has_work
+    assert logs.inbox.owed == 4
+
+
+def test_what_was_sent_in_time_is_settled_by_its_receipt_or_not_sent_again() -> None:
+    logs = Logs()
+    logs.grow("a", "xx", expires=5.0)
+    assert logs.sent() == ["a0", "a1"]
+    logs.now = 6.0
+    assert not logs.work()
+    logs.ack("a0")
+    assert logs.inbox.nack("a", "a1", logs.now)
+    work = logs.work()
+    assert (list(work.sends), work.expired) == ([], [Expired("a", 1, "a1", 1)])
+    assert logs.inbox.owed == logs.inbox.held == 0
+    assert logs.inbox.snapshot("a") == CursorSnapshot("a", 2, ())
+    assert not logs.work()
+
+
+def test_what_expires_during_its_backoff_does_not_hold_up_what_is_behind_it() -> None:
+    logs = Logs()
+    logs.grow("a", "x", expires=1.5)
+    logs.grow("a", "x")
+    # At once again after the first failure, then after 1 s, then it would be after 2 s.
+    for now in (0.0, 0.0, 1.0):
+        logs.now = now
+        assert logs.sent() == ["a0", "a1"]
+        assert logs.inbox.nack("a", "a0", logs.now)
+    assert not logs.work()
+    assert logs.inbox.wake_at() == 1.5
+    logs.now = 1.5
+    work = logs.work()
+    assert work.expired == [Expired("a", 0, "a0", 3)]
+    assert [it.envelope_id for it in work.sends] == ["a1"]
+
+
+def test_what_expired_while_nobody_was_attached_is_not_delivered_when_somebody_is() -> None:
+    logs = Logs(attached=False)
+    logs.grow("a", "x", expires=5.0)
+    logs.grow("a", "x")
+    logs.now = 5.0
+    logs.inbox.attach()
+    assert logs.sent() == ["a1"]
+    assert logs.expired == [Expired("a", 0, "a0", 0)]
+    assert logs.inbox.owed == 1
+
+
+def test_it_expires_though_it_was_sent_in_an_earlier_binding() -> None:
+    logs = Logs()
+    logs.grow("a", "x", expires=5.0)
+    assert logs.sent() == ["a0"]
+    logs.now = 5.0
+    logs.inbox.attach()
+    assert logs.sent() == []
+    assert logs.expired == [Expired("a", 0, "a0", 1)]
+
+
+def test_a_delivery_that_found_no_room_in_time_is_settled() -> None:
+    logs = Logs()
+    logs.grow("a", "xx", expires=5.0)
+    sends = logs.work().sends
+    assert [it.expires for it in sends] == [5.0, 5.0]
+    logs.ack("a0")
+    logs.now = 5.0
+    for send in sends:
+        logs.inbox.expire(send.channel_id, send.position, logs.now)
+    logs.inbox.expire("elsewhere", 0, logs.now)
+    assert logs.inbox.has_work
+    # It never went out.
+    work = logs.work()
+    assert (list(work.sends), work.expired) == ([], [Expired("a", 1, "a1", 0)])
+    assert logs.inbox.owed == logs.inbox.held == 0
+
+
+def test_room_that_the_expired_leave_is_read_into_at_once() -> None:
+    logs = Logs(max_in_flight=2, page_records=2)
+    logs.grow("a", "xx", expires=5.0)
+    logs.grow("a", "xx")
+    logs.now = 5.0
+    assert logs.sent() == ["a2", "a3"]
+    assert [it.position for it in logs.expired] == [0, 1]
+
+
+def test_nothing_is_said_of_what_expired_in_a_channel_that_is_gone() -> None:
+    logs = Logs()
+    logs.grow("a", "x", expires=5.0)
+    logs.grow("b", "x", expires=5.0)
+    for send in logs.work().sends:
+        logs.inbox.expire(send.channel_id, send.position, 5.0)
+    logs.inbox.forget("a")
+    assert [it.channel_id for it in logs.work().expired] == ["b"]

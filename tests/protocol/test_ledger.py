@@ -14,7 +14,8 @@ from trio_hub.protocol.delivery_states import (
     DeliveryState,
     next_state,
 )
-from trio_hub.protocol.ledger import Ledger, Run
+from trio_hub.protocol.ledger import Ledger
+from trio_hub.protocol.runs import Run
 
 WAIT = 100.0
 

@@ -18,6 +18,7 @@ import attrs
 
 from ..errors import NetworkError
 from ..protocol.expectations import Violation
+from ..protocol.inbox import Expired
 from ..records import (
     ChannelMetadata,
     ChannelState,
@@ -104,6 +105,22 @@ class Announcer:
             agent_id=letter.agent_id,
             channel_id=letter.channel_id,
             details={"envelope_id": letter.envelope_id, "position": letter.position},
+        )
+
+    def envelope_expired(self, agent_id: str, it: Expired) -> None:
+        """An envelope's TTL was over before it could be delivered to an agent."""
+        self.listeners.tell(
+            "on_envelope_expired", it.channel_id, agent_id, it.envelope_id, it.attempts
+        )
+        self._audit.record(
+            "envelope_expired",
+            agent_id=agent_id,
+            channel_id=it.channel_id,
+            details={
+                "envelope_id": it.envelope_id,
+                "position": it.position,
+                "attempts": it.attempts,
+            },
         )
 
     def inbox_pressure(self, agent_id: str, pending: int, cap: int) -> None:

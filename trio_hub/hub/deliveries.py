@@ -20,9 +20,9 @@ import trio
 
 from .._logging import get_logger
 from ..errors import NotFoundError
+from ..ids import Now
 from ..protocol.delivery_policy import DeliveryPolicy
-from ..protocol.inbox import DeadLetter, Delivery, Inbox
-from ..protocol.ledger import joined
+from ..protocol.inbox import DeadLetter, Delivery, Inbox, Work
 from ..records import DeliveryRule, Envelope, InboxBlock, KeptLetter
 from ..stores import Change, Delete
 from ..wire.frames import ReceiptFrame
@@ -34,6 +34,7 @@ from .committer import Committer
 from .cursors import CursorWriter, load_cursors
 from .dead_letters import DeadLetterBox
 from .doorbell import Doorbell
+from .leavings import Leavings
 from .letter_replay import LetterReplay
 from .mailbox import Binding, Mailbox, OwingCounter, SavedCursor, too_large
 from .overflow import Overflow
@@ -65,6 +66,7 @@ class Deliveries:
         announcer: Told of posts, of pressure and of what cannot be delivered.
         policy: How deliveries are retried.
         rng: Source of jitter.
+        clock: Seconds since 1970.
         cursor_flush_seconds: How far behind cursors may be written.
         spans: Where the application traces.
     """
@@ -82,6 +84,7 @@ class Deliveries:
         announcer: Announcer,
         policy: DeliveryPolicy,
         rng: random.Random,
+        clock: Now,
         cursor_flush_seconds: float,
         spans: HubSpans | None = None,
     ) -> None:
@@ -102,15 +105,23 @@ class Deliveries:
         self._ready: dict[str, Mailbox] = {}
         self._bell = Doorbell()
         self._cursors = CursorWriter(committer, timers, cursor_flush_seconds)
-        self._replay = Replay(read_log, find_channel, self._admits, self._changed)
-        self._overflow = Overflow(read_log, find_channel, self._bury, announcer.inbox_pressure)
+        self._leavings = Leavings(self._mailboxes, letters, self._cursors, announcer, clock)
+        self._moment = self._leavings.moment
+        self._replay = Replay(read_log, find_channel, self._admits, self._moment, self._changed)
+        self._overflow = Overflow(
+            read_log, find_channel, self._leavings.bury, announcer.inbox_pressure
+        )
         self._letter_replay = LetterReplay(
-            letters, self._replay, timers, policy.ack_wait_seconds, self._count_letter
+            letters,
+            self._replay,
+            timers,
+            policy.ack_wait_seconds,
+            self._moment,
+            self._count_letter,
         )
         self.delivered = 0
         self.redelivered = 0
-        #: How many envelopes became dead letters, and what was said of deliveries.
-        self.buried = 0
+        #: What was said of deliveries.
         self.receipts = {"ack": 0, "nack": 0, "progress": 0}
         #: By type of channel, how many envelopes went into a log, the hub's own included.
         self.posted: Counter[str] = Counter()
@@ -127,12 +138,22 @@ class Deliveries:
         """By agent id."""
         return self._mailboxes
 
+    @property
+    def buried(self) -> int:
+        """How many envelopes became dead letters."""
+        return self._leavings.buried
+
+    @property
+    def expired(self) -> int:
+        """How many envelopes were not delivered because their time was over."""
+        return self._leavings.expired
+
     # Agents come and go
 
     def load(self, documents: Mapping[str, bytes]) -> list[str]:
         """Take the cursors of the store; every agent and dead letter has been added before."""
         problems = load_cursors(documents, self._mailboxes)
-        self._settle_letters()
+        self._leavings.settle_letters()
         return problems
 
     def add_agent(self, agent_id: str, limits: InboxBlock) -> None:
@@ -227,6 +248,11 @@ class Deliveries:
         self.posted[channel.metadata.manifest.type] += len(records)
         channel_id = channel.channel_id
         is_addressed = channel.recipients.is_addressed
+        moments = {
+            it.position: self._moment(it.envelope)
+            for it in records
+            if it.envelope is not None and it.envelope.ttl_seconds is not None
+        }
         for agent_id in channel.recipients.ids:
             mailbox = self._mailboxes.get(agent_id)
             if mailbox is None:
@@ -243,7 +269,12 @@ class Deliveries:
                     and self._overflow.takes(mailbox, envelope, record.position)
                 )
                 inbox.extended(
-                    channel_id, record.position, envelope.envelope_id, record.raw, addressed
+                    channel_id,
+                    record.position,
+                    envelope.envelope_id,
+                    record.raw,
+                    addressed,
+                    moments.get(record.position) if moments else None,
                 )
             self._touched(mailbox)
 
@@ -267,7 +298,7 @@ class Deliveries:
         if refusal.is_failure:
             reason = f"undeliverable: {refusal.error.message}"
             letter = DeadLetter(envelope.channel_id, position, envelope.envelope_id, 0, reason)
-            self._bury(mailbox, letter)
+            self._leavings.bury(mailbox, letter)
         return False
 
     # The connections
@@ -301,8 +332,7 @@ class Deliveries:
         if self._spans is not None:
             self._spans.detached(agent_id)
         self._letter_replay.detached(agent_id)
-        for letter in mailbox.inbox.poll(trio.current_time()).dead:
-            self._bury(mailbox, letter)
+        self._leave(mailbox, mailbox.inbox.poll(trio.current_time()))
 
     def resume(self, agent_id: str, channel: Channel, position: int) -> None:
         """Believe an agent that it has processed a channel up to and including `position`."""
@@ -383,53 +413,6 @@ class Deliveries:
     def _count_letter(self) -> None:
         self.redelivered += 1
 
-    def _bury(self, mailbox: Mailbox, letter: DeadLetter) -> None:
-        """Have a dead letter kept; no cursor passes it before it is."""
-        agent_id, channel_id, position = mailbox.agent_id, letter.channel_id, letter.position
-        if self._mailboxes.get(agent_id) is not mailbox:
-            return  # Unregistered meanwhile.
-        self.buried += 1
-        log.warning(
-            "dead letter",
-            agent_id=agent_id,
-            channel_id=channel_id,
-            envelope_id=letter.envelope_id,
-            attempts=letter.attempts,
-        )
-
-        def kept() -> None:
-            kept_letter = self._letters.find(agent_id, letter.envelope_id)
-            if kept_letter is not None:
-                self._announcer.dead_letter(kept_letter)
-            mailbox.inbox.buried(channel_id, position)
-            positions = mailbox.unkept.get(channel_id, set())
-            positions.discard(position)
-            if not positions:
-                mailbox.unkept.pop(channel_id, None)
-            if self._mailboxes.get(agent_id) is mailbox:
-                self._cursors.mark(mailbox)
-
-        mailbox.unkept.setdefault(channel_id, set()).add(position)
-        self._letters.bury(agent_id, letter, kept)
-
-    def _settle_letters(self) -> None:
-        """
-        Take what is a dead letter for settled: a cursor that says so may not have been written.
-
-        Without this, a letter would be delivered again by itself after a crash.
-        """
-        runs: dict[tuple[str, str], list[tuple[int, int]]] = {}
-        for letter in self._letters:
-            run = (letter.position, letter.position + 1)
-            runs.setdefault((letter.agent_id, letter.channel_id), []).append(run)
-        for (agent_id, channel_id), settled in runs.items():
-            mailbox = self._mailboxes.get(agent_id)
-            if mailbox is not None:
-                saved = mailbox.saved.get(channel_id, SavedCursor())
-                mailbox.saved[channel_id] = SavedCursor(
-                    saved.cursor, joined([*saved.settled, *settled])
-                )
-
     # The dispatcher
 
     async def _dispatch(self) -> None:
@@ -489,15 +472,24 @@ class Deliveries:
                 break
             for page in work.reads:
                 self._replay.want(mailbox, page)
-            for letter in work.dead:
-                self._bury(mailbox, letter)
+            self._leave(mailbox, work)
             backlog.extend(work.sends)
             if not (backlog or mailbox.inbox.has_work):
                 break
         self._letter_replay.pump(mailbox.agent_id)
         self._schedule(mailbox)
 
+    def _leave(self, mailbox: Mailbox, work: Work[bytes]) -> None:
+        for letter in work.dead:
+            self._leavings.bury(mailbox, letter)
+        for envelope in work.expired:
+            self._leavings.expire(mailbox, envelope)
+
     def _send(self, mailbox: Mailbox, binding: Binding, delivery: Delivery[bytes]) -> None:
+        if delivery.expires is not None and delivery.expires <= trio.current_time():
+            # It waited for room.
+            mailbox.inbox.expire(delivery.channel_id, delivery.position, trio.current_time())
+            return
         if binding.deliver(mailbox.agent_id, delivery):
             self.delivered += 1
             if self._spans is not None:

@@ -25,6 +25,7 @@ class HubFigures:
         violations: Expectations that were not met: (name, what followed).
         receipts: By status, those from a connection that acts for the recipient.
         buried: Envelopes that became dead letters.
+        expired: Deliveries that were not made because the envelope's TTL was over.
         connections_opened: Connections that were ever taken.
         outbox_bytes: What waits to be written to all peers together.
         commit_seconds: From the submission of a batch until it was durable.
@@ -39,6 +40,7 @@ class HubFigures:
     violations: Mapping[tuple[str, str], int]
     receipts: Mapping[str, int]
     buried: int
+    expired: int
     connections_opened: int
     outbox_bytes: int
     commit_seconds: Histogram

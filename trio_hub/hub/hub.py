@@ -153,6 +153,7 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
             announcer=self._announcer,
             policy=delivery,
             rng=rng,
+            clock=clock,
             cursor_flush_seconds=limits.cursor_flush_seconds,
             spans=spans,
         )
@@ -484,6 +485,7 @@ class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
             refused=dict(self._reception.refusals),
             receipts=dict(self._deliveries.receipts),
             buried=self._deliveries.buried,
+            expired=self._deliveries.expired,
             connections_opened=self._reception.opened,
             outbox_bytes=sum(it.endpoint.outbox.bytes_waiting for it in self._reception),
             commit_seconds=self._committer.seconds,

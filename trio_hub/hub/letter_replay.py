@@ -18,7 +18,7 @@ import trio
 from .._logging import get_logger
 from ..errors import StoreError
 from ..protocol.inbox import Delivery
-from ..records import KeptLetter
+from ..records import Envelope, KeptLetter
 from ..wire.frames import ReceiptFrame
 from .channels import LogRecord
 from .dead_letters import DeadLetterBox
@@ -60,6 +60,7 @@ class LetterReplay:
         replay: Reads their records.
         timers: Say when one was silent for too long.
         ack_wait_seconds: How long that is.
+        moment: When an envelope expires (`trio.current_time`), or None.
         on_sent: Told of every letter that was sent.
     """
 
@@ -69,12 +70,14 @@ class LetterReplay:
         replay: Replay,
         timers: Timers,
         ack_wait_seconds: float,
+        moment: Callable[[Envelope], float | None],
         on_sent: Callable[[], None],
     ) -> None:
         self._letters = letters
         self._replay = replay
         self._timers = timers
         self._ack_wait_seconds = ack_wait_seconds
+        self._moment = moment
         self._on_sent = on_sent
         self._rounds: dict[str, _Round] = {}
 
@@ -168,6 +171,10 @@ class LetterReplay:
     def _send(self, round_: _Round, letter: KeptLetter, record: LogRecord | None) -> None:
         if record is None or record.envelope is None:
             self._fail(letter, "undeliverable: its record cannot be read")
+            return
+        moment = self._moment(record.envelope)
+        if moment is not None and moment <= trio.current_time():
+            self._fail(letter, "expired: its TTL is over")
             return
         delivery = Delivery(
             letter.channel_id, letter.position, letter.envelope_id, letter.attempts + 1, record.raw

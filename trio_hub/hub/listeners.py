@@ -98,6 +98,15 @@ class HubListener:
     async def on_dead_letter(self, letter: KeptLetter) -> None:
         """An envelope could not be delivered, or was dropped, and is kept as a dead letter."""
 
+    async def on_envelope_expired(
+        self, channel_id: str, agent_id: str, envelope_id: str, attempts: int
+    ) -> None:
+        """
+        An envelope is not delivered to an agent (any more), because its TTL is over.
+
+        `attempts` is how often it was sent before: 0 where the agent never got it.
+        """
+
     async def on_connection_event(
         self, connection_id: str, kind: str, payload: Mapping[str, Any]
     ) -> None:

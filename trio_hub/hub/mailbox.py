@@ -9,7 +9,7 @@ from typing import Protocol
 import attrs
 
 from ..protocol.inbox import Delivery, Inbox
-from ..protocol.ledger import Run
+from ..protocol.runs import Run
 from ..records import Envelope, InboxBlock
 from .admission import Refusal
 from .channels import Channel, LogRecord

@@ -40,6 +40,7 @@ class Replay:
         read_log: Reads a slice of a channel's log.
         find_channel: Returns a channel by id.
         admits: Whether the envelope at a position is handed to the one it is addressed to.
+        moment: When an envelope expires (`trio.current_time`), or None.
         on_answered: Told of a mailbox whose inbox has its page, or has to ask again.
     """
 
@@ -48,11 +49,13 @@ class Replay:
         read_log: Callable[[Channel, int, int], Awaitable[list[LogRecord]]],
         find_channel: Callable[[str], Channel | None],
         admits: Callable[[Mailbox, Envelope, int], bool],
+        moment: Callable[[Envelope], float | None],
         on_answered: Callable[[Mailbox], None],
     ) -> None:
         self._read_log = read_log
         self._find_channel = find_channel
         self._admits = admits
+        self._moment = moment
         self._on_answered = on_answered
         # Bounded by the inboxes: each waits for one page of a channel and one letter at the most.
         self._wanted: deque[Callable[[], Awaitable[None]]] = deque()
@@ -99,7 +102,15 @@ class Replay:
             )
             inbox.read_failed(page, trio.current_time())
         else:
-            inbox.loaded(page, [self._seen_by(mailbox, channel, it) for it in records])
+            inbox.loaded(
+                page,
+                [self._seen_by(mailbox, channel, it) for it in records],
+                {
+                    it.position: moment
+                    for it in records
+                    if it.envelope is not None and (moment := self._moment(it.envelope)) is not None
+                },
+            )
         self._on_answered(mailbox)
 
     async def _answer_letter(self, letter: KeptLetter, answer: LetterAnswer) -> None:

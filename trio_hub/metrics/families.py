@@ -188,6 +188,13 @@ METRICS: tuple[Metric, ...] = (
         (),
         _one(lambda it: it.buried),
     ),
+    Metric(
+        "trio_hub_expired",
+        "counter",
+        "Deliveries that were not made because the envelope's TTL was over.",
+        (),
+        _one(lambda it: it.expired),
+    ),
     # What waits
     Metric(
         "trio_hub_dead_letters",

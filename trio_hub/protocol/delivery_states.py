@@ -36,6 +36,7 @@ class DeliveryEvent(StrEnum):
     BACK_OFF = "back off"  # failed again: later
     EXHAUST = "exhaust"  # failed once too often
     REPLAY = "replay"  # an older one failed, or the connection went: not its own fault
+    EXPIRE = "expire"  # its time was over before it went out
     DROP = "drop"  # settled from outside: resumed past, dropped from a full inbox
 
 
@@ -47,6 +48,7 @@ DELIVERY: dict[DeliveryState, dict[DeliveryEvent, DeliveryState]] = {
         _E.SEND: _S.IN_FLIGHT,
         _E.ACK: _S.SETTLED,
         _E.REPLAY: _S.UNSENT,
+        _E.EXPIRE: _S.SETTLED,
         _E.DROP: _S.SETTLED,
     },
     _S.IN_FLIGHT: {
@@ -56,6 +58,8 @@ DELIVERY: dict[DeliveryState, dict[DeliveryEvent, DeliveryState]] = {
         _E.BACK_OFF: _S.WAITING,
         _E.EXHAUST: _S.DEAD,
         _E.REPLAY: _S.UNSENT,
+        # It waited for room on the connection.
+        _E.EXPIRE: _S.SETTLED,
         _E.DROP: _S.SETTLED,
     },
     _S.WAITING: {
@@ -63,6 +67,7 @@ DELIVERY: dict[DeliveryState, dict[DeliveryEvent, DeliveryState]] = {
         _E.ACK: _S.SETTLED,
         # An older failure does not cut its wait short.
         _E.REPLAY: _S.WAITING,
+        _E.EXPIRE: _S.SETTLED,
         _E.DROP: _S.SETTLED,
     },
     _S.SETTLED: {},

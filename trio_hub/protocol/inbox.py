@@ -20,24 +20,39 @@ due is one comparison, and a channel with nothing due is one small ledger.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Generic, Never, TypeVar
 
 import attrs
 
 from .alarms import Alarms
+from .burials import Burials
 from .delivery_policy import DeliveryPolicy
-from .delivery_states import DeliveryState
-from .inbox_work import CursorSnapshot, DeadLetter, Delivery, PageWanted, Victim, Work
-from .ledger import Entry, Ledger, Run, joined
+from .delivery_states import DeliveryEvent, DeliveryState
+from .holdings import Holdings
+from .inbox_work import CursorSnapshot, DeadLetter, Delivery, Expired, PageWanted, Victim, Work
+from .ledger import Ledger
+from .ledger_entry import Entry
 from .page_turns import PageTurns
+from .runs import Run
 
-__all__ = ["CursorSnapshot", "DeadLetter", "Delivery", "Inbox", "PageWanted", "Victim", "Work"]
+__all__ = [
+    "CursorSnapshot",
+    "DeadLetter",
+    "Delivery",
+    "Expired",
+    "Inbox",
+    "PageWanted",
+    "Victim",
+    "Work",
+]
 
 PayloadT = TypeVar("PayloadT")
 
 
 _NOTHING: Work[Never] = Work()
+_FOR_EVER: Mapping[int, float] = MappingProxyType({})
 
 
 @attrs.define(eq=False, init=False)
@@ -59,7 +74,9 @@ class Inbox(Generic[PayloadT]):
     held: int
     owed: int
     _rng: random.Random
+    _holdings: Holdings[PayloadT]
     _ledgers: dict[str, Ledger[PayloadT]]
+    _parked: dict[str, Ledger[PayloadT]]
     # With something to send, in the order in which it came up.
     _ready: dict[str, Ledger[PayloadT]]
     # Those that are behind, and what is being read for them.
@@ -67,13 +84,10 @@ class Inbox(Generic[PayloadT]):
     # When to look at a channel again.
     _alarms: Alarms
     _dirty: dict[str, None]
-    _dead: list[DeadLetter]
-    _unburied: dict[str, set[int]]
-    # Whether the binding wants to hear of what is older than itself. Where it does not, the
-    # ledger of a channel with a backlog stands here meanwhile, and one that begins at the end of
-    # the log in its place.
+    _burials: Burials
+    _expired: list[Expired]
+    # Whether the binding wants to hear of what is older than itself.
     _replays: bool
-    _parked: dict[str, Ledger[PayloadT]]
 
     def __init__(self, policy: DeliveryPolicy, rng: random.Random) -> None:
         """
@@ -85,15 +99,15 @@ class Inbox(Generic[PayloadT]):
         self.attached = False
         self.held = self.owed = 0
         self._rng = rng
-        self._ledgers = {}
+        self._holdings = Holdings()
+        self._ledgers, self._parked = self._holdings.ledgers, self._holdings.parked
         self._ready = {}
         self._pages = PageTurns(policy, rng)
         self._alarms = Alarms()
         self._dirty = {}
-        self._dead = []
-        self._unburied = {}
+        self._burials = Burials()
+        self._expired = []
         self._replays = True
-        self._parked = {}
 
     # Channels come and go.
 
@@ -149,27 +163,30 @@ class Inbox(Generic[PayloadT]):
         if parked is not None:
             self.owed -= parked.owed
         self._pages.forget(channel_id)
-        for container in (self._ready, self._dirty, self._unburied):
+        for container in (self._ready, self._dirty):
             container.pop(channel_id, None)
-        # A letter that was not handed out yet would be about a log that is not there.
-        self._dead = [letter for letter in self._dead if letter.channel_id != channel_id]
+        self._burials.forget(channel_id)
+        self._expired = [it for it in self._expired if it.channel_id != channel_id]
         self._alarms.forget(channel_id)
 
     def is_settled(self, channel_id: str) -> bool:
         """Whether nothing is owed in a channel, and no dead letter of it is on its way."""
-        ledger = self._parked.get(channel_id) or self._ledgers.get(channel_id)
-        if ledger is None:
-            return True
-        return ledger.cursor == ledger.length and channel_id not in self._unburied
+        return self._holdings.is_settled(channel_id) and not self._burials.holds_back(channel_id)
 
     def extended(
-        self, channel_id: str, position: int, envelope_id: str, payload: PayloadT, addressed: bool
+        self,
+        channel_id: str,
+        position: int,
+        envelope_id: str,
+        payload: PayloadT,
+        addressed: bool,
+        expires: float | None = None,
     ) -> None:
         """
         Say that a channel's log grew by one durable record.
 
         The payload is kept only where the channel is live and the window has room; otherwise it
-        will be read back from the log.
+        will be read back from the log. It is not sent at or after `expires`.
 
         Raises:
             KeyError: The channel was never given to `restore`.
@@ -192,7 +209,7 @@ class Inbox(Generic[PayloadT]):
         if (live and not self._pages.hungry) and (
             free > 0 if not ledger.held else self.policy.allowance(ledger.held, free)
         ):
-            ledger.offer(position, envelope_id, payload)
+            ledger.offer(position, envelope_id, payload, expires)
             self.held += 1
             self._ready[channel_id] = ledger
         else:
@@ -226,10 +243,7 @@ class Inbox(Generic[PayloadT]):
         self.attached = False
         for ledger in self._ledgers.values():
             ledger.detach()
-        for channel_id, parked in self._parked.items():
-            parked.absorb(self._ledgers[channel_id])
-            self._ledgers[channel_id] = parked
-        self._parked.clear()
+        self._holdings.unpark()
         self.held = 0
         self._ready.clear()
         self._pages.clear()
@@ -252,18 +266,11 @@ class Inbox(Generic[PayloadT]):
         ledger = self._ledgers.get(channel_id)
         if ledger is None:
             return False
-        held, before = ledger.held, ledger.owed
-        settled, parked = False, self._parked.get(channel_id)
-        if parked is not None:
-            left = None if owed is None else max(0, owed - ledger.owed)
-            self.owed -= parked.owed
-            settled = parked.settle_through(min(position, parked.length - 1), now, owed=left)
-            self.owed += parked.owed
-        if parked is None or position >= parked.length:
-            settled |= ledger.settle_through(position, now, owed=owed)
-        if settled:
-            self._account(channel_id, ledger, held, before)
-        return settled
+        held, before = ledger.held, self.owed_in(channel_id)
+        if not self._holdings.settle_through(channel_id, position, now, owed):
+            return False
+        self._account(channel_id, ledger, held, ledger.owed - self.owed_in(channel_id) + before)
+        return True
 
     # What to do.
 
@@ -275,6 +282,8 @@ class Inbox(Generic[PayloadT]):
         if self._ready:
             ready, self._ready = self._ready, {}
             for channel_id, ledger in ready.items():
+                if ledger.perishable:
+                    self._spoil(channel_id, ledger, now)
                 for entry in ledger.take(now, self.policy.max_in_flight):
                     sends.append(
                         Delivery(
@@ -283,20 +292,27 @@ class Inbox(Generic[PayloadT]):
                             entry.envelope_id,
                             entry.attempt,
                             entry.payload,
+                            entry.expires,
                         )
                     )
                 self._set_alarm(channel_id, ledger)
         pages = self._pages
         reads = pages.take(self.held) if pages.hungry or pages.behind else ()
-        if not (sends or reads or self._dead):
+        if not (sends or reads or self._burials.waiting or self._expired):
             return _NOTHING
-        dead, self._dead = self._dead, []
-        return Work(sends, reads, dead)
+        expired, self._expired = self._expired, []
+        return Work(sends, reads, self._burials.take(), expired)
 
     @property
     def has_work(self) -> bool:
         """Whether `poll` may find something to do before any alarm rings."""
-        return bool(self._ready or self._dead or self._pages.hungry or self._pages.behind)
+        return bool(
+            self._ready
+            or self._burials.waiting
+            or self._expired
+            or self._pages.hungry
+            or self._pages.behind
+        )
 
     def wake_at(self) -> float | None:
         """
@@ -306,7 +322,12 @@ class Inbox(Generic[PayloadT]):
         """
         return self._alarms.earliest(self._may_be_due)
 
-    def loaded(self, page: PageWanted, records: Sequence[tuple[str, PayloadT | None]]) -> bool:
+    def loaded(
+        self,
+        page: PageWanted,
+        records: Sequence[tuple[str, PayloadT | None]],
+        expires: Mapping[int, float] = _FOR_EVER,
+    ) -> bool:
         """
         Answer a read.
 
@@ -315,6 +336,7 @@ class Inbox(Generic[PayloadT]):
             records: Envelope id and payload of each position from its start on; the payload is
                 None where the record is not addressed to the recipient, or cannot be read. At
                 least one and at most as many as were asked for; the rest is asked for again.
+            expires: For the positions of those that expire, when.
 
         Returns False where nobody waits for it any more (the binding changed): it is dropped.
         """
@@ -333,7 +355,7 @@ class Inbox(Generic[PayloadT]):
                 if payload is None:
                     ledger.skip(position)
                 else:
-                    ledger.offer(position, envelope_id, payload)
+                    ledger.offer(position, envelope_id, payload, expires.get(position))
         self._account(channel_id, ledger, held, owed)
         if ledger.offered < ledger.length:
             self._pages.want(channel_id, ledger)
@@ -406,15 +428,23 @@ class Inbox(Generic[PayloadT]):
         self._account(channel_id, ledger, held, owed)
         return True
 
+    def expire(self, channel_id: str, position: int, now: float) -> None:
+        """
+        Settle a `Delivery` that could not go out before its time was over; nothing happens where
+        it was settled meanwhile. The next `poll` hands it out.
+        """
+        ledger = self._ledgers.get(channel_id)
+        entry = ledger.find(position) if ledger is not None else None
+        if ledger is not None and entry is not None:
+            held, owed = ledger.held, ledger.owed
+            ledger.settle(position, now, event=DeliveryEvent.EXPIRE)
+            # The last time was this one.
+            self._note_expired(channel_id, entry, entry.attempt - 1)
+            self._account(channel_id, ledger, held, owed)
+
     def buried(self, channel_id: str, position: int) -> bool:
         """Say that a dead letter is kept on disk, so that a cursor may pass it there too."""
-        positions = self._unburied.get(channel_id)
-        if positions is None or position not in positions:
-            return False
-        positions.discard(position)
-        if not positions:
-            del self._unburied[channel_id]
-        return True
+        return self._burials.buried(channel_id, position)
 
     def oldest(self, channel_id: str) -> Victim | None:
         """
@@ -425,54 +455,28 @@ class Inbox(Generic[PayloadT]):
         it with `settle`; where its id is unknown read it first, and ask again if it was not
         addressed.
         """
-        if self.owed and not self.owed_in(channel_id):
-            channel_id = max(self._ledgers, key=self.owed_in)
-        parked = self._parked.get(channel_id)
-        found = parked.oldest() if parked is not None else None
-        if found is None:
-            found = self._ledgers[channel_id].oldest()
-        return Victim(channel_id, *found) if found is not None else None
+        return self._holdings.oldest(channel_id)
 
     def settle(self, channel_id: str, position: int, now: float, *, addressed: bool = True) -> bool:
         """Settle one record without a receipt: dropped, unreadable, or not `addressed` at all."""
         ledger = self._ledgers[channel_id]
-        held, owed = ledger.held, ledger.owed
-        parked = self._parked.get(channel_id)
-        if parked is not None and position < parked.length:
-            self.owed -= parked.owed
-            settled = parked.settle(position, now, addressed=addressed)
-            self.owed += parked.owed
-        else:
-            settled = ledger.settle(position, now, addressed=addressed)
-        if settled:
-            self._account(channel_id, ledger, held, owed)
-        return settled
+        held, before = ledger.held, self.owed_in(channel_id)
+        if not self._holdings.settle(channel_id, position, now, addressed=addressed):
+            return False
+        self._account(channel_id, ledger, held, ledger.owed - self.owed_in(channel_id) + before)
+        return True
 
     def owed_in(self, channel_id: str) -> int:
         """Return how many envelopes one channel owes; 0 for an unknown one."""
-        ledger = self._ledgers.get(channel_id)
-        parked = self._parked.get(channel_id)
-        return (ledger.owed if ledger is not None else 0) + (parked.owed if parked else 0)
+        return self._holdings.owed_in(channel_id)
 
     def owing(self) -> list[Victim]:
         """Return the oldest unsettled envelope of each channel that owes any. For statistics."""
-        found: list[Victim] = []
-        for channel_id, ledger in self._ledgers.items():
-            parked = self._parked.get(channel_id)
-            oldest = (parked.first_owed() if parked is not None else None) or ledger.first_owed()
-            if oldest is not None:
-                found.append(Victim(channel_id, *oldest))
-        return found
+        return self._holdings.owing()
 
     def snapshot(self, channel_id: str) -> CursorSnapshot:
         """Return where one channel stands. Raises `KeyError` for an unknown one."""
-        cursor, settled = self._ledgers[channel_id].snapshot()
-        parked = self._parked.get(channel_id)
-        if parked is not None and parked.cursor < parked.length:
-            older, runs = parked.snapshot()
-            settled = joined([*runs, (parked.length, cursor), *settled])
-            cursor = older
-        return CursorSnapshot(channel_id, cursor, settled)
+        return self._holdings.snapshot(channel_id)
 
     def dirty(self) -> list[CursorSnapshot]:
         """
@@ -483,7 +487,7 @@ class Inbox(Generic[PayloadT]):
         """
         if not self._dirty:
             return []
-        clean = [channel_id for channel_id in self._dirty if channel_id not in self._unburied]
+        clean = [it for it in self._dirty if not self._burials.holds_back(it)]
         for channel_id in clean:
             del self._dirty[channel_id]
         return [self.snapshot(channel_id) for channel_id in clean]
@@ -514,10 +518,22 @@ class Inbox(Generic[PayloadT]):
 
     def _bury(self, channel_id: str, entry: Entry[PayloadT], reason: str) -> None:
         """Hand out a dead letter, and keep the cursor back until it is buried."""
-        self._dead.append(
+        self._burials.add(
             DeadLetter(channel_id, entry.position, entry.envelope_id, entry.attempt, reason)
         )
-        self._unburied.setdefault(channel_id, set()).add(entry.position)
+
+    def _spoil(self, channel_id: str, ledger: Ledger[PayloadT], now: float) -> None:
+        """Settle what was to be sent and has expired."""
+        held, owed = ledger.held, ledger.owed
+        for entry in ledger.spoil(now):
+            self._note_expired(channel_id, entry, entry.attempt)
+        if ledger.held < held:
+            self._account(channel_id, ledger, held, owed)
+            # It is being looked at.
+            self._ready.pop(channel_id, None)
+
+    def _note_expired(self, channel_id: str, entry: Entry[PayloadT], attempts: int) -> None:
+        self._expired.append(Expired(channel_id, entry.position, entry.envelope_id, attempts))
 
     def _set_alarm(self, channel_id: str, ledger: Ledger[PayloadT]) -> None:
         for due in (ledger.wake_at(), self._pages.paused_until(channel_id)):

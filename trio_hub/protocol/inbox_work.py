@@ -7,22 +7,41 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from .ledger import Run
+from .runs import Run
 
-__all__ = ["CursorSnapshot", "DeadLetter", "Delivery", "PageWanted", "Victim", "Work"]
+__all__ = ["CursorSnapshot", "DeadLetter", "Delivery", "Expired", "PageWanted", "Victim", "Work"]
 
 PayloadT_co = TypeVar("PayloadT_co", covariant=True)
 
 
 @attrs.frozen
 class Delivery(Generic[PayloadT_co]):
-    """Send this now. `attempt` counts from 1 and is shown to the handler."""
+    """
+    Send this now. `attempt` counts from 1 and is shown to the handler.
+
+    What does not go out before `expires` is not to go out: `Inbox.expire` settles it.
+    """
 
     channel_id: str
     position: int
     envelope_id: str
     attempt: int
     payload: PayloadT_co = attrs.field(repr=False)
+    expires: float | None = None
+
+
+@attrs.frozen
+class Expired:
+    """
+    An envelope whose time was over before it could be sent (again). It is settled with that.
+
+    `attempts` is how often it was sent.
+    """
+
+    channel_id: str
+    position: int
+    envelope_id: str
+    attempts: int
 
 
 @attrs.frozen
@@ -80,6 +99,7 @@ class Work(Generic[PayloadT_co]):
     sends: Sequence[Delivery[PayloadT_co]] = ()
     reads: Sequence[PageWanted] = ()
     dead: Sequence[DeadLetter] = ()
+    expired: Sequence[Expired] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.sends or self.reads or self.dead)
+        return bool(self.sends or self.reads or self.dead or self.expired)

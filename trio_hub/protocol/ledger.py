@@ -19,6 +19,8 @@ is two numbers, for a log is settled in a run from its start::
 - A client handles the envelopes of a channel one after another. So silence is blamed on the
   oldest one in flight alone, and its clock starts when it is sent or when the one before it is
   settled, whichever comes later: nothing fails for having stood in a queue.
+- What has a time after which it need not be sent any more is not sent after it. What was sent
+  in time is its recipient's: only where it fails, it is not sent again.
 - When the connection goes, the window is forgotten and `offered` falls back to `cursor`. What was
   settled further up is remembered as *runs* (start, stop), and of what was sent, how often.
 
@@ -36,42 +38,16 @@ import attrs
 
 from .delivery_policy import DeliveryPolicy
 from .delivery_states import DELIVERY, DeliveryEvent, DeliveryState, next_state
+from .ledger_entry import Entry
+from .runs import Run, joined
 
-__all__ = ["Entry", "Ledger", "Run", "joined"]
+__all__ = ["Ledger"]
 
 PayloadT = TypeVar("PayloadT")
 
-#: Positions from the first (inclusive) to the second (exclusive).
-Run = tuple[int, int]
-
 # Attribute access on an enum class costs more than the whole lookup that it is for.
-_UNSENT, _IN_FLIGHT, _WAITING = (
-    DeliveryState.UNSENT,
-    DeliveryState.IN_FLIGHT,
-    DeliveryState.WAITING,
-)
+_IN_FLIGHT, _WAITING = DeliveryState.IN_FLIGHT, DeliveryState.WAITING
 _SEND, _ACK = DeliveryEvent.SEND, DeliveryEvent.ACK
-
-
-@attrs.define(eq=False)
-class Entry(Generic[PayloadT]):
-    """
-    One envelope in the window. Read it; only its ledger writes it.
-
-    Attributes:
-        attempt: How often it was sent; the handler is shown this number.
-        failures: Nacks and silences. Only these count towards `max_attempts`: a connection that
-            was cut is nobody's fault.
-        due: While it waits: when it may be sent again.
-    """
-
-    position: int
-    envelope_id: str
-    payload: PayloadT = attrs.field(repr=False)
-    state: DeliveryState = _UNSENT
-    attempt: int = 0
-    failures: int = 0
-    due: float = 0.0
 
 
 @attrs.define(eq=False, init=False)
@@ -84,6 +60,7 @@ class Ledger(Generic[PayloadT]):
         cursor: Every position below it is settled.
         offered: Every position below it was offered in this binding; `length` when caught up.
         held: Entries in the window: this many payloads are in memory.
+        perishable: False where nothing in the window expires.
         owed: Envelopes addressed to the recipient and not settled, offered or not.
     """
 
@@ -92,6 +69,7 @@ class Ledger(Generic[PayloadT]):
     offered: int
     held: int
     owed: int
+    perishable: bool
     _policy: DeliveryPolicy
     _rng: random.Random
     # When the oldest one in flight counts as silent; means nothing while none is.
@@ -138,6 +116,7 @@ class Ledger(Generic[PayloadT]):
         self.length = length
         self.held = 0
         self.owed = length
+        self.perishable = False
         self._policy = policy
         self._rng = rng
         self._deadline = 0.0
@@ -211,7 +190,11 @@ class Ledger(Generic[PayloadT]):
             return None
         if pending is None:
             return self._deadline
-        due = pending[0].due if pending[0].state is _WAITING else None
+        due = None
+        if pending[0].state is _WAITING:
+            # One that expires before its backoff is over lets those behind it go.
+            due, expires = pending[0].due, pending[0].expires
+            due = due if expires is None else min(due, expires)
         if len(window) == len(pending):
             return due
         return self._deadline if due is None else min(due, self._deadline)
@@ -232,8 +215,14 @@ class Ledger(Generic[PayloadT]):
                 self.cursor = self.offered
         self.length += 1
 
-    def offer(self, position: int, envelope_id: str, payload: PayloadT) -> None:
-        """Put the record at `offered`, which is addressed to the recipient, into the window."""
+    def offer(
+        self, position: int, envelope_id: str, payload: PayloadT, expires: float | None = None
+    ) -> None:
+        """
+        Put the record at `offered`, which is addressed to the recipient, into the window.
+
+        It is not sent at or after `expires`; see `spoil`.
+        """
         assert position == self.offered < self.length, (
             f"offered position {position}, expected {self.offered} of {self.length}"
         )
@@ -253,6 +242,9 @@ class Ledger(Generic[PayloadT]):
             self._pending = [entry]
         else:
             self._pending.append(entry)
+        if expires is not None:
+            entry.expires = expires
+            self.perishable = True
         self.held += 1
         if self.owed < self.held:
             self.owed = self.held  # whoever counted was wrong
@@ -264,6 +256,17 @@ class Ledger(Generic[PayloadT]):
             f"skipped position {position}, expected {self.offered} of {self.length}"
         )
         self._move_offered(position + 1)
+
+    def spoil(self, now: float) -> Sequence[Entry[PayloadT]]:
+        """Settle what is to be sent and has expired; return it. Call it before `take`."""
+        gone = [
+            entry
+            for entry in self._pending or ()
+            if entry.expires is not None and entry.expires <= now
+        ]
+        for entry in gone:
+            self._leave(entry, DeliveryEvent.EXPIRE, now)
+        return gone
 
     def take(self, now: float, room: int) -> Sequence[Entry[PayloadT]]:
         """
@@ -354,6 +357,7 @@ class Ledger(Generic[PayloadT]):
         self._known = known or None
         self._window = self._pending = None
         self.held = 0
+        self.perishable = False
         self.offered = self.cursor
 
     def absorb(self, newer: Ledger[PayloadT]) -> None:
@@ -368,7 +372,14 @@ class Ledger(Generic[PayloadT]):
         self.owed += newer.owed
         self._move_offered(self.offered)
 
-    def settle(self, position: int, now: float, *, addressed: bool = True) -> bool:
+    def settle(
+        self,
+        position: int,
+        now: float,
+        *,
+        addressed: bool = True,
+        event: DeliveryEvent = DeliveryEvent.DROP,
+    ) -> bool:
         """
         Settle the record at `position` without a receipt; `addressed` says whether it was owed.
 
@@ -378,7 +389,7 @@ class Ledger(Generic[PayloadT]):
         if position < self.offered:
             entry = self.find(position)
             if entry is not None:
-                self._leave(entry, DeliveryEvent.DROP, now)
+                self._leave(entry, event, now)
             return entry is not None
         if any(start <= position < stop for start, stop in self._runs or ()):
             return False
@@ -440,6 +451,7 @@ class Ledger(Generic[PayloadT]):
         self.owed -= 1
         if not window:
             self._window = None
+            self.perishable = False
             self.cursor = self.offered
         elif entry.position == self.cursor:
             self.cursor = next(iter(window.values())).position
@@ -503,14 +515,3 @@ class Ledger(Generic[PayloadT]):
         if self._known is not None:
             kept = {i: e for i, e in self._known.items() if not start <= e.position < stop}
             self._known = kept or None
-
-
-def joined(runs: Iterable[Run]) -> tuple[Run, ...]:
-    """Return runs in order, the empty ones left out, those that touch or overlap made one."""
-    merged: list[Run] = []
-    for start, stop in sorted(run for run in runs if run[0] < run[1]):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
-        else:
-            merged.append((start, stop))
-    return tuple(merged)

@@ -81,7 +81,8 @@ class Envelope:
         depth: How many delegations deep it was said.
         idempotency_key: Posting the same key in the same channel again gives the first one's id.
         created_at: ISO 8601, stamped by the hub.
-        ttl_seconds: After so long it need not be delivered any more.
+        ttl_seconds: So long after `created_at` it is delivered to nobody any more; None, or what
+            is not above 0, is for ever.
     """
 
     channel_id: str
