@@ -15,10 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Protocol
 
 import attrs
-import trio
 
 from .._logging import get_logger
 from ..errors import (
@@ -27,7 +25,6 @@ from ..errors import (
     NotFoundError,
     ProtocolError,
     StoreError,
-    TooLarge,
 )
 from ..ids import Now, iso_from_seconds
 from ..protocol.adapters import AdapterRegistry
@@ -39,81 +36,16 @@ from ..records import ChannelMetadata, ChannelState, Envelope
 from ..stores import Append, Change, Delete, KnowledgeStore, Put
 from ..wire.validation import decode_strictly, encode
 from . import paths
+from .channel import Channel, LogCounter, LogListener, Posted
+from .channel_index import ChannelIndex
 from .committer import Committer, Ticket
 from .limits import HubLimits
-from .log_reader import LogReader, LogRecord
+from .log_reader import LogReader
+from .log_record import LogRecord, write_records
 
 __all__ = ["Channel", "ChannelBook", "LogCounter", "LogListener", "LogRecord", "Posted"]
 
 log = get_logger(__name__)
-
-
-@attrs.define(eq=False)
-class Channel:
-    """
-    One channel.
-
-    Attributes:
-        metadata: As it stands on disk. The machine's is ahead by what is being committed; who
-            was shown that would believe in an end that may yet fail to be kept.
-        length: How many records of its log are durable.
-        firings: What has come of its expectations, as it stands on disk.
-        machine: None while it is cold.
-        settled_open: Set once it is no longer pending, or is gone.
-        announced: The state that was told of last; None before anything was.
-        recipients: Who is owed what stands in its log.
-        takes_records: False where the end of its log is damaged, so that nothing can be appended.
-    """
-
-    metadata: ChannelMetadata
-    length: int
-    recipients: Recipients
-    firings: Firings = attrs.field(factory=Firings)
-    machine: ChannelMachine | None = None
-    settled_open: trio.Event = attrs.field(factory=trio.Event)
-    failure: StoreError | None = None
-    announced: ChannelState | None = None
-    takes_records: bool = True
-    _loading: trio.Lock = attrs.field(factory=trio.Lock)
-
-    @property
-    def channel_id(self) -> str:
-        """Its id."""
-        return self.metadata.channel_id
-
-
-@attrs.frozen
-class Posted:
-    """A post that was accepted; await `ticket` before telling anybody (None: it is durable)."""
-
-    envelope_id: str
-    ticket: Ticket | None
-
-
-class LogCounter(Protocol):
-    """Sees the log of one channel go by while it is read for the first time."""
-
-    def add(self, record: LogRecord) -> None:
-        """Take the next record."""
-
-    def done(self) -> None:
-        """That was the last one. From here on the log only grows."""
-
-
-class LogListener(Protocol):
-    """Who wants to know what is in the logs: the deliveries."""
-
-    def counter(self, channel: Channel) -> LogCounter:
-        """Return who counts what a channel owes; its log is about to be read."""
-
-    def extended(self, channel: Channel, records: list[LogRecord]) -> None:
-        """A log grew by `records`, and they are durable."""
-
-    def left(self, channel: Channel, agent_ids: Collection[str]) -> None:
-        """These take no part in a channel any more, and are owed nothing in it."""
-
-    def dropped(self, channel: Channel) -> None:
-        """A channel never came to be, or is no more; another may come under its id."""
 
 
 class ChannelBook:
@@ -159,11 +91,8 @@ class ChannelBook:
         self._on_change = on_change
         self._listening = listening
         self._on_activity = on_activity
-        self._channels: dict[str, Channel] = {}
-        self._logs = LogReader(store, limits.page_records_max, self._channels.__contains__)
-        self._by_agent: dict[str, dict[str, Channel]] = {}
-        # Creator -> the ids of its channels that have not ended.
-        self._open_of: dict[str, set[str]] = {}
+        self._index = ChannelIndex()
+        self._logs = LogReader(store, limits.page_records_max, self._index.__contains__)
         # Posts that can be repeated (by key; answers of invites, by cause) and whose commit is
         # under way, so that a second one can join the first.
         self._in_flight: dict[str, Ticket] = {}
@@ -204,29 +133,26 @@ class ChannelBook:
     # Lookup
 
     def __len__(self) -> int:
-        return len(self._channels)
+        return len(self._index)
 
     def __iter__(self) -> Iterator[Channel]:
-        return iter(self._channels.values())
+        return iter(self._index)
 
     def get(self, channel_id: str) -> Channel:
         """Return a channel, or raise `NotFoundError`."""
-        channel = self._channels.get(channel_id)
-        if channel is None:
-            raise NotFoundError(f"no channel with id {channel_id!r}")
-        return channel
+        return self._index.get(channel_id)
 
     def find(self, channel_id: str) -> Channel | None:
         """Return a channel, or None."""
-        return self._channels.get(channel_id)
+        return self._index.find(channel_id)
 
     def of_agent(self, agent_id: str) -> Iterator[Channel]:
         """Return the channels that an agent takes part in, oldest first."""
-        return iter(self._by_agent.get(agent_id, {}).values())
+        return self._index.of_agent(agent_id)
 
     def count_open_of(self, creator_id: str) -> int:
         """Return how many channels that an agent created have not ended."""
-        return len(self._open_of.get(creator_id, ()))
+        return self._index.count_open_of(creator_id)
 
     def stamp(self) -> Stamp:
         """Return the stamp for what is accepted now."""
@@ -248,11 +174,11 @@ class ChannelBook:
         machine = channel.machine
         if machine is not None:
             return machine
-        async with channel._loading:  # noqa: SLF001  (of this very module)
+        async with channel.loading:
             if channel.machine is None:
                 # Somebody who was here before may have found that it never came to be, and
                 # another one may have come under its id.
-                if self._channels.get(channel.channel_id) is not channel:
+                if self._index.find(channel.channel_id) is not channel:
                     raise NotFoundError(f"no channel with id {channel.channel_id!r}")
                 await self._load(channel)
             assert channel.machine is not None
@@ -484,16 +410,7 @@ class ChannelBook:
         return decode_strictly(data, ChannelMetadata, "channel metadata"), _decode_firings(firings)
 
     def _encode(self, machine: ChannelMachine, plan: Plan) -> list[LogRecord]:
-        records = []
-        for position, envelope in enumerate(plan.envelopes, machine.length):
-            raw = encode(envelope)
-            if len(raw) > self._limits.envelope_bytes_max:
-                raise TooLarge(
-                    f"the envelope has {len(raw)} bytes, and {self._limits.envelope_bytes_max} "
-                    "are allowed; send less, or a reference to where the rest is"
-                )
-            records.append(LogRecord(position, envelope, raw))
-        return records
+        return write_records(plan.envelopes, machine.length, self._limits.envelope_bytes_max)
 
     def _submit(
         self,
@@ -552,49 +469,28 @@ class ChannelBook:
         if channel.metadata.state is not ChannelState.PENDING:
             channel.settled_open.set()
         if channel.metadata.is_terminal:
-            self._count_out(channel)
+            self._index.ended(channel)
         self._on_change(channel)
 
     def _keep(self, channel: Channel) -> None:
-        self._channels[channel.channel_id] = channel
-        for agent_id in _concerned(channel):
-            self._by_agent.setdefault(agent_id, {})[channel.channel_id] = channel
+        self._index.add(channel)
         if channel.metadata.state is not ChannelState.PENDING:
             channel.settled_open.set()
-        if not channel.metadata.is_terminal:
-            self._open_of.setdefault(channel.metadata.creator_id, set()).add(channel.channel_id)
 
     def _part_with(self, channel: Channel, agent_ids: Collection[str]) -> None:
         """Take agents out of a channel that they take no part in any more."""
         if agent_ids:
             channel.recipients = self._recipients_of(channel.metadata, channel.firings)
-        for agent_id in agent_ids:
-            self._by_agent.get(agent_id, {}).pop(channel.channel_id, None)
-        if agent_ids:
+            self._index.part(channel, agent_ids)
             self._listener.left(channel, agent_ids)
-
-    def _count_out(self, channel: Channel) -> None:
-        open_ones = self._open_of.get(channel.metadata.creator_id)
-        if open_ones is not None:
-            open_ones.discard(channel.channel_id)
-            if not open_ones:
-                del self._open_of[channel.metadata.creator_id]
 
     def _drop(self, channel: Channel) -> None:
         """Forget a channel that never came to be, or is no more."""
         self.damages.pop(channel.channel_id, None)
         self._doubtful.pop(channel, None)
-        self._channels.pop(channel.channel_id, None)
-        self._count_out(channel)
-        for agent_id in _concerned(channel):
-            self._by_agent.get(agent_id, {}).pop(channel.channel_id, None)
+        self._index.remove(channel)
         self._listener.dropped(channel)
         channel.settled_open.set()
-
-
-def _concerned(channel: Channel) -> dict[str, None]:
-    """Return those who take part and those who are owed something, once each."""
-    return dict.fromkeys((*channel.metadata.participant_ids, *channel.recipients.ids))
 
 
 def _decode_firings(data: bytes | None) -> Firings:

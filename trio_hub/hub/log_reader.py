@@ -4,33 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import attrs
-
 from .._logging import get_logger
-from ..errors import DamagedRecord, FrameError, NotFoundError, StoreError
-from ..records import Envelope
+from ..errors import DamagedRecord, NotFoundError, StoreError
 from ..stores import KnowledgeStore
-from ..wire.validation import decode_strictly
 from . import paths
+from .log_record import LogRecord, read_record
 
-__all__ = ["LogReader", "LogRecord"]
+__all__ = ["LogReader"]
 
 log = get_logger(__name__)
-
-
-@attrs.frozen
-class LogRecord:
-    """
-    One record of a channel's log.
-
-    Attributes:
-        envelope: None where the record cannot be read; `raw` is empty then.
-        raw: The envelope as it stands in the log, and goes out to its recipients.
-    """
-
-    position: int
-    envelope: Envelope | None
-    raw: bytes
 
 
 class LogReader:
@@ -122,12 +104,4 @@ class LogReader:
                 f"the log of channel {channel_id} ends at {start}, before {stop}: records that "
                 "were there are gone; restore a backup"
             )
-        return [_record(position, raw) for position, raw in enumerate(raws, start)]
-
-
-def _record(position: int, raw: bytes) -> LogRecord:
-    try:
-        return LogRecord(position, decode_strictly(raw, Envelope, "envelope"), raw)
-    except FrameError:
-        # Its checksum is right, so it was written so: by a newer hub, or by hand.
-        return LogRecord(position, None, b"")
+        return [read_record(position, raw) for position, raw in enumerate(raws, start)]
