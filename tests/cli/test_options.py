@@ -34,6 +34,10 @@ def test_every_option_can_stand_in_the_file(tmp_path: Path) -> None:
         jwt-issuer = "us"
         jwt-audience = "hub"
         jwt-name-claim = "name"
+        client-ca = "agents.pem"
+        client-crl = "agents.crl"
+        client-cert-name = "san-uri"
+        client-cert-prefix = "spiffe://x/"
         tls-cert = "/abs/c.pem"
         tls-key = "t.pem"
         allow-unauthenticated = true
@@ -63,6 +67,10 @@ def test_every_option_can_stand_in_the_file(tmp_path: Path) -> None:
         "jwt_issuer": "us",
         "jwt_audience": "hub",
         "jwt_name_claim": "name",
+        "client_ca": tmp_path / "agents.pem",
+        "client_crl": tmp_path / "agents.crl",
+        "client_cert_name": "san-uri",
+        "client_cert_prefix": "spiffe://x/",
         "tls_cert": Path("/abs/c.pem"),
         "tls_key": tmp_path / "t.pem",
         "allow_unauthenticated": True,
