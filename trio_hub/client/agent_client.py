@@ -27,7 +27,7 @@ from ..wire.params import LIST_LIMIT_DEFAULT
 from .agents import Agent
 from .channel import Channel
 from .checkpoints import CheckpointStore
-from .consulting import consult
+from .consulting import Question, consult
 from .handlers import was_cancelled
 from .identity_client import IdentityClient
 from .leased_task import open_leased
@@ -72,6 +72,7 @@ class AgentClient(IdentityClient):
         required_acks: int | None = None,
         version: int = 1,
         expectations: Iterable[Expectation] | None = None,
+        idempotency_key: str | None = None,
     ) -> Channel:
         """
         Open a channel with others, and return it once they have accepted.
@@ -86,6 +87,9 @@ class AgentClient(IdentityClient):
             intent: What it is for, for people and for logs.
             expectations: What is expected in it, and what follows when it does not come, in place
                 of what the type says; None leaves that as it is.
+            idempotency_key: Opening under the same key again gives the channel that was opened
+                first, as it stands now: it may have ended. It holds for good, also where hub or
+                agent have been started again. AG2's hubs know no such keys.
 
         Raises:
             NotFoundError: There is no such agent, or the hub does not know what an expectation
@@ -100,7 +104,16 @@ class AgentClient(IdentityClient):
         expected = None if expectations is None else tuple(expectations)
         try:
             return await self._open(
-                targets, type, version, ttl, knobs, intent, labels, required_acks, expected
+                targets,
+                type,
+                version,
+                ttl,
+                knobs,
+                intent,
+                labels,
+                required_acks,
+                expected,
+                idempotency_key,
             )
         except NotFoundError:
             # A name that was registered anew has another id than the one remembered here.
@@ -110,7 +123,16 @@ class AgentClient(IdentityClient):
             for one in remembered:
                 self.hub_client.names.forget(one)
         return await self._open(
-            targets, type, version, ttl, knobs, intent, labels, required_acks, expected
+            targets,
+            type,
+            version,
+            ttl,
+            knobs,
+            intent,
+            labels,
+            required_acks,
+            expected,
+            idempotency_key,
         )
 
     async def _open(
@@ -124,6 +146,7 @@ class AgentClient(IdentityClient):
         labels: Mapping[str, str] | None,
         required_acks: int | None,
         expectations: tuple[Expectation, ...] | None,
+        idempotency_key: str | None,
     ) -> Channel:
         participants = [await self.hub_client.id_for(one) for one in targets]
         graph = (knobs or {}).get("graph")
@@ -144,6 +167,7 @@ class AgentClient(IdentityClient):
             intent=intent,
             labels=labels,
             expectations=expectations,
+            idempotency_key=idempotency_key,
         )
         return Channel(metadata, self)
 
@@ -171,17 +195,22 @@ class AgentClient(IdentityClient):
         timeout: float = 300.0,
         depth: int = 0,
         trace_id: str | None = None,
+        idempotency_key: str | None = None,
     ) -> str:
         """
         Ask somebody one question, in a consulting channel of its own, and return the answer.
 
-        Within a turn, `Turn.delegate` does it, and counts how deep it goes.
+        Within a turn, `Turn.delegate` does it, counts how deep it goes, and asks once however often
+        the turn is tried.
 
         Args:
             target: A name or an id.
             timeout: Seconds, opening the channel included.
             depth: How many delegations deep the question is.
             trace_id: The W3C traceparent that it belongs to.
+            idempotency_key: Asking under the same key again is the same question: it waits for the
+                answer to what was asked first, or returns it where it is there, also after this
+                program was started again. AG2's hubs know no such keys, and ask again.
 
         Raises:
             NotFoundError: There is nobody of that name.
@@ -194,7 +223,12 @@ class AgentClient(IdentityClient):
         Cancellation: the channel is closed (the hub is given 2 s), which cancels the turn of
         whoever was asked.
         """
-        return await consult(self, target, text, timeout=timeout, depth=depth, trace_id=trace_id)
+        return await consult(
+            self,
+            Question(target, text, depth=depth, trace_id=trace_id),
+            timeout=timeout,
+            keys=[idempotency_key],
+        )
 
     # Listening
 

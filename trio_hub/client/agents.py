@@ -7,6 +7,7 @@ stands behind ``async def ask(turn)``; a plain async function does as well.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -16,6 +17,7 @@ import trio
 from ..protocol.views import Line, View, default_view
 from ..protocol.workflow import Reply
 from ..records import Envelope
+from .consulting import Question, consult, keys_of
 
 if TYPE_CHECKING:
     from .agent_client import AgentClient
@@ -54,6 +56,8 @@ class Turn:
     trace_id: str | None = None
     view: View | None = None
     cancel_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, repr=False)
+    # How often it has asked whom what.
+    _asked: Counter[tuple[str, str]] = attrs.field(factory=Counter, init=False, repr=False)
 
     @property
     def deadline(self) -> float:
@@ -88,7 +92,9 @@ class Turn:
         names = await self.agent.hub_client.names_for(sorted({one.sender_id for one in said}))
         return view.project(said, reader_id=self.agent.agent_id, names=names)
 
-    async def delegate(self, target: str, text: str, *, timeout: float = 300.0) -> str:
+    async def delegate(
+        self, target: str, text: str, *, timeout: float = 300.0, key: str | None = None
+    ) -> str:
         """
         Ask somebody else in the course of this turn, and return the answer.
 
@@ -96,15 +102,25 @@ class Turn:
         ask each other comes to an end: at the `delegation_depth` of the rule of whoever goes too
         deep.
 
-        Args, Raises and Cancellation: as `AgentClient.consult`. Where this turn is cancelled, so
-        is that of whoever was asked.
+        A turn that is attempted again does not ask again what an earlier attempt has asked: it
+        finds the question, and the answer. What was given up without one is asked anew.
 
-        A turn that is attempted again asks again.
+        Args:
+            target: A name or an id.
+            text: What to ask.
+            timeout: Seconds, opening the channel included.
+            key: Which question of this turn it is, to be the same one in every attempt although the
+                words may differ, as a model's do. None tells questions apart by their words; those
+                of the same words, by how many there are.
+
+        Raises and Cancellation: as `AgentClient.consult`. Where this turn is cancelled, so is that
+        of whoever was asked.
         """
-        depth = self.envelope.depth + 1
-        return await self.agent.consult(
-            target, text, timeout=timeout, depth=depth, trace_id=self.trace_id
-        )
+        question = Question(target, text, depth=self.envelope.depth + 1, trace_id=self.trace_id)
+        self._asked[target, text] += 1
+        which = [key] if key is not None else [text, str(self._asked[target, text])]
+        keys = keys_of(self.envelope.envelope_id, target, *which, attempts=self.attempt)
+        return await consult(self.agent, question, timeout=timeout, keys=keys)
 
     def progress_nowait(self) -> None:
         """

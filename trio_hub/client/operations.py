@@ -194,12 +194,15 @@ class HubOperations(PeerOperations, TaskOperations, UpkeepOperations):
         intent: str | None = None,
         labels: Mapping[str, str] | None = None,
         expectations: Iterable[Expectation] | None = None,
+        idempotency_key: str | None = None,
     ) -> ChannelMetadata:
         """
         Open a channel: invite everybody (agent ids), wait for their acks.
 
         Args:
             expectations: In place of those of the type; None leaves these as they are.
+            idempotency_key: Instead of one made for this call: the same creator is given the
+                channel that it opened under this key before, whether or not it is still open.
 
         Raises:
             ProtocolError: Besides what the hub says, it takes no `expectations`, as AG2's hubs
@@ -223,7 +226,7 @@ class HubOperations(PeerOperations, TaskOperations, UpkeepOperations):
                 intent=intent,
                 labels=None if labels is None else dict(labels),
                 expectations=wanted,
-                idempotency_key=self.new_key(),
+                idempotency_key=idempotency_key or self.new_key(),
             ),
             ChannelMetadata,
         )
