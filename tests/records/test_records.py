@@ -182,7 +182,43 @@ FULL_FORMS: list[tuple[type[Any], dict[str, Any], dict[str, Any]]] = [
         {"name": "reply_within", "on_violation": "warn"},
         {"name": "reply_within", "on_violation": "warn", "params": {}, "applies_to": None},
     ),
+    (
+        r.OperatorRule,
+        {},
+        {
+            "version": 1,
+            "access": {
+                "inbound_from": None,
+                "outbound_to": None,
+                "channel_types": {"initiate": None, "accept": None},
+            },
+            "limits": {
+                "max_concurrent_channels": None,
+                "max_concurrent_tasks": None,
+                "channel_ttl_max": None,
+                "rate": None,
+                "delegation_depth": None,
+                "inbox": {"max_pending": None, "overflow": None, "high_water": None},
+            },
+        },
+    ),
 ]
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"delegation_depth": -1},
+        {"channel_ttl_max": "soon"},
+        {"rate": {"per_minute": -1}},
+        {"inbox": {"overflow": "shout"}},
+        {"inbox": {"max_pending": -1}},
+        {"inbox": {"high_water": 0.5}},
+    ],
+)
+def test_what_makes_no_sense_is_no_operators_rule(limits: dict[str, Any]) -> None:
+    with pytest.raises(FrameError):
+        decode_strictly(json.dumps({"limits": limits}), r.OperatorRule, "operator rule")
 
 
 @pytest.mark.parametrize(

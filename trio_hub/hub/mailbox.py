@@ -9,6 +9,7 @@ from typing import Protocol
 import attrs
 
 from ..protocol.inbox import Delivery, Inbox
+from ..protocol.operator_rules import high_water_of
 from ..protocol.runs import Run
 from ..records import Envelope, InboxBlock
 from .admission import Refusal
@@ -95,10 +96,7 @@ class Mailbox:
     @property
     def high_water(self) -> int:
         """How much may wait before pressure is reported; 0 is never."""
-        if self.limits.high_water is not None:
-            return self.limits.high_water
-        # AG2's default, and low enough to do something about it.
-        return self.limits.max_pending * 4 // 5
+        return high_water_of(self.limits)
 
 
 class OwingCounter:

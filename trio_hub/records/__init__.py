@@ -49,6 +49,16 @@ from .identity import (
     TrackRecord as TrackRecord,
     without_claim as without_claim,
 )
+from .operator_rule import (
+    AccessCeiling as AccessCeiling,
+    ChannelTypeCeiling as ChannelTypeCeiling,
+    EffectiveAccess as EffectiveAccess,
+    EffectiveRule as EffectiveRule,
+    InboxCeiling as InboxCeiling,
+    LimitsCeiling as LimitsCeiling,
+    OperatorRule as OperatorRule,
+    OperatorRulePage as OperatorRulePage,
+)
 from .peer import PeerOrder as PeerOrder, PeerPage as PeerPage, PeerSummary as PeerSummary
 from .rule import (
     AccessBlock as AccessBlock,
