@@ -82,6 +82,37 @@ async def test_channels_are_handled_side_by_side_but_no_more_than_may_be(
             assert (await peer.next(ReceiptFrame)).status == "ack"
 
 
+async def test_what_waited_behind_another_for_longer_than_its_ttl_is_not_handled(
+    connect: Connect, autojump_clock: MockClock
+) -> None:
+    gate = Gatekeeper()
+    async with connect() as (client, peer):
+        bob = await register(client, gate)
+        slow, late, in_time, free = (
+            text_for(bob.agent_id, text) for text in ("slow", "late", "in time", "0 is none")
+        )
+        peer.send(
+            slow,
+            *(
+                attrs.evolve(it, envelope=attrs.evolve(it.envelope, ttl_seconds=ttl))
+                for it, ttl in ((late, 5), (in_time, 5.1), (free, 0))
+            ),
+        )
+        await trio.sleep(5)
+        for text in ("slow", "late", "in time", "0 is none"):
+            gate.open(text)
+        receipts = [await peer.next(ReceiptFrame) for _ in range(4)]
+        assert [(it.envelope_id, it.status, it.reason) for it in receipts] == [
+            (slow.envelope.envelope_id, "ack", ""),
+            (late.envelope.envelope_id, "ack", "expired"),
+            (in_time.envelope.envelope_id, "ack", ""),
+            (free.envelope.envelope_id, "ack", ""),
+        ]
+        assert gate.left == ["slow", "in time", "0 is none"]
+        # No position that it states speaks for what it has not handled.
+        assert bob.identity.deliveries.positions() == {"c1": slow.envelope.envelope_id}
+
+
 async def test_invites_do_not_wait_for_busy_handlers(
     connect: Connect, autojump_clock: MockClock
 ) -> None:

@@ -229,3 +229,17 @@ async def test_every_kind_of_envelope_expires(event: str, autojump_clock: MockCl
         await back.quiet()
         assert late not in str(back.history)
         assert await talk.expired() == [(late, 0)]
+
+
+async def test_its_recipient_may_say_that_it_was_not_handled_in_time(
+    autojump_clock: MockClock,
+) -> None:
+    async with talking() as talk:
+        late = await talk.says("late")
+        lasting = await talk.says("lasting", ttl=None)
+        for words in ("late", "lasting"):
+            talk.bob.receipt(await talk.bob.hears(words), "ack", reason="expired")
+        await talk.bob.quiet()
+        assert await talk.expired() == [(late, 1)]
+        assert lasting != late
+        assert talk.house.hub._deliveries.owed(talk.bob.id) == 0

@@ -76,7 +76,7 @@ class InboxMachine(RuleBasedStateMachine):
         # Dead letters that `poll` must hand out, and those it handed out that are not kept yet.
         self.dying: list[DeadLetter] = []
         self.unburied: list[DeadLetter] = []
-        # What has found no room in time, until `poll` hands it out.
+        # What was not handled in time, until `poll` hands it out.
         self.unheard: list[tuple[str, int]] = []
         # Cursors as they are on disk.
         self.written: dict[str, CursorSnapshot] = {}
@@ -167,12 +167,12 @@ class InboxMachine(RuleBasedStateMachine):
             assert gone.envelope_id == f"{gone.channel_id}{gone.position}"
             assert told.addressed
             assert told.is_over(self.now), "expired before its time"
+            assert gone.attempts == told.attempts
             if (gone.channel_id, gone.position) in self.unheard:
                 self.unheard.remove((gone.channel_id, gone.position))
                 continue
             assert not told.settled, "expired, and settled before"
             assert not told.in_flight, "expired while its recipient had it"
-            assert gone.attempts == told.attempts
             self.leaves(gone.channel_id, gone.position)
 
         for page in work.reads:
@@ -355,18 +355,19 @@ class InboxMachine(RuleBasedStateMachine):
         self.leaves(channel_id, position)
 
     @precondition(lambda self: any(t.in_flight for _, _, t in self.told()))
-    @rule(data=st.data())
-    def finds_no_room_in_time(self, data: st.DataObject) -> None:
-        """The connection is full, until what was to be sent last has expired."""
+    @rule(data=st.data(), sent=st.booleans())
+    def is_not_handled_in_time(self, data: st.DataObject, sent: bool) -> None:
+        """It waits for room on the connection or (`sent`) for the handler, until it has expired."""
         channel_id, position, told = data.draw(
             st.sampled_from([(ch, i, t) for ch, i, t in self.told() if t.in_flight])
         )
+        envelope_id = f"{channel_id}{position}"
         if told.expires is None:
+            assert not self.inbox.expire(channel_id, envelope_id, self.now, sent=sent)
             return
         self.now = max(self.now, told.expires)
-        told.in_flight, told.attempts = False, told.attempts - 1
-        self.inbox.expire(channel_id, position, self.now)
-        # A poll that finds it hands it out; what of it was written meanwhile is all right.
+        told.attempts -= not sent
+        assert self.inbox.expire(channel_id, envelope_id, self.now, sent=sent)
         self.leaves(channel_id, position)
         self.unheard.append((channel_id, position))
 

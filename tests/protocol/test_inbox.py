@@ -1010,9 +1010,9 @@ def test_a_delivery_that_found_no_room_in_time_is_settled() -> None:
     assert [it.expires for it in sends] == [5.0, 5.0]
     logs.ack("a0")
     logs.now = 5.0
-    for send in sends:
-        logs.inbox.expire(send.channel_id, send.position, logs.now)
-    logs.inbox.expire("elsewhere", 0, logs.now)
+    expired = [logs.inbox.expire("a", it.envelope_id, logs.now, sent=False) for it in sends]
+    assert expired == [False, True]
+    assert not logs.inbox.expire("elsewhere", "a1", logs.now, sent=False)
     assert logs.inbox.has_work
     # It never went out.
     work = logs.work()
@@ -1034,6 +1034,35 @@ def test_nothing_is_said_of_what_expired_in_a_channel_that_is_gone() -> None:
     logs.grow("a", "x", expires=5.0)
     logs.grow("b", "x", expires=5.0)
     for send in logs.work().sends:
-        logs.inbox.expire(send.channel_id, send.position, 5.0)
+        assert logs.inbox.expire(send.channel_id, send.envelope_id, 5.0, sent=False)
     logs.inbox.forget("a")
     assert [it.channel_id for it in logs.work().expired] == ["b"]
+
+
+def test_its_recipient_says_that_it_waited_there_for_too_long() -> None:
+    logs = Logs()
+    logs.grow("a", "x", expires=5.0)
+    logs.grow("a", "x")
+    assert logs.sent() == ["a0", "a1"]
+    assert logs.inbox.expire("a", "a0", 5.0, sent=True)
+    # One that lasts for ever does not expire, whatever its recipient says.
+    assert not logs.inbox.expire("a", "a1", 5.0, sent=True)
+    assert logs.work().expired == [Expired("a", 0, "a0", 1)]
+    assert logs.inbox.owed == 1
+    logs.ack("a1")
+    assert not logs.inbox.expire("a", "a1", 5.0, sent=True)
+
+
+def test_its_recipient_may_say_so_on_a_later_connection() -> None:
+    logs = Logs()
+    logs.grow("a", "x", expires=5.0)
+    logs.grow("a", "xx")
+    assert logs.sent() == ["a0", "a1", "a2"]
+    logs.inbox.detach()
+    assert not logs.inbox.expire("a", "a1", 5.0, sent=True)
+    assert logs.inbox.expire("a", "a0", 5.0, sent=True)
+    assert logs.inbox.owed == 2
+    logs.inbox.attach()
+    work = logs.work()
+    assert work.expired == [Expired("a", 0, "a0", 1)]
+    assert [page.start for page in work.reads] == [1]

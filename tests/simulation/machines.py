@@ -88,6 +88,7 @@ class HubMachine:
                         ttl_sweep_interval=5.0,
                         limits=HUB_LIMITS,
                         delivery=DELIVERY,
+                        listeners=[world.recorder.listener()],
                     ) as hub,
                     world.network.serving(hub),
                 ):

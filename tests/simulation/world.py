@@ -102,6 +102,7 @@ class World:
         self.problems: list[str] = []
         self.work = self.generator("work")
         self.faults = self.generator("faults")
+        self._ttls = self.generator("ttls")
         self.behaviour = self.generator("behaviour")
         self.disk = SimulatedDisk(self.generator("disk"), on_durable=self._on_durable)
         kind = self.generator("kind of world")
@@ -255,6 +256,7 @@ class World:
             event_type=EV_TEXT,
             event_data={"text": key, **extra},
             idempotency_key=key,
+            ttl_seconds=self._ttls.choice([0.2, 5.0]) if self._ttls.random() < 0.1 else None,
         )
         twice = self.work.random() < 0.05
         async with trio.open_nursery() as nursery:

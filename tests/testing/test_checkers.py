@@ -16,6 +16,7 @@ from trio_hub.testing.trace import (
     CursorWritten,
     DeadLettered,
     Delivered,
+    Expired,
     Handled,
     Logged,
     Nacked,
@@ -74,6 +75,10 @@ def nacked(what: str) -> Nacked:
 
 def cursor(position: int, *settled: tuple[int, int]) -> CursorWritten:
     return CursorWritten(at=4.0, agent_id="bob", channel_id="ch", cursor=position, settled=settled)
+
+
+def expired(what: str) -> Expired:
+    return Expired(at=3.0, agent_id="bob", channel_id="ch", envelope_id=what)
 
 
 def logged(what: str, position: int, cause: str | None = None) -> Logged:
@@ -187,6 +192,16 @@ def run_too_early(events: list[TraceEvent]) -> list[TraceEvent]:
     return [*events[:place], cursor(0, (1, 2)), *events[place:]]
 
 
+def much_too_late(events: list[TraceEvent]) -> list[TraceEvent]:
+    late = attrs.evolve(delivered(FIRST, life=2), ttl_seconds=5, late_seconds=16.0)
+    in_time = [attrs.evolve(late, life=3, late_seconds=it) for it in (-1.0, 14.9)]
+    return [*events, late, *in_time]
+
+
+def expired_without_a_ttl(events: list[TraceEvent]) -> list[TraceEvent]:
+    return [*events, expired(FIRST)]
+
+
 def two_answers(events: list[TraceEvent]) -> list[TraceEvent]:
     both = (logged(FIRST, 0), logged(SECOND, 1))
     return [*without(events, *both), logged(FIRST, 0, "e0"), logged(SECOND, 1, "e0")]
@@ -218,6 +233,8 @@ def owed_and_no_logs(events: list[TraceEvent]) -> list[TraceEvent]:
         (c.cursors_advance_over_settled_only, backwards, "from 2 to 1"),
         (c.cursors_advance_over_settled_only, too_early, SECOND),
         (c.cursors_advance_over_settled_only, run_too_early, SECOND),
+        (c.nothing_late, much_too_late, "16.000 s after"),
+        (c.nothing_late, expired_without_a_ttl, FIRST),
         (c.no_double_reply, two_answers, "e0"),
         (c.everything_owed_is_settled, still_owed, SECOND),
         (c.everything_owed_is_settled, owed_and_no_logs, SECOND),
@@ -237,6 +254,13 @@ def test_dead_letter_settles() -> None:
     letter = DeadLettered(at=3.0, agent_id="bob", channel_id="ch", envelope_id=SECOND)
     events = still_owed(good_run())
     events.insert(events.index(cursor(2)), letter)
+    assert c.violations(Trace(events)) == []
+
+
+def test_what_expires_is_settled() -> None:
+    events = still_owed(good_run())
+    events.insert(events.index(cursor(2)), expired(SECOND))
+    events[-1] = attrs.evolve(logged(SECOND, 1), ttl_seconds=5)
     assert c.violations(Trace(events)) == []
 
 

@@ -22,6 +22,7 @@ from trio_hub import (
     MemoryKnowledgeStore,
 )
 from trio_hub.client import AgentClient, Handler, Turn, accept_invite
+from trio_hub.hub.leavings import Leavings
 from trio_hub.protocol.adapters import ChannelAdapter
 from trio_hub.protocol.adapters.conversation import ConversationState
 from trio_hub.records import EV_CHANNEL_INVITE, EV_TEXT
@@ -29,6 +30,7 @@ from trio_hub.stores import Append
 from trio_hub.stores.base import Change
 from trio_hub.testing.machines import AdapterMachine, DeliveryMachine, StoreMachine
 from trio_hub.testing.simulated_disk import MachineStore
+from trio_hub.testing.trace import Expired
 
 from ..properties.test_store_machine import CrashingStoreMachine, MemoryStoreMachine
 
@@ -198,3 +200,24 @@ def test_handler_that_answers_again_when_it_runs_again_is_found() -> None:
     machine.loop.sleep(1)
     with pytest.raises(AssertionError, match=r"no_double_reply: .* twice"):
         machine.teardown()
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+def test_hub_that_forgets_that_time_is_over_is_found(
+    forgets: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if forgets:
+        monkeypatch.setattr(Leavings, "moment", lambda *_: None)
+    machine = DeliveryMachine()
+    machine.open_channel()
+    machine.loop.sleep(1)
+    machine.loop.call(machine.network.part, "bob")
+    machine.post_as("alice", "soon too late", ttl_seconds=1.0)
+    machine.loop.sleep(60)
+    machine.loop.call(machine.network.join, "bob")
+    if forgets:
+        with pytest.raises(AssertionError, match="nothing_late: "):
+            machine.teardown()
+    else:
+        machine.teardown()
+        assert len(list(machine.trace.of(Expired))) == 1

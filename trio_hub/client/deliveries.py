@@ -6,13 +6,15 @@ has a worker, a task in the client's nursery that ends when the channel has noth
 The receipt goes out when the handler is done with an envelope, not before.
 
 What was handled is remembered, so what the hub sends again (because a receipt was lost with its
-connection) is acked at once and not handled again. What stands here already is passed over: its
+connection) is acked at once and not handled again. What has waited for longer than its TTL is acked with that as
+the reason, and not handled at all. What stands here already is passed over: its
 receipt will come. Everything is bounded; past its bound an agent is *overrun*: it lets go of all
 that arrives until it has caught up, and then asks the hub to begin again where it stopped.
 """
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from typing import Literal, Protocol
@@ -23,6 +25,7 @@ import trio
 from .._logging import get_logger
 from .._tracing import find_tracing
 from ..protocol.adapters import left_by
+from ..protocol.expiry import EXPIRED
 from ..records import Envelope, is_bookkeeping
 
 __all__ = ["Deliveries", "DeliveryHost"]
@@ -31,6 +34,8 @@ _log = get_logger("trio_hub.client")
 
 _CHANNELS_MAX = 4096
 _REASON_CHARACTERS_MAX = 500
+# Beyond any date, and small enough to be added to one.
+_TTL_SECONDS_MAX = 1e15
 
 
 class DeliveryHost(Protocol):
@@ -59,7 +64,8 @@ class DeliveryHost(Protocol):
 class _Lane:
     """One channel: what waits, what is being handled, what failed, what is done."""
 
-    waiting: deque[tuple[Envelope, int]] = attrs.field(factory=deque)
+    # With the attempt, and until when it is worth being handled.
+    waiting: deque[tuple[Envelope, int, float]] = attrs.field(factory=deque)
     waiting_ids: set[str] = attrs.field(factory=set)
     handling: Envelope | None = None
     handling_since: float = 0.0
@@ -76,19 +82,24 @@ class _Lane:
 
     def put(self, envelope: Envelope, attempt: int) -> None:
         # What failed comes back behind younger ones that wait here already: it goes first again.
-        behind: list[tuple[Envelope, int]] = []
+        behind: list[tuple[Envelope, int, float]] = []
         while self.waiting and self.waiting[-1][0].envelope_id > envelope.envelope_id:
             behind.append(self.waiting.pop())
-        self.waiting.append((envelope, attempt))
+        ttl = envelope.ttl_seconds
+        worth_until = math.inf
+        if ttl is not None and ttl > 0:
+            # Of how long it was under way, only the hub's clock could tell.
+            worth_until = trio.current_time() + min(ttl, _TTL_SECONDS_MAX)
+        self.waiting.append((envelope, attempt, worth_until))
         self.waiting.extend(reversed(behind))
         self.waiting_ids.add(envelope.envelope_id)
 
-    def take(self) -> tuple[Envelope, int]:
-        envelope, attempt = self.waiting.popleft()
+    def take(self) -> tuple[Envelope, int, float]:
+        envelope, attempt, worth_until = self.waiting.popleft()
         self.waiting_ids.discard(envelope.envelope_id)
         self.handling = envelope
         self.handling_since = trio.current_time()
-        return envelope, attempt
+        return envelope, attempt, worth_until
 
 
 class Deliveries:
@@ -200,7 +211,7 @@ class Deliveries:
     def waiting_in(self, channel_id: str) -> list[Envelope]:
         """Return what has arrived in a channel and is not being handled yet, oldest first."""
         lane = self._lanes.get(channel_id)
-        return [] if lane is None else [envelope for envelope, _attempt in lane.waiting]
+        return [] if lane is None else [waiting[0] for waiting in lane.waiting]
 
     def handled_for(self, seconds_min: float, seconds_max: float) -> Iterator[Envelope]:
         """Return what is being handled for so long."""
@@ -213,8 +224,11 @@ class Deliveries:
     async def _work(self, lane: _Lane) -> None:
         try:
             while lane.waiting:
-                envelope, attempt = lane.take()
+                envelope, attempt, worth_until = lane.take()
                 try:
+                    if worth_until <= lane.handling_since:
+                        self._expired(lane, envelope)
+                        continue
                     await self._handle(envelope, attempt)
                 except Exception as error:  # whatever it is, it is a nack and not a dead client
                     await self._failed(lane, envelope, error)
@@ -261,12 +275,20 @@ class Deliveries:
         )
         # It is not here any more: the hub sends it again as soon as it hears of it.
         lane.handling = None
-        lane.failed.add(envelope.envelope_id)
-        if len(lane.failed) > self._max_in_flight:
-            self._forget_failures(lane)
+        self._hold_back(lane, envelope)
         reason = f"{type(error).__name__}: {error}"[:_REASON_CHARACTERS_MAX]
         self._host.send_receipt(envelope, "nack", reason)
         await self._host.report_failure(envelope, error)
+
+    def _expired(self, lane: _Lane, envelope: Envelope) -> None:
+        _log.info(
+            "an envelope expired before it was handled",
+            envelope_id=envelope.envelope_id,
+            channel_id=envelope.channel_id,
+        )
+        # No position speaks for it: where this is lost, the hub is to find out by itself.
+        self._hold_back(lane, envelope)
+        self._host.send_receipt(envelope, "ack", EXPIRED)
 
     def _done(self, lane: _Lane, envelope: Envelope) -> None:
         lane.failed.discard(envelope.envelope_id)
@@ -313,6 +335,12 @@ class Deliveries:
         idle = [channel_id for channel_id, lane in self._lanes.items() if not lane.working]
         for channel_id in idle[: len(self._lanes) - _CHANNELS_MAX * 3 // 4]:
             self._forget_failures(self._lanes.pop(channel_id))
+
+    def _hold_back(self, lane: _Lane, envelope: Envelope) -> None:
+        """State no position past an envelope that was not handled."""
+        lane.failed.add(envelope.envelope_id)
+        if len(lane.failed) > self._max_in_flight:
+            self._forget_failures(lane)
 
     def _forget_failures(self, lane: _Lane) -> None:
         # A position that does not know of a failure would hide it. Without positions the hub

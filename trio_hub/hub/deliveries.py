@@ -22,6 +22,7 @@ from .._logging import get_logger
 from ..errors import NotFoundError
 from ..ids import Now
 from ..protocol.delivery_policy import DeliveryPolicy
+from ..protocol.expiry import EXPIRED
 from ..protocol.inbox import DeadLetter, Delivery, Inbox, Work
 from ..records import DeliveryRule, Envelope, InboxBlock, KeptLetter
 from ..stores import Change, Delete
@@ -351,6 +352,10 @@ class Deliveries:
         now = trio.current_time()
         inbox, channel_id, envelope_id = mailbox.inbox, frame.channel_id, frame.envelope_id
         match frame.status:
+            case "ack" if frame.reason == EXPIRED and inbox.expire(
+                channel_id, envelope_id, now, sent=True
+            ):
+                known = True
             case "ack":
                 known = inbox.ack(channel_id, envelope_id, now)
             case "nack":
@@ -488,7 +493,9 @@ class Deliveries:
     def _send(self, mailbox: Mailbox, binding: Binding, delivery: Delivery[bytes]) -> None:
         if delivery.expires is not None and delivery.expires <= trio.current_time():
             # It waited for room.
-            mailbox.inbox.expire(delivery.channel_id, delivery.position, trio.current_time())
+            mailbox.inbox.expire(
+                delivery.channel_id, delivery.envelope_id, trio.current_time(), sent=False
+            )
             return
         if binding.deliver(mailbox.agent_id, delivery):
             self.delivered += 1

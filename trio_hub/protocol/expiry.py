@@ -7,10 +7,16 @@ that is not above 0 is none.
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..ids import seconds_from_id, seconds_from_iso
 from ..records import Envelope
 
-__all__ = ["expires_at"]
+__all__ = ["EXPIRED", "expires_at"]
+
+#: The reason of an ack by which a client says that an envelope waited with it for longer than its
+#: TTL, and that its handler never saw it.
+EXPIRED: Final = "expired"
 
 # Beyond any date, and small enough to be added to one.
 _TTL_SECONDS_MAX = 1e15

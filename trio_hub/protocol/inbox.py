@@ -29,7 +29,7 @@ import attrs
 from .alarms import Alarms
 from .burials import Burials
 from .delivery_policy import DeliveryPolicy
-from .delivery_states import DeliveryEvent, DeliveryState
+from .delivery_states import DeliveryState
 from .holdings import Holdings
 from .inbox_work import CursorSnapshot, DeadLetter, Delivery, Expired, PageWanted, Victim, Work
 from .ledger import Ledger
@@ -428,19 +428,26 @@ class Inbox(Generic[PayloadT]):
         self._account(channel_id, ledger, held, owed)
         return True
 
-    def expire(self, channel_id: str, position: int, now: float) -> None:
+    def expire(self, channel_id: str, envelope_id: str, now: float, *, sent: bool) -> bool:
         """
-        Settle a `Delivery` that could not go out before its time was over; nothing happens where
-        it was settled meanwhile. The next `poll` hands it out.
+        Settle an envelope that was not handled in time. The next `poll` hands it out.
+
+        Args:
+            sent: Whether it went out: its recipient says so. Otherwise it is a `Delivery` that
+                could not go out before its time was over.
+
+        Returns False, and does nothing, where it is not known to have been sent, or lasts for ever.
         """
         ledger = self._ledgers.get(channel_id)
-        entry = ledger.find(position) if ledger is not None else None
-        if ledger is not None and entry is not None:
-            held, owed = ledger.held, ledger.owed
-            ledger.settle(position, now, event=DeliveryEvent.EXPIRE)
-            # The last time was this one.
-            self._note_expired(channel_id, entry, entry.attempt - 1)
-            self._account(channel_id, ledger, held, owed)
+        if ledger is None:
+            return False
+        held, owed = ledger.held, ledger.owed
+        entry = ledger.expire_one(envelope_id, now)
+        if entry is None:
+            return False
+        self._note_expired(channel_id, entry, entry.attempt - (not sent))
+        self._account(channel_id, ledger, held, owed)
+        return True
 
     def buried(self, channel_id: str, position: int) -> bool:
         """Say that a dead letter is kept on disk, so that a cursor may pass it there too."""

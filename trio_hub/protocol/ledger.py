@@ -268,6 +268,18 @@ class Ledger(Generic[PayloadT]):
             self._leave(entry, DeliveryEvent.EXPIRE, now)
         return gone
 
+    def expire_one(self, envelope_id: str, now: float) -> Entry[PayloadT] | None:
+        """Settle what was not handled in time; None where it is unknown, or lasts for ever."""
+        for entries in (self._window, self._known):
+            entry = entries.get(envelope_id) if entries is not None else None
+            if entry is not None and entry.expires is not None:
+                if entries is self._window:
+                    self._leave(entry, DeliveryEvent.EXPIRE, now)
+                else:
+                    self._ack_known(envelope_id)
+                return entry
+        return None
+
     def take(self, now: float, room: int) -> Sequence[Entry[PayloadT]]:
         """
         Return what is to be sent now, in log order, at most `room` entries; they are in flight.
@@ -378,7 +390,6 @@ class Ledger(Generic[PayloadT]):
         now: float,
         *,
         addressed: bool = True,
-        event: DeliveryEvent = DeliveryEvent.DROP,
     ) -> bool:
         """
         Settle the record at `position` without a receipt; `addressed` says whether it was owed.
@@ -389,7 +400,7 @@ class Ledger(Generic[PayloadT]):
         if position < self.offered:
             entry = self.find(position)
             if entry is not None:
-                self._leave(entry, event, now)
+                self._leave(entry, DeliveryEvent.DROP, now)
             return entry is not None
         if any(start <= position < stop for start, stop in self._runs or ()):
             return False

@@ -18,6 +18,7 @@ checker                               the promise
 `first_deliveries_in_order`           per recipient and channel, first deliveries in log order
 `duplicates_bounded`                  one process sees an envelope again only after it failed
 `cursors_advance_over_settled_only`   a cursor goes forward, and hides nothing unsettled
+`nothing_late`                        nothing is delivered when its TTL is over, nothing else expires
 `no_double_reply`                     one agent answers one envelope once
 `everything_owed_is_settled`          at the end of a run that was given time, nothing is owed
 ====================================  ==========================================================
@@ -33,6 +34,7 @@ from .trace import (
     CursorWritten,
     DeadLettered,
     Delivered,
+    Expired,
     Handled,
     Logged,
     Nacked,
@@ -57,6 +59,7 @@ __all__ = [
     "no_acknowledged_post_lost",
     "no_double_reply",
     "no_phantoms",
+    "nothing_late",
     "posts_happen_once",
     "violations",
 ]
@@ -65,6 +68,8 @@ Checker = Callable[[Trace], list[str]]
 
 # A test that fails with a thousand sentences is not read.
 _SENTENCES_MAX = 20
+# More than a living connection takes.
+_UNDER_WAY_SECONDS_MAX = 10.0
 
 
 def no_acknowledged_post_lost(trace: Trace) -> list[str]:
@@ -224,7 +229,7 @@ def cursors_advance_over_settled_only(trace: Trace) -> list[str]:
     found = []
     for event in trace:
         match event:
-            case Handled() | DeadLettered():
+            case Handled() | DeadLettered() | Expired():
                 settled.add((event.agent_id, event.envelope_id))
             case CursorWritten():
                 line = (event.agent_id, event.channel_id)
@@ -268,10 +273,39 @@ def no_double_reply(trace: Trace) -> list[str]:
     return found
 
 
+def nothing_late(trace: Trace) -> list[str]:
+    """
+    What has a TTL is begun to be handled within it, and only that expires.
+
+    Granted are, on top of it, the seconds that an envelope may be under way, and the TTL once more
+    for which it may wait at its recipient, which does not know for how long it was under way.
+    """
+    found = [
+        f"{event.envelope_id} was delivered to {event.agent_id} at {event.at:.3f}, "
+        f"{event.late_seconds:.3f} s after its TTL of {event.ttl_seconds} s was over"
+        for event in trace.of(Delivered)
+        if event.ttl_seconds is not None
+        and event.late_seconds is not None
+        and event.late_seconds > event.ttl_seconds + _UNDER_WAY_SECONDS_MAX
+    ]
+    logs = _logs(trace)
+    for expired in trace.of(Expired):
+        record = logs.get(expired.envelope_id)
+        if record is not None and record.ttl_seconds is None:
+            found.append(
+                f"{expired.envelope_id} has no TTL, and expired for {expired.agent_id} at "
+                f"{expired.at:.3f}"
+            )
+    return found
+
+
 def everything_owed_is_settled(trace: Trace) -> list[str]:
-    """Every recipient has handled everything for it, but what became a dead letter."""
-    done = {(event.agent_id, event.envelope_id) for event in trace.of(Handled)}
-    done |= {(event.agent_id, event.envelope_id) for event in trace.of(DeadLettered)}
+    """Every recipient has handled everything for it, but what became a dead letter or expired."""
+    done = {
+        (event.agent_id, event.envelope_id)
+        for event in trace
+        if isinstance(event, Handled | DeadLettered | Expired)
+    }
     delivered = Counter((event.agent_id, event.envelope_id) for event in trace.of(Delivered))
     found = []
     for agent_id, channel_id, envelope_id in _all_owed(trace):
@@ -291,6 +325,7 @@ CHECKERS: tuple[Checker, ...] = (
     first_deliveries_in_order,
     duplicates_bounded,
     cursors_advance_over_settled_only,
+    nothing_late,
     no_double_reply,
     everything_owed_is_settled,
 )

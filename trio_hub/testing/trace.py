@@ -28,7 +28,9 @@ import trio
 
 from ..client import Handler, default_handler
 from ..errors import NetworkError
-from ..ids import ID_PATTERN
+from ..hub import HubListener
+from ..ids import ID_PATTERN, Now
+from ..protocol.expiry import expires_at
 from ..records import Envelope, is_addressed_to
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ __all__ = [
     "Cut",
     "DeadLettered",
     "Delivered",
+    "Expired",
     "FaultInjected",
     "Handled",
     "HubStarted",
@@ -109,7 +112,8 @@ class Delivered(TraceEvent):
     An envelope was handed to an agent's handler.
 
     `life` counts the processes that the agent has lived in: what one has forgotten when it died
-    may come again to the next.
+    may come again to the next. `late_seconds` is how long its TTL was over, by a clock that the
+    recorder was given; below 0 it was in time.
     """
 
     agent_id: str
@@ -119,6 +123,8 @@ class Delivered(TraceEvent):
     sender_id: str
     content: str
     life: int = 0
+    ttl_seconds: float | None = None
+    late_seconds: float | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -151,6 +157,15 @@ class DeadLettered(TraceEvent):
 
 
 @attrs.frozen(kw_only=True)
+class Expired(TraceEvent):
+    """An envelope was given up for one recipient, because its TTL was over."""
+
+    agent_id: str
+    channel_id: str
+    envelope_id: str
+
+
+@attrs.frozen(kw_only=True)
 class CursorWritten(TraceEvent):
     """It is on disk that an agent has settled all before `cursor`, and the runs behind it."""
 
@@ -172,6 +187,7 @@ class Logged(TraceEvent):
     content: str
     key: str | None = None
     causation_id: str | None = None
+    ttl_seconds: float | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -289,16 +305,40 @@ def content_of(envelope: Envelope) -> str:
     return f"{envelope.event_type} {data}"
 
 
+class _ExpiryListener(HubListener):
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+
+    async def on_envelope_expired(
+        self, channel_id: str, agent_id: str, envelope_id: str, attempts: int
+    ) -> None:
+        self._trace.record(
+            Expired(
+                at=trio.current_time(),
+                agent_id=agent_id,
+                channel_id=channel_id,
+                envelope_id=envelope_id,
+            )
+        )
+
+
 class Recorder:
     """
     Writes down what agents and hubs do.
 
     Args:
         trace: Where to; a new one by default.
+        clock: The hub's, where it neither steps nor stops: then the trace says how late envelopes
+            with a TTL were delivered.
     """
 
-    def __init__(self, trace: Trace | None = None) -> None:
+    def __init__(self, trace: Trace | None = None, *, clock: Now | None = None) -> None:
         self.trace = trace if trace is not None else Trace()
+        self._clock = clock
+
+    def listener(self) -> HubListener:
+        """Return a listener, for `Hub.open`, that records what a hub gives up because of its TTL."""
+        return _ExpiryListener(self.trace)
 
     def handler(self, inner: Handler | None = None, *, life: int = 0) -> Handler:
         """
@@ -308,10 +348,12 @@ class Recorder:
             inner: By default the `default_handler`, which lets the agent take its turns.
             life: Which process of the agent this is; count it up when you start another one.
         """
-        handle = inner if inner is not None else default_handler
+        handle, clock = inner if inner is not None else default_handler, self._clock
 
         async def recorded(envelope: Envelope, client: AgentClient, attempt: int) -> None:
             who, what, where = client.agent_id, envelope.envelope_id, envelope.channel_id
+            expires = expires_at(envelope)
+            late = None if clock is None or expires is None else clock() - expires
             self.trace.record(
                 Delivered(
                     at=trio.current_time(),
@@ -322,6 +364,8 @@ class Recorder:
                     sender_id=envelope.sender_id,
                     content=content_of(envelope),
                     life=life,
+                    ttl_seconds=envelope.ttl_seconds,
+                    late_seconds=late,
                 )
             )
             try:
@@ -400,6 +444,7 @@ class Recorder:
                 content=content_of(envelope),
                 key=envelope.idempotency_key,
                 causation_id=envelope.causation_id,
+                ttl_seconds=envelope.ttl_seconds,
             )
         )
 

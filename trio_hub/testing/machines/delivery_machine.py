@@ -72,6 +72,10 @@ class _Machine:
     fails_after: bool = False
 
 
+def _hub_time() -> float:
+    return 1_700_000_000.0 + trio.current_time()
+
+
 async def _says_nothing(_turn: Turn) -> None:
     await trio.lowlevel.checkpoint()
 
@@ -99,7 +103,7 @@ class DeliveryMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = FrozenLoop(rule_seconds_max=_RULE_SECONDS_MAX)
-        self.recorder = Recorder()
+        self.recorder = Recorder(clock=_hub_time)
         self.disk = SimulatedDisk(random.Random(1))  # noqa: S311  a test's choices
         self.network = SimulatedNetwork(random.Random(2), limits=_LIMITS)  # noqa: S311
         self.posts: list[tuple[str, Envelope]] = []
@@ -123,7 +127,7 @@ class DeliveryMachine(RuleBasedStateMachine):
 
     # What agents do. The first two can be called by hand, for a story of your own.
 
-    def post_as(self, name: str, text: str) -> None:
+    def post_as(self, name: str, text: str, *, ttl_seconds: float | None = None) -> None:
         """Post as `name`; it is on its way when this returns."""
         envelope = Envelope(
             channel_id=self.channel,
@@ -131,6 +135,7 @@ class DeliveryMachine(RuleBasedStateMachine):
             event_type=EV_TEXT,
             event_data={"text": text},
             idempotency_key=f"post {len(self.posts)}",
+            ttl_seconds=ttl_seconds,
         )
         self.posts.append((name, envelope))
         self.loop.start_soon(self._insist, name, envelope)
@@ -139,10 +144,14 @@ class DeliveryMachine(RuleBasedStateMachine):
         """Make the handler of `name` fail: before it has begun or, with `after`, when it is done."""
         self.machines[name].failures_left, self.machines[name].fails_after = times, after
 
-    @rule(data=st.data(), text=st.text(max_size=3))
-    def post(self, data: st.DataObject, text: str) -> None:
-        """Somebody posts."""
-        self.post_as(data.draw(st.sampled_from(self.names)), text)
+    @rule(
+        data=st.data(),
+        text=st.text(max_size=3),
+        ttl_seconds=st.sampled_from([None, None, None, 0.5, 20.0]),
+    )
+    def post(self, data: st.DataObject, text: str, ttl_seconds: float | None) -> None:
+        """Somebody posts, now and then what is soon worth nothing any more."""
+        self.post_as(data.draw(st.sampled_from(self.names)), text, ttl_seconds=ttl_seconds)
 
     @rule(data=st.data())
     def post_again(self, data: st.DataObject) -> None:
@@ -230,7 +239,8 @@ class DeliveryMachine(RuleBasedStateMachine):
         async with (
             Hub.open(
                 self.store,
-                clock=lambda: 1_700_000_000.0 + trio.current_time(),
+                clock=_hub_time,
+                listeners=[self.recorder.listener()],
                 rng=random.Random(3),  # noqa: S311
                 limits=HubLimits(cursor_flush_seconds=0.5),
                 # A letter would be out of the way; here everything is to arrive.
