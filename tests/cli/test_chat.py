@@ -1,4 +1,4 @@
-"""`chat`, driven by a pipe and in a terminal of its own, beside a hub that is a process."""
+"""`chat` line by line, beside a hub that is a process; see `test_chat_terminal`, too."""
 
 from __future__ import annotations
 
@@ -84,13 +84,16 @@ async def test_who_cannot_talk_is_told_in_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("key", "status"), [(b"\x04", 0), (b"\x03", 130)])
-async def test_in_a_terminal_keys_end_it(tmp_path: Path, key: bytes, status: int) -> None:
+async def test_line_by_line_in_a_terminal_keys_end_it(
+    tmp_path: Path, key: bytes, status: int
+) -> None:
     async with hub_with_bob(tmp_path) as (hub, _us):
         ours, theirs = pty.openpty()
         process = await trio.lowlevel.open_process(
             [
                 *("setsid", "--ctty"),
                 *command("chat", "--url", hub.url, "--name", "hanna", "--register", "--to", "bob"),
+                "--plain",
             ],
             stdin=theirs,
             stdout=theirs,

@@ -10,9 +10,9 @@ from typing import Final
 import trio
 
 from ..command import CommandError
-from ..tables import printable
+from .screen import safe_line, safe_lines
 
-__all__ = ["Screen", "typed_lines"]
+__all__ = ["LineScreen", "typed_lines"]
 
 _READ_BYTES: Final = 65536
 _LINE_CHARACTERS_MAX: Final = 1_000_000
@@ -46,9 +46,9 @@ async def typed_lines(file_number: int = 0) -> AsyncIterator[str]:
                 yield line.rstrip("\r")
 
 
-class Screen:
+class LineScreen:
     """
-    What was said goes to stdout, remarks of the program's own to stderr.
+    A `Screen` of lines: what was said goes to stdout, remarks of the program's own to stderr.
 
     A person who stops the output (Ctrl-S, a pager) stops whoever shows something here, and nothing
     else.
@@ -66,13 +66,20 @@ class Screen:
 
         Cancellation: it may be shown in part.
         """
-        first, *more = text.splitlines() or [""]
-        lines = [f"{printable(name)}: {printable(first)}", *(f"  {printable(it)}" for it in more)]
-        await self._write(_STDOUT, lines)
+        first, *more = safe_lines(text)
+        await self._write(_STDOUT, [f"{safe_line(name)}: {first}", *(f"  {it}" for it in more)])
 
     async def remark(self, text: str) -> None:
         """Show how things stand. Raises and Cancellation: as `say`."""
-        await self._write(_STDERR, [f"-- {printable(text)}"])
+        await self._write(_STDERR, [f"-- {safe_line(text)}"])
+
+    async def show_turn(self, text: str) -> None:
+        """Remark who has the word. Raises and Cancellation: as `say`."""
+        if text:
+            await self.remark(text)
+
+    def show_connection(self, state: str) -> None:
+        """Pass over it: what is worth a line is remarked."""
 
     async def _write(self, file_number: int, lines: list[str]) -> None:
         content = "".join(f"{line}\n" for line in lines).encode("utf-8", errors="replace")

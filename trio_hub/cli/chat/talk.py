@@ -14,7 +14,7 @@ from ...client import Channel, ClientState, HubClient, IdentityChange, StateChan
 from ...errors import InboxFull, RateLimited
 from ...protocol.views import words_of
 from ...records import EV_CHANNEL_CLOSED, EV_CHANNEL_EXPIRED, Envelope, is_bookkeeping
-from .lines import Screen
+from .screen import Screen
 
 __all__ = ["Talk"]
 
@@ -58,6 +58,8 @@ class Talk:
     def observe(self, change: StateChange | IdentityChange) -> None:
         """The connection, or the person's place on it, is in another state."""
         over = False
+        if isinstance(change, StateChange):
+            self._screen.show_connection(change.state)
         if isinstance(change, IdentityChange):
             if change.what != "detached":
                 return
@@ -148,6 +150,8 @@ class Talk:
             self._answered_id = max(self._answered_id, answered_id)
             self._heard.set()
             self._heard = trio.Event()
+            if self._answered_id >= self._asked_id:
+                await self._screen.show_turn("")
 
     async def _show_changes(self) -> None:
         async for text in self._told:
@@ -159,7 +163,7 @@ class Talk:
         async for line in typed:
             self._asked_id = await self._post(channel, line)
             if self._answered_id < self._asked_id:
-                await self._screen.remark(f"{self._peer_name} has the word")
+                await self._screen.show_turn(f"{self._peer_name} has the word")
 
     async def _post(self, channel: Channel, line: str) -> str:
         key = self._client.new_key()
