@@ -172,6 +172,7 @@ from .records import (
     CostProfile as CostProfile,
     DeadLetterPage as DeadLetterPage,
     DeliveryRule as DeliveryRule,
+    DeliveryStanding as DeliveryStanding,
     EffectiveAccess as EffectiveAccess,
     EffectiveRule as EffectiveRule,
     Envelope as Envelope,

@@ -147,6 +147,7 @@ ROWS: dict[str, Params] = {
     },
     "read_tail": lambda w: {"channel_id": w.channel_id},
     "read_wal": lambda w: {"channel_id": w.channel_id},
+    "read_standing": lambda w: {"channel_id": w.channel_id, "envelope_id": w.letter_id},
     "find_envelope_by_causation": lambda w: {
         "channel_id": w.channel_id,
         "sender_id": w.alice_id,

@@ -51,6 +51,7 @@ TABLE: dict[str, tuple[Caller, dict[str, Any], str | None]] = {
         {"channel_id": "c", "sender_id": "a", "causation_id": "e"},
         "c",
     ),
+    "read_standing": (Caller.MEMBER, {"channel_id": "c", "envelope_id": "e"}, "c"),
     "can_send": (Caller.SELF, {"channel_id": "c", "sender_id": "a"}, "a"),
     "pending_turns_for": (Caller.SELF, {"agent_id": "a"}, "a"),
     "report_turn_failure": (
@@ -96,6 +97,7 @@ OURS = {
     "read_tail",
     "find_peers",
     "get_track_record",
+    "read_standing",
     "wait_task",
     "swap_task_checkpoint",
     "read_task_generation",

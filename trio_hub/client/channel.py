@@ -14,6 +14,7 @@ from ..records import (
     EV_TEXT,
     ChannelMetadata,
     ChannelState,
+    DeliveryStanding,
     Envelope,
     is_bookkeeping,
 )
@@ -122,6 +123,20 @@ class Channel:
             event_type=EV_TASK_CANCEL_REQUEST,
             event_data={"envelope_id": envelope_id, "reason": reason},
         )
+
+    async def standing(self, envelope_id: str) -> list[DeliveryStanding]:
+        """
+        Ask how far an envelope of this channel has come, to each whom it is for.
+
+        Who waits for an answer learns whether the other is there, has it, or has handled it without
+        a word. AG2's hubs do not know this: `ProtocolError`.
+
+        Raises:
+            NotFoundError: There is no such envelope, or it is not for this participant to see.
+
+        Cancellation: nothing happens.
+        """
+        return await self._client.hub_client.read_standing(self.channel_id, envelope_id)
 
     async def info(self) -> ChannelMetadata:
         """Ask the hub how the channel stands now."""

@@ -18,6 +18,7 @@ from ..ids import ID_PATTERN
 from ..records import (
     ChannelMetadata,
     DeliveryRule,
+    DeliveryStanding,
     Duration,
     Envelope,
     Expectation,
@@ -308,6 +309,15 @@ class HubOperations(PeerOperations, TaskOperations, UpkeepOperations):
             Envelope | None,
         )
         return found
+
+    async def read_standing(self, channel_id: str, envelope_id: str) -> list[DeliveryStanding]:
+        """Ask how far an envelope has come; as `Channel.standing`."""
+        standing: list[DeliveryStanding] = await self.request(
+            "read_standing",
+            p.OfEnvelope(channel_id=channel_id, envelope_id=envelope_id),
+            list[DeliveryStanding],
+        )
+        return standing
 
     async def can_send(
         self, channel_id: str, sender_id: str, *, event_type: str | None = None

@@ -67,6 +67,7 @@ from .registry import Registry
 from .remote_agents import ProxyRoute, RemoteAgentProxy, RemoteAgents
 from .retirement import Retirement
 from .spans import HubSpans
+from .standing import StandingApi
 from .task_api import TaskApi
 from .task_caretaker import TaskCaretaker
 from .tasks import TaskBook
@@ -80,7 +81,7 @@ log = get_logger(__name__)
 _COME_BACK_AFTER_SECONDS = 1.0
 
 
-class Hub(IdentityApi, ChannelApi, TaskApi, DeadLetterApi):
+class Hub(IdentityApi, ChannelApi, StandingApi, TaskApi, DeadLetterApi):
     """
     A hub. Use `Hub.open`; everything here belongs inside its block.
 

@@ -23,6 +23,7 @@ from ..records import (
     Checkpoint,
     DeadLetterPage,
     DeliveryRule,
+    DeliveryStanding,
     Envelope,
     KeptLetter,
     Passport,
@@ -178,6 +179,12 @@ class OperationHandlers:
         if record is None or not self._sees(caller, record):
             return None
         return RawJson(record.raw)
+
+    async def read_standing(self, caller: Connection, it: p.OfEnvelope) -> list[DeliveryStanding]:
+        record = await self._hub.find_record(it.channel_id, it.envelope_id)
+        if record is None or not self._sees(caller, record):
+            raise NotFoundError(f"no envelope {it.envelope_id!r} in channel {it.channel_id}")
+        return await self._hub.standing_of(it.channel_id, record)
 
     async def can_send(self, caller: Connection, it: p.CanSend) -> bool:
         return await self._hub.can_send(it.channel_id, it.sender_id, event_type=it.event_type)

@@ -453,6 +453,11 @@ class Inbox(Generic[PayloadT]):
         """Say that a dead letter is kept on disk, so that a cursor may pass it there too."""
         return self._burials.buried(channel_id, position)
 
+    def find(self, channel_id: str, position: int) -> Entry[PayloadT] | None:
+        """Return what stands in the window at a position of a channel, or None."""
+        ledger = self._ledgers.get(channel_id)
+        return None if ledger is None else ledger.find(position)
+
     def oldest(self, channel_id: str) -> Victim | None:
         """
         Return what to drop so that `channel_id` may be owed one more, or None: nothing is owed.

@@ -69,6 +69,7 @@ from .rule import (
     RateBlock as RateBlock,
     Rule as Rule,
 )
+from .standing import DeliveryStanding as DeliveryStanding
 from .task import (
     Checkpoint as Checkpoint,
     TaskMetadata as TaskMetadata,

@@ -191,6 +191,12 @@ _ROWS = (
         "envelope or null",
         "Find what an agent posted because of another envelope.",
     ),
+    _member(
+        "read_standing",
+        p.OfEnvelope,
+        "[{agent_id, state, is_connected, attempt}]",
+        "Ask how far an envelope that the caller may see has come, to each whom it is for.",
+    ),
     _self(
         "can_send",
         p.CanSend,

@@ -169,6 +169,14 @@ class OfChannel:
 
 
 @attrs.frozen(kw_only=True)
+class OfEnvelope:
+    """One envelope of a channel."""
+
+    channel_id: str
+    envelope_id: str
+
+
+@attrs.frozen(kw_only=True)
 class CloseChannel:
     """One channel, and why it is closed."""
 
