@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from trio_hub import FunctionAgent, HubClient, WsLink
+from trio_hub import DeliveryRule, FunctionAgent, HubClient, WsLink
 from trio_hub.client import Turn
 
 from .program import command, running
@@ -63,16 +63,49 @@ async def test_words_stand_above_the_line_and_who_has_the_word_between(tmp_path:
         await terminal.see("Ctrl-D leaves", " live")
         await terminal.write("refunds\r")
         await asked.wait()
-        await terminal.see_lines("hanna: refunds", " live | bob has the word", "hanna:")
+        await terminal.see_lines("hanna: refunds", " live | bob is at work", "hanna:")
         # What is being typed stays where it is.
         await terminal.write("thank you")
-        await terminal.see_lines(" live | bob has the word", "hanna: thank you")
+        await terminal.see_lines(" live | bob is at work", "hanna: thank you")
         answered.set()
         await terminal.see_lines(
             "hanna: refunds", "bob: About refunds:", "  thirty days.", " live", "hanna: thank you"
         )
         await terminal.write("\x15\x04")
         assert await terminal.end() == 0
+
+
+async def test_it_shows_what_becomes_of_a_question(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    async def moody(turn: Turn) -> str | None:
+        said.append(turn.text)
+        if turn.text == "fail":
+            raise ValueError("not today")
+        return None
+
+    async with (
+        running(tmp_path, "--memory", "--port", "0") as hub,
+        HubClient(WsLink(hub.url)) as watching,
+        HubClient(WsLink(hub.url)) as us,
+    ):
+        bob = await us.register(FunctionAgent("bob", moody))
+        await us.set_delivery_rule(bob.agent_id, DeliveryRule(max_attempts=2))
+        async with chat(tmp_path, hub.url) as terminal:
+            await terminal.see_lines(" live", "hanna:")
+            await terminal.write("fail\r")
+            await terminal.see_lines(" live | bob failed, and does not try again", "hanna:")
+            await terminal.write("hello\r")
+            await terminal.see_lines(" live | bob has read it, and has not answered", "hanna:")
+            assert said == ["fail", "fail", "hello"]
+            await us.close()
+            await terminal.write("anybody there?\r")
+            await terminal.see_lines(" live | bob is away", "hanna:")
+            await watching.attach(FunctionAgent("bob", _answer), "bob")
+            await terminal.see("bob: About anybody there?:")
+            await terminal.see_lines(" live", "hanna:")
+            await terminal.write("\x04")
+            assert await terminal.end() == 0
 
 
 @pytest.mark.parametrize("text", ["", "half a line"])

@@ -14,7 +14,9 @@ from ...client import Channel, ClientState, HubClient, IdentityChange, StateChan
 from ...errors import InboxFull, RateLimited
 from ...protocol.views import words_of
 from ...records import EV_CHANNEL_CLOSED, EV_CHANNEL_EXPIRED, Envelope, is_bookkeeping
+from .exchange import Exchange
 from .screen import Screen
+from .turns import show_turns
 
 __all__ = ["Talk"]
 
@@ -46,9 +48,7 @@ class Talk:
         self._channel: Channel | None = None
         self._ready = trio.Event()
         self._shown: set[str] = set()
-        self._heard = trio.Event()
-        self._asked_id = ""
-        self._answered_id = ""
+        self._exchange = Exchange()
         self._status = 0
         self._scope = trio.CancelScope()
         self._tell, self._told = trio.open_memory_channel[str](_CHANGES_MAX)
@@ -111,6 +111,7 @@ class Talk:
         with self._scope:
             async with open_plain_nursery() as nursery:
                 nursery.start_soon(self._show_changes)
+                nursery.start_soon(self._show_turns, channel)
                 await self._pass_on(channel, typed)
                 if not sys.stdin.isatty():
                     await self._wait_for_answer()
@@ -144,14 +145,10 @@ class Talk:
             await self._screen.remark(f"in another channel, {envelope.channel_id}:")
         await self._screen.say(name or envelope.sender_id, words_of(envelope))
         if here:
-            # An answer that does not say to what is one to all that was said before it. Ids
-            # increase along a channel.
-            answered_id = envelope.causation_id or envelope.envelope_id or ""
-            self._answered_id = max(self._answered_id, answered_id)
-            self._heard.set()
-            self._heard = trio.Event()
-            if self._answered_id >= self._asked_id:
-                await self._screen.show_turn("")
+            self._exchange.heard(envelope)
+
+    async def _show_turns(self, channel: Channel) -> None:
+        await show_turns(channel, self._exchange, self._screen, peer_name=self._peer_name)
 
     async def _show_changes(self) -> None:
         async for text in self._told:
@@ -161,9 +158,7 @@ class Talk:
 
     async def _pass_on(self, channel: Channel, typed: AsyncIterator[str]) -> None:
         async for line in typed:
-            self._asked_id = await self._post(channel, line)
-            if self._answered_id < self._asked_id:
-                await self._screen.show_turn(f"{self._peer_name} has the word")
+            self._exchange.asked(await self._post(channel, line))
 
     async def _post(self, channel: Channel, line: str) -> str:
         key = self._client.new_key()
@@ -177,8 +172,7 @@ class Talk:
 
     async def _wait_for_answer(self) -> None:
         with trio.move_on_after(self._timeout_seconds):
-            while self._answered_id < self._asked_id:
-                await self._heard.wait()
+            await self._exchange.until(is_open=False)
             return
         await self._screen.remark(
             f"{self._peer_name} gave no answer within {self._timeout_seconds:g} s"
