@@ -6,11 +6,10 @@ from typing import Any
 
 import msgspec
 import pytest
-import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_hub.client import AgentClient, FunctionAgent, HubClient, ScriptedAgent, Turn
-from trio_hub.errors import AccessDeniedError, NotFoundError, ProtocolError
+from trio_hub.client import AgentClient, FunctionAgent, ScriptedAgent, Turn
+from trio_hub.errors import AccessDeniedError, ProtocolError
 from trio_hub.records import (
     EV_CHANNEL_CLOSED,
     EV_CHANNEL_INVITE,
@@ -288,73 +287,6 @@ async def test_pending_turns_are_taken_up(
         assert len(channel.posted) == 1, "nothing is said twice"
         await wait_all_tasks_blocked()
         assert peer.nothing_came()
-
-
-async def register_human(client: HubClient) -> Any:
-    return await client.register_human(Passport(name="hanna"))
-
-
-async def test_a_human_is_registered_as_one_and_accepts_invites(
-    connect: Connect, channel: ChannelOnHub, autojump_clock: MockClock
-) -> None:
-    async with connect() as (client, peer):
-        hanna = await register_human(client)
-        assert hanna.passport.kind == "human"
-        await ack(peer, text_for(hanna.agent_id, event_type=EV_CHANNEL_INVITE))
-        assert channel.posted[0]["event_type"] == "ag2.channel.invite.ack"
-        with pytest.raises(ValueError, match="human"):
-            await client.register_human(Passport(name="robot", kind="agent"))
-
-
-async def test_an_envelope_is_settled_when_the_human_has_taken_it(
-    connect: Connect, channel: ChannelOnHub, autojump_clock: MockClock
-) -> None:
-    async with connect() as (client, peer):
-        hanna = await register_human(client)
-        peer.send(text_for(hanna.agent_id, "a"), text_for(hanna.agent_id, "b"))
-        await wait_all_tasks_blocked()
-        assert peer.nothing_came()
-        assert (await hanna.next_envelope()).text == "a"
-        assert (await peer.next(ReceiptFrame)).status == "ack"
-        async for envelope in hanna:
-            assert envelope.text == "b"
-            break
-        assert (await peer.next(ReceiptFrame)).status == "ack"
-        with pytest.raises(trio.TooSlowError):
-            await hanna.next_envelope(timeout=5)
-        await hanna.send("c1", "hello")
-        assert channel.posted[0]["sender_id"] == hanna.agent_id
-
-
-async def test_envelopes_are_pushed_to_callbacks(
-    connect: Connect, channel: ChannelOnHub, autojump_clock: MockClock
-) -> None:
-    seen: list[str] = []
-
-    async def callback(envelope: Envelope) -> None:
-        seen.append(envelope.text)
-
-    async with connect() as (client, peer):
-        hanna = await register_human(client)
-        hanna.on_envelope(callback)
-        await ack(peer, text_for(hanna.agent_id, "pushed"))
-    assert seen == ["pushed"]
-
-
-async def test_a_human_that_is_gone_waits_for_nothing(
-    connect: Connect, hub: ScriptedHub, channel: ChannelOnHub, autojump_clock: MockClock
-) -> None:
-    hub.answers["unregister"] = lambda _params: None
-    async with connect() as (client, _peer), trio.open_nursery() as nursery:
-        hanna = await register_human(client)
-
-        async def wait() -> None:
-            with pytest.raises(NotFoundError, match="unregistered"):
-                await hanna.next_envelope()
-
-        nursery.start_soon(wait)
-        await wait_all_tasks_blocked()
-        await client.unregister(hanna.agent_id)
 
 
 async def test_an_agent_can_be_handled_differently(

@@ -28,6 +28,10 @@ class HumanClient(IdentityClient):
     is handed out once and settled when it has been: one that nobody has taken yet comes again
     after a restart. So nothing is lost, and what waits is bounded by the client's window.
 
+    A person may take days. For as long as the program is connected the hub is told that what waits
+    here is in good hands, so it does not become a dead letter; meanwhile more waits at the hub, up
+    to ``inbox.max_pending`` of the person's rule. Nobody else waits for them.
+
     Args:
         hub_client: The connection that it is on.
         auto_ack_invites: Whether invites are accepted at once.
@@ -41,6 +45,8 @@ class HumanClient(IdentityClient):
         self._hand: trio.MemorySendChannel[Envelope]
         self._taken: trio.MemoryReceiveChannel[Envelope]
         self._hand, self._taken = trio.open_memory_channel[Envelope](0)
+        # Those who hand over; at most as many as the client has handlers.
+        self._handing: set[trio.CancelScope] = set()
 
     def bind(self, identity: Identity, resume: Resume, rule: Rule) -> None:
         """Take an identity; done once, by the `HubClient`."""
@@ -50,11 +56,15 @@ class HumanClient(IdentityClient):
 
     def on_envelope(self, callback: Callable[[Envelope], Awaitable[None]]) -> None:
         """
-        Have envelopes pushed to `callback` (and to those given before) instead of pulled.
+        Have envelopes pushed to `callback` (and to those given before) instead of pulled, those
+        that wait to be taken included.
 
-        One that raises makes the envelope come again, to all of them.
+        One that raises makes the envelope come again, to all of them. Those of one channel come one
+        after another.
         """
         self._callbacks.append(callback)
+        for scope in self._handing:
+            scope.cancel()
 
     async def next_envelope(
         self,
@@ -160,8 +170,18 @@ class HumanClient(IdentityClient):
         if envelope.event_type == EV_CHANNEL_INVITE and self._auto_ack_invites:
             await accept_invite(envelope, self)
             return
-        if self._callbacks:
-            for callback in list(self._callbacks):
-                await callback(envelope)
+        if not self._callbacks and await self._hand_over(envelope):
             return
-        await self._hand.send(envelope)
+        for callback in list(self._callbacks):
+            await callback(envelope)
+
+    async def _hand_over(self, envelope: Envelope) -> bool:
+        """Wait until an envelope is taken; False where it is to be pushed after all."""
+        with trio.CancelScope() as scope:
+            self._handing.add(scope)
+            try:
+                await self._hand.send(envelope)
+            finally:
+                self._handing.discard(scope)
+            return True
+        return False

@@ -252,12 +252,15 @@ class Roster:
         Tell the hub every `interval` seconds what is still being worked on, for ever.
 
         Args:
-            patience: After so many seconds with one envelope its handler is taken to hang.
+            patience: After so many seconds with one envelope its handler is taken to hang. That of
+                a person is not: the person may be away.
         """
         while True:
             await trio.sleep(interval)
             for identity in self._identities.values():
-                for envelope in identity.deliveries.handled_for(interval, patience):
+                is_person = identity.passport.effective_kind == "human"
+                longest = math.inf if is_person else patience
+                for envelope in identity.deliveries.handled_for(interval, longest):
                     identity.send_receipt(envelope, "progress")
 
     def _begin_again(self, identity: Identity) -> None:
