@@ -9,6 +9,7 @@ called in the thread of `run`.
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -85,6 +86,12 @@ class Prompt:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._invalidate)
 
+    def resized(self) -> None:
+        """The window has another size."""
+        with self._lock:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._draw_again)
+
     def leave(self) -> None:
         """Let `run` return, with the terminal as it was before."""
         with self._lock:
@@ -130,6 +137,10 @@ class Prompt:
             enable_suspend=True,
             interrupt_exception=_Interrupted,
         )
+        if hasattr(signal, "SIGWINCH"):
+            # Whoever has the main thread hears of it, by `resized`. Looking twice a second misses
+            # what happens in the first half.
+            session.app.terminal_size_polling_interval = None
         with self._lock:
             if self._is_over:
                 return False
@@ -158,6 +169,11 @@ class Prompt:
     def _invalidate(self) -> None:
         if self._session is not None:
             self._session.app.invalidate()
+
+    def _draw_again(self) -> None:
+        if self._session is not None and self._session.app.is_running:
+            self._session.app.renderer.erase()
+            self._invalidate()
 
     def _print_all(self) -> None:
         while self._to_print:

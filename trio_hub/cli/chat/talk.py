@@ -11,7 +11,7 @@ import trio
 
 from ..._nursery import open_plain_nursery
 from ...client import Channel, ClientState, HubClient, IdentityChange, StateChange
-from ...errors import InboxFull, RateLimited
+from ...errors import ConnectionLost, InboxFull, RateLimited
 from ...protocol.views import words_of
 from ...records import EV_CHANNEL_CLOSED, EV_CHANNEL_EXPIRED, Envelope, is_bookkeeping
 from .exchange import Exchange
@@ -158,7 +158,14 @@ class Talk:
 
     async def _pass_on(self, channel: Channel, typed: AsyncIterator[str]) -> None:
         async for line in typed:
-            self._exchange.asked(await self._post(channel, line))
+            try:
+                envelope_id = await self._post(channel, line)
+            except ConnectionLost:
+                if self._client.state is not ClientState.CLOSED:
+                    raise
+                # `observe` has heard why, and ends the conversation.
+                await trio.sleep_forever()
+            self._exchange.asked(envelope_id)
 
     async def _post(self, channel: Channel, line: str) -> str:
         key = self._client.new_key()

@@ -144,6 +144,13 @@ class Terminal:
             self.left.set()
             self._entered.set()
 
+    async def watch_size(self) -> None:
+        """Draw again when the window has another size, until cancelled."""
+        if sys.platform != "win32":
+            with trio.open_signal_receiver(signal.SIGWINCH) as signals:
+                async for _ in signals:
+                    self._prompt.resized()
+
     async def leave(self) -> None:
         """Let `run` end, in a bounded time. Cancellation: as `run`."""
         self._prompt.leave()
@@ -189,12 +196,14 @@ async def open_terminal(name: str, *, history_file: Path | None) -> AsyncIterato
         terminal = Terminal(name, history)
         async with open_plain_nursery() as nursery:
             nursery.start_soon(terminal.run)
+            nursery.start_soon(terminal.watch_size)
             try:
                 if trouble:
                     await terminal.remark(trouble)
                 yield terminal
             finally:
                 await terminal.leave()
+                nursery.cancel_scope.cancel()
 
 
 @contextmanager
