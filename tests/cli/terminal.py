@@ -20,6 +20,9 @@ from .program import PATIENCE_SECONDS
 
 __all__ = ["Terminal", "at_terminal"]
 
+# Of the 4 KiB that Linux holds ready to be read from a pty.
+_HELD_BYTES = 4000
+
 
 @attrs.define(eq=False)
 class Terminal:
@@ -71,6 +74,17 @@ class Terminal:
         self.screen.resize(columns=columns)
         _set_size(self._ours, self.screen.lines, columns)
 
+    async def is_full(self) -> None:
+        """Return once the program has written as much as is held for it without being read."""
+        with trio.fail_after(PATIENCE_SECONDS):
+            while _readable(self._ours) < _HELD_BYTES:
+                await trio.lowlevel.checkpoint()
+
+    @property
+    def modes_are_as_before(self) -> bool:
+        """Whether the terminal echoes, edits lines and so on as at first."""
+        return termios.tcgetattr(self._theirs) == self._before
+
     async def end(self) -> int:
         """Return the exit status, once the program has ended and put the terminal right."""
         with trio.fail_after(PATIENCE_SECONDS):
@@ -86,7 +100,7 @@ class Terminal:
                 self._take(chunk)
         except BlockingIOError:
             pass
-        assert termios.tcgetattr(self._theirs) == self._before
+        assert self.modes_are_as_before
         # Keys are as before, and so is the cursor.
         assert self.raw.rfind(b"\x1b[?2004h") <= self.raw.rfind(b"\x1b[?2004l")
         assert not self.screen.cursor.hidden
@@ -130,6 +144,11 @@ async def at_terminal(
             await process.wait()
         os.close(ours)
         os.close(theirs)
+
+
+def _readable(file_number: int) -> int:
+    (held,) = struct.unpack("i", fcntl.ioctl(file_number, termios.FIONREAD, b"\0" * 4))
+    return int(held)
 
 
 def _set_size(file_number: int, rows: int, columns: int) -> None:

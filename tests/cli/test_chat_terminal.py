@@ -15,7 +15,7 @@ import trio
 from trio_hub import DeliveryRule, FunctionAgent, HubClient, WsLink
 from trio_hub.client import Turn
 
-from .program import command, running
+from .program import PATIENCE_SECONDS, command, running
 from .terminal import Terminal, at_terminal
 
 pytestmark = pytest.mark.slow
@@ -64,7 +64,8 @@ async def test_words_stand_above_the_line_and_who_has_the_word_between(tmp_path:
         await terminal.write("refunds\r")
         await asked.wait()
         await terminal.see_lines("hanna: refunds", " live | bob is at work", "hanna:")
-        # What is being typed stays where it is.
+        # What is being typed stays where it is, also when it is put in the background.
+        await terminal.write("\x1a")
         await terminal.write("thank you")
         await terminal.see_lines(" live | bob is at work", "hanna: thank you")
         answered.set()
@@ -189,6 +190,24 @@ async def test_a_lost_connection_shows_and_what_is_typed_meanwhile_is_answered(
                 await terminal.write("\x04")
                 assert await terminal.end() == 0
         assert terminal.raw.count(b"About refunds:") == 1
+
+
+async def test_a_terminal_that_takes_nothing_holds_up_nothing(tmp_path: Path) -> None:
+    async def flood(_turn: Turn) -> str:
+        return "all work and no play\n" * 20_000
+
+    async with (
+        hub_with(tmp_path, FunctionAgent("bob", flood)) as (url, _us),
+        chat(tmp_path, url) as terminal,
+    ):
+        await terminal.see("Ctrl-D leaves", " live")
+        await terminal.write("go\r")
+        # From here on nobody reads.
+        await terminal.is_full()
+        terminal.process.send_signal(signal.SIGTERM)
+        with trio.fail_after(PATIENCE_SECONDS):
+            assert await terminal.process.wait() == 128 + signal.SIGTERM
+        assert terminal.modes_are_as_before
 
 
 async def test_another_size_of_the_window(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TextIO
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.formatted_text import FormattedText
@@ -111,19 +112,22 @@ class Prompt:
         Raises:
             OSError: The terminal is gone.
         """
-        try:
-            return asyncio.run(self._take_lines())
-        except asyncio.CancelledError:
-            return False
-        finally:
-            with self._lock:
-                self._is_over = True
-                self._loop = None
-            # What came at the last moment.
-            self._print_all()
+        # Not `sys.stdout`: a terminal that takes nothing would keep its lock, and Python wants that
+        # at its end.
+        with open(sys.stdout.fileno(), "w", encoding="utf-8", closefd=False) as screen:
+            try:
+                return asyncio.run(self._take_lines(screen))
+            except asyncio.CancelledError:
+                return False
+            finally:
+                with self._lock:
+                    self._is_over = True
+                    self._loop = None
+                # What came at the last moment.
+                self._print_all()
 
-    async def _take_lines(self) -> bool:
-        output = create_output()
+    async def _take_lines(self, screen: TextIO) -> bool:
+        output = create_output(screen)
         if isinstance(output, Vt100_Output):
             # Terminals that do not say where the cursor is would hold up everything for a second.
             output.enable_cpr = False
