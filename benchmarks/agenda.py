@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["FULL", "QUICK", "QUICK_SWEEPS", "SWEEPS", "Question"]
+__all__ = ["FULL", "LONG", "QUICK", "QUICK_SWEEPS", "SWEEPS", "Question"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ FULL: tuple[Question, ...] = (
         rounds=1,
     ),
     Question("reconnect_storm", {"clients": 500, "owed": 10}, "all_delivered_seconds"),
+    Question("idle", {"connections": 500, "agents": 5_000}, "kb_per_connection", rounds=1),
     Question(
         "one_turn",
         {"short": 10, "middle": 1_000, "long": 10_000, "turns": 15},
@@ -91,6 +92,15 @@ QUICK: tuple[Question, ...] = (
         rounds=1,
     ),
     Question("reconnect_storm", {"clients": 20, "owed": 5}, "all_delivered_seconds"),
+    Question("idle", {"connections": 30, "agents": 30}, "kb_per_connection", rounds=1),
+    Question("idle_agents", {"agents": 40, "connections": 4}, "all_delivered_seconds", rounds=1),
+    Question(
+        "millionth",
+        {"early": 200, "late": 600, "posts": 200},
+        "late_over_early_cpu",
+        rounds=1,
+        ours_alone=True,
+    ),
     Question(
         "one_turn",
         {"short": 5, "middle": 20, "long": 60, "turns": 3},
@@ -98,6 +108,20 @@ QUICK: tuple[Question, ...] = (
         rounds=1,
     ),
     Question("open_store", {"envelopes": 500, "repeats": 1}, "open_seconds", rounds=1),
+)
+
+#: What takes minutes by itself, and is asked where it is asked for (``--long``).
+LONG: tuple[Question, ...] = (
+    Question(
+        "idle_agents", {"agents": 10_000, "connections": 100}, "all_delivered_seconds", rounds=1
+    ),
+    Question(
+        "millionth",
+        {"early": 10_000, "late": 1_000_000, "posts": 10_000},
+        "late_over_early_cpu",
+        rounds=1,
+        ours_alone=True,
+    ),
 )
 
 #: One thing grows, and the rest stays: what `benchmarks.plots` draws.

@@ -145,7 +145,7 @@ class Agent(asyncio.Protocol):
         if event_type == "ag2.channel.invite":
             ack = {
                 "channel_id": envelope["channel_id"],
-                "sender_id": self.agent_id,
+                "sender_id": recipient_id,
                 "audience": None,
                 "event_type": "ag2.channel.invite.ack",
                 "event_data": {"channel_id": envelope["channel_id"]},
@@ -192,13 +192,17 @@ class Agent(asyncio.Protocol):
 
     async def register(self) -> None:
         """Register under a rule without limits, so that no inbox refuses the load."""
+        self.agent_id = await self.register_another(self.name)
+
+    async def register_another(self, name: str) -> str:
+        """Register one more agent on this connection, as the first, and return its id."""
         passport = await self.call(
             "register",
-            passport={"name": self.name},
+            passport={"name": name},
             resume={},
             rule={"limits": {"inbox": {"max_pending": 0}}},
         )
-        self.agent_id = passport["agent_id"]
+        return str(passport["agent_id"])
 
     async def attach(self) -> None:
         """Bind the identity of that name, and ask for everything that it has not acked."""
@@ -208,11 +212,15 @@ class Agent(asyncio.Protocol):
 
     async def open(self, manifest_type: str, *others: Agent) -> str:
         """Open a channel and return its id, once everybody has accepted."""
+        return await self.open_with(manifest_type, *(other.agent_id for other in others))
+
+    async def open_with(self, manifest_type: str, *agent_ids: str) -> str:
+        """Open a channel with agents by their ids, as `open`."""
         metadata = await self.call(
             "create_channel",
             creator_id=self.agent_id,
             manifest_type=manifest_type,
-            participants=[other.agent_id for other in others],
+            participants=list(agent_ids),
         )
         return str(metadata["channel_id"])
 

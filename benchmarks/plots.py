@@ -158,7 +158,11 @@ def _svg(plot: Plot, lines: dict[str, list[Point]]) -> str:
             # Solid is synced; a hub that keeps less has a broken line.
             style = "-" if peer.partition("@")[0] == "trio_hub" else "--"
             axes.errorbar(at, medians, [below, above], label=peer, marker="o", ls=style, ms=4)
-        axes.set_xscale("log" if plot.question != "long_channel" else "linear")
+        if plot.question != "long_channel":
+            sizes = sorted({point.at for points in lines.values() for point in points})
+            axes.set_xscale("log")
+            axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+            axes.minorticks_off()
         axes.set_ylim(bottom=0)
         axes.set_xlabel(plot.grows)
         axes.set_ylabel(plot.costs)

@@ -7,6 +7,7 @@ Ask every question of every hub in one run, by turns, and print what it means.
     python -m benchmarks.run --quick          # small sizes, one round: does it still work?
     python -m benchmarks.run --questions one_conversation --peers trio_hub,ag2-disk
     python -m benchmarks.run --compare main~5 # what has changed since, in our hub alone
+    python -m benchmarks.run --long           # a million envelopes, ten thousand agents
     python -m benchmarks.run --plots docs/plots # what grows with what, drawn
 
 Hubs take turns (A B A B ...) so that a slow minute of the machine is everybody's, each answer
@@ -32,7 +33,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.agenda import FULL, QUICK, QUICK_SWEEPS, SWEEPS, Question
+from benchmarks.agenda import FULL, LONG, QUICK, QUICK_SWEEPS, SWEEPS, Question
 from benchmarks.peers import PEERS, ROOT, Peer, PeerFailed, RunningPeer, start
 from benchmarks.questions import one_turn, open_store, reconnect_storm
 from benchmarks.revisions import NoSuchRevision, at_revision
@@ -223,6 +224,7 @@ def run(directory: Path) -> int:
     parser.add_argument("--peers", help=f"of {','.join(PEERS)}; default: all that can be run")
     parser.add_argument("--questions", help="names, with commas between; default: all")
     parser.add_argument("--compare", metavar="REV", help="this hub and that of a revision only")
+    parser.add_argument("--long", action="store_true", help="ask what takes minutes, and only that")
     parser.add_argument(
         "--plots", type=Path, metavar="DIRECTORY", help="ask by growing sizes, and draw it there"
     )
@@ -254,6 +256,8 @@ def run(directory: Path) -> int:
     bench = Bench({p.name: by_module[p.module] for p in peers}, arguments.generator_python)
     if arguments.plots is not None:
         questions = QUICK_SWEEPS if arguments.quick else SWEEPS
+    elif arguments.long:
+        questions = LONG
     else:
         questions = QUICK if arguments.quick else FULL
     if arguments.questions is not None:
