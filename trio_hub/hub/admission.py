@@ -19,9 +19,19 @@ import attrs
 from .._logging import get_logger
 from ..errors import AccessDeniedError, NetworkError, ProtocolError
 from ..protocol.globs import why_not_globs
-from ..records import ChannelManifest, ChannelMetadata, Envelope, Passport, Resume, Rule
+from ..protocol.operator_rules import glob_lists
+from ..records import (
+    ChannelManifest,
+    ChannelMetadata,
+    Envelope,
+    OperatorRule,
+    Passport,
+    Resume,
+    Rule,
+)
 from ..records.envelope import CHANNEL_EVENT_PREFIX
 from .arbiter import ALLOW, Allow, Deny, HubArbiter, RuleArbiter
+from .ceilings import check_open, check_send, is_heard, not_heard
 from .registry import Registration, Registry
 
 __all__ = ["Admission", "Refusal", "check_rule"]
@@ -44,7 +54,7 @@ class Refusal:
 
 class Admission:
     """
-    Asks the arbiter on behalf of the hub.
+    Asks the arbiter on behalf of the hub, once the lists of operators' rules have nothing against it.
 
     Args:
         arbiter: Decides.
@@ -105,6 +115,8 @@ class Admission:
                 if recipient is not None:
                     recipients.append(recipient)
                     passports.append(recipient.passport)
+        if sender.bounds is not None:
+            check_send(sender, envelope, passports)
         what = "authorize_send"
         try:
             decision = self._authorize_send(envelope, sender.passport, sender.rule, passports)
@@ -133,6 +145,8 @@ class Admission:
         if sender is None or recipient is None:
             # Who is gone has no name any more to be matched. It had one when it was let in.
             return None
+        if recipient.bounds is not None and not is_heard(sender, recipient):
+            return Refusal(not_heard(sender, recipient))
         try:
             decision = self._authorize_dispatch(
                 envelope, sender.passport, recipient.passport, recipient.rule
@@ -153,6 +167,7 @@ class Admission:
     ) -> None:
         """Let a channel be opened, or raise what the arbiter denies it with."""
         invitees = [it for it in participants if it.agent_id != creator.agent_id]
+        check_open(manifest, creator, invitees)
         self._check(
             "authorize_channel_open",
             manifest,
@@ -182,24 +197,17 @@ class Admission:
             raise denial
 
 
-def check_rule(rule: Rule) -> None:
+def check_rule(rule: Rule | OperatorRule) -> None:
     """
     Refuse a rule whose globs would cost the hub too much.
 
     Raises:
         ProtocolError: Names every list that is too long.
     """
-    access = rule.access
-    lists = {
-        "inbound_from": access.inbound_from,
-        "outbound_to": access.outbound_to,
-        "channel_types.initiate": access.channel_types.initiate,
-        "channel_types.accept": access.channel_types.accept,
-    }
     problems = [
         f"access.{name}: {why}"
-        for name, patterns in lists.items()
-        if (why := why_not_globs(patterns)) is not None
+        for name, patterns in glob_lists(rule.access).items()
+        if patterns is not None and (why := why_not_globs(patterns)) is not None
     ]
     if problems:
         raise ProtocolError(f"the rule is refused: {'; '.join(problems)}")

@@ -25,6 +25,7 @@ from ..records import (
     DeliveryRule,
     Envelope,
     KeptLetter,
+    OperatorRule,
     Passport,
     Rule,
     TaskMetadata,
@@ -240,6 +241,26 @@ class Announcer:
             self._audit.record(
                 "rule_changed", agent_id=agent_id, by=by, details={"changed": changed}
             )
+        )
+
+    async def operator_rule_set(
+        self,
+        name: str,
+        agent_id: str | None,
+        before: OperatorRule | None,
+        after: OperatorRule | None,
+        by: str,
+    ) -> None:
+        """What operators have set for a name was replaced. Audited when this returns."""
+        if agent_id is not None:
+            self._agent(agent_id, "operator_rule_set", rule=after, by=by)
+        details = {
+            "name": name[:_NAME_CHARACTERS_MAX],
+            "changed": _differences(before or OperatorRule(), after or OperatorRule()),
+            "cleared": after is None,
+        }
+        await self._audit.written(
+            self._audit.record("operator_rule_changed", agent_id=agent_id, by=by, details=details)
         )
 
     async def delivery_rule_set(

@@ -22,6 +22,7 @@ from ..records import (
 )
 from .admission import Admission
 from .announcer import Announcer
+from .ceilings import check_ttl
 from .channels import Channel, ChannelBook, LogRecord
 from .committer import Committer
 from .drafting import ChannelWish, channel_id_for, draft_channel, never_opened, why_not_opened
@@ -82,7 +83,8 @@ class ChannelApi(FederationApi):
         Raises:
             NotFoundError: The type, the creator, a participant, or something that an expectation
                 names is unknown.
-            AccessDeniedError: The arbiter does not allow it (or what else it denies with).
+            AccessDeniedError: The arbiter does not allow it (or what else it denies with), or an
+                operator's rule does not, its longest TTL included.
             ProtocolError: The adapter refuses such a channel, an expectation makes no sense,
                 somebody declined, or not all answered within `invite_ack_timeout`.
             StoreError: It could not be kept.
@@ -119,6 +121,7 @@ class ChannelApi(FederationApi):
             self._clock(),
             participants_max=self._limits.participants_max,
         )
+        check_ttl(creator, wish.ttl)
         self._expectations.check(metadata)
         channel, ticket = self.channels.create_nowait(metadata)
         await ticket.wait()

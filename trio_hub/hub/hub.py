@@ -60,6 +60,8 @@ from .identity_api import IdentityApi
 from .limits import HubLimits
 from .listeners import QUEUE_MAX, HubListener, Listeners
 from .operations import OperationHandlers
+from .operator_rule_api import OperatorRuleApi
+from .operator_rules import OperatorRules
 from .operators import Operators
 from .posting import Posting
 from .reception import Reception
@@ -81,7 +83,7 @@ log = get_logger(__name__)
 _COME_BACK_AFTER_SECONDS = 1.0
 
 
-class Hub(IdentityApi, ChannelApi, StandingApi, TaskApi, DeadLetterApi):
+class Hub(IdentityApi, OperatorRuleApi, ChannelApi, StandingApi, TaskApi, DeadLetterApi):
     """
     A hub. Use `Hub.open`; everything here belongs inside its block.
 
@@ -125,7 +127,12 @@ class Hub(IdentityApi, ChannelApi, StandingApi, TaskApi, DeadLetterApi):
         self._attempts = Attempts(self._announcer, limits)
         self._timers = Timers(ttl_sweep_interval, on_wake=self._on_wake)
         self._door: FederationDoor | None = None
-        self._registry = Registry(self._committer, self._next_id, clock, limits)
+        self._operator_rules = OperatorRules(
+            self._committer, self._on_operator_rule, names_max=limits.operator_rules_max
+        )
+        self._registry = Registry(
+            self._committer, self._next_id, clock, limits, self._operator_rules.find
+        )
         self._routes = Routes(self._registry)
         self._operators = Operators(
             operators,
@@ -444,10 +451,6 @@ class Hub(IdentityApi, ChannelApi, StandingApi, TaskApi, DeadLetterApi):
             proxy, accepts_invites=accepts_invites, at_once_max=at_once_max, paused=paused
         )
 
-    def has_operator(self, agent_ids: Mapping[str, object]) -> bool:
-        """Whether an operator of this hub, proven by its credential, is among agents."""
-        return self._operators.acting(agent_ids) is not None
-
     def health(self) -> HubHealth:
         """Say how the hub is doing. Never blocks."""
         return HubHealth(
@@ -544,6 +547,7 @@ class Hub(IdentityApi, ChannelApi, StandingApi, TaskApi, DeadLetterApi):
         lengths = await store.lengths_under(paths.CHANNELS)
         problems = await self._load_id_floor(lengths)
         problems += await self.audit.load()
+        problems += self._operator_rules.load(await store.read_under(paths.OPERATOR_RULES))
         problems += self._registry.load(await store.read_under(paths.AGENTS))
         for registration in self._registry:
             self._deliveries.add_agent(registration.agent_id, registration.rule.limits.inbox)

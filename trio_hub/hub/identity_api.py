@@ -19,6 +19,7 @@ from ..records import (
 from .admission import Admission, check_rule
 from .announcer import Announcer
 from .attempts import Attempts
+from .ceilings import may_speak
 from .channels import ChannelBook
 from .connection import Connection
 from .deliveries import Deliveries
@@ -162,7 +163,9 @@ class IdentityApi:
         """
         asker = self._registry.get(asker_id)
         others = (
-            it for it in self._registry if may_ask(asker.passport, asker.rule, it.passport, it.rule)
+            it
+            for it in self._registry
+            if may_ask(asker.passport, asker.rule, it.passport, it.rule) and may_speak(asker, it)
         )
         return find(others, query)
 
@@ -175,8 +178,8 @@ class IdentityApi:
         return self._registry.get(agent_id).skill_md
 
     def get_rule(self, agent_id: str) -> Rule:
-        """Return a rule. Raises `NotFoundError`."""
-        return self._registry.get(agent_id).rule
+        """Return the rule that an agent set for itself. Raises `NotFoundError`."""
+        return self._registry.get(agent_id).own_rule
 
     def get_delivery_rule(self, agent_id: str) -> DeliveryRule:
         """Return what of the hub's delivery is different for an agent. Raises `NotFoundError`."""
@@ -194,7 +197,9 @@ class IdentityApi:
 
     async def set_rule(self, agent_id: str, rule: Rule, *, by: str = "hub") -> None:
         """
-        Replace a rule. It holds from the next post, opening and handing over on.
+        Replace the rule that an agent sets for itself, beside which that of operators stays in force.
+
+        It holds from the next post, opening and handing over on.
 
         When this returns, the audit log says so too.
 
@@ -204,9 +209,11 @@ class IdentityApi:
             StoreError: It could not be kept.
         """
         check_rule(rule)
-        before = self._registry.get(agent_id).rule
+        before = self._registry.get(agent_id).own_rule
         await self._registry.set_rule(agent_id, rule)
-        self._deliveries.add_agent(agent_id, rule.limits.inbox)
+        registration = self._registry.find(agent_id)
+        if registration is not None:
+            self._deliveries.add_agent(agent_id, registration.rule.limits.inbox)
         await self._announcer.rule_set(agent_id, before, rule, by)
 
     async def set_delivery_rule(

@@ -64,6 +64,8 @@ class HubLimits:
             that is done.
         observed_capabilities_max: Capabilities of one agent whose tasks are counted. Each has its
             place in the resume that everybody reads, and up to 15 kB beside it.
+        operator_rules_max: Names for which operators may set a rule. All of them are written as
+            one list with every change, which is a megabyte then.
         cursor_flush_seconds: How far behind cursors are written. What a crash costs is that so
             much is delivered again.
         id_lease_seconds: How far ahead of the clock ids are reserved on disk. After a crash,
@@ -92,5 +94,6 @@ class HubLimits:
     tasks_per_answer_max: int = attrs.field(default=1_000, validator=_positive)
     ended_tasks_per_owner_max: int = attrs.field(default=10_000, validator=_positive)
     observed_capabilities_max: int = attrs.field(default=1_000, validator=_positive)
+    operator_rules_max: int = attrs.field(default=10_000, validator=_positive)
     cursor_flush_seconds: float = attrs.field(default=1.0, validator=_positive)
     id_lease_seconds: float = attrs.field(default=60.0, validator=_positive)

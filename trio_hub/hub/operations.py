@@ -350,4 +350,7 @@ class OperationHandlers:
             return True
         # One that takes part reads as a member does: reading as an operator would be audited.
         members = self._hub.get_channel(envelope.channel_id).participant_ids
-        return caller.bound.keys().isdisjoint(members) and self._hub.has_operator(caller.bound)
+        return (
+            caller.bound.keys().isdisjoint(members)
+            and self._hub.acting_operator(caller.bound) is not None
+        )

@@ -13,6 +13,8 @@ Where the hub keeps what in its store.
     /tasks/<task id>/{metadata,checkpoint,mark,writers}
     /dead_letters/<agent id>/<envelope id>
     /audit/log
+    /operator_rules/names                       for whom operators have set a rule
+    /operator_rules/<hash of a name>            what they have set
     /federation/<hub>/dial                      when to call another hub again
 """
 
@@ -30,6 +32,8 @@ DEAD_LETTERS: Final = "/dead_letters"
 FEDERATION: Final = "/federation"
 #: What follows an agent's id in the paths of its latencies.
 LATENCIES_PREFIX: Final = "latencies/"
+OPERATOR_RULES: Final = "/operator_rules"
+OPERATOR_RULE_NAMES: Final = "/operator_rules/names"
 AUDIT_LOG: Final = "/audit/log"
 
 
@@ -112,6 +116,11 @@ OF_A_TASK: Final = (task_metadata, task_checkpoint, task_mark, task_writers)
 def dead_letter(agent_id: str, envelope_id: str) -> str:
     """Return the path of a dead letter."""
     return f"{DEAD_LETTERS}/{agent_id}/{envelope_id}"
+
+
+def operator_rule(name_hash: str) -> str:
+    """Return the path of what operators have set for a name."""
+    return f"{OPERATOR_RULES}/{name_hash}"
 
 
 def dial(hub: str) -> str:

@@ -12,12 +12,15 @@ from ..errors import FrameError, NotFoundError, ProtocolError, StoreError
 from ..ids import ID_PATTERN, Now, iso_from_seconds
 from ..protocol.discovery import capabilities_of, text_of
 from ..protocol.latency_sketch import LatencySketch
+from ..protocol.operator_rules import effective_limits, glob_lists
 from ..protocol.track_record import count, sum_up
 from ..records import (
     AccessBlock,
+    AccessCeiling,
     ChannelTypeAccess,
     DeliveryRule,
     ObservedStat,
+    OperatorRule,
     Passport,
     Resume,
     Rule,
@@ -54,15 +57,41 @@ class _KeptLatencies:
 
 @attrs.frozen
 class Registration:
-    """Everything that is known of one agent."""
+    """
+    Everything that is known of one agent.
+
+    Attributes:
+        own_rule: As the agent set it.
+        latencies: How long its tasks took, by capability.
+        ceiling: What operators have set for its name.
+        rule: Its own, with the limits that are in force: no laxer than those of operators.
+        bounds: The lists of operators, where there are any; they hold beside those of `rule`.
+    """
 
     passport: Passport
     resume: Resume
-    rule: Rule
+    own_rule: Rule
     skill_md: str | None = None
     delivery: DeliveryRule = attrs.field(factory=DeliveryRule)
-    # By capability.
     latencies: Mapping[str, LatencySketch] = attrs.field(factory=dict)
+    ceiling: OperatorRule | None = None
+    # Worked out when something changes, for they are looked at with every envelope.
+    rule: Rule = attrs.field(init=False)
+    bounds: AccessCeiling | None = attrs.field(init=False)
+
+    @rule.default
+    def _rule_in_force(self) -> Rule:
+        if self.ceiling is None:
+            return self.own_rule
+        limits = effective_limits(self.own_rule.limits, self.ceiling)
+        return attrs.evolve(self.own_rule, limits=limits)
+
+    @bounds.default
+    def _bounds_in_force(self) -> AccessCeiling | None:
+        if self.ceiling is None:
+            return None
+        access = self.ceiling.access
+        return access if any(it is not None for it in glob_lists(access).values()) else None
 
     @property
     def agent_id(self) -> str:
@@ -84,11 +113,18 @@ class Registry:
         mint: Makes agent ids.
         clock: Seconds since 1970.
         limits: How many capabilities are counted.
+        ceiling_of: Returns what operators have set for a name, or None.
     """
 
     def __init__(
-        self, committer: Committer, mint: Callable[[], str], clock: Now, limits: HubLimits
+        self,
+        committer: Committer,
+        mint: Callable[[], str],
+        clock: Now,
+        limits: HubLimits,
+        ceiling_of: Callable[[str], OperatorRule | None],
     ) -> None:
+        self._ceiling_of = ceiling_of
         self._observed_max = limits.observed_capabilities_max
         self._committer = committer
         self._mint = mint
@@ -146,7 +182,7 @@ class Registry:
                 f"measured anew: {error}"
                 for error in damaged
             ]
-            if registration.rule is _SHUT:
+            if registration.own_rule is _SHUT:
                 problems.append(
                     f"the rule of agent {agent_id} cannot be read: until it is set again, the "
                     "agent may speak with nobody"
@@ -288,7 +324,7 @@ class Registry:
         )
         await ticket.wait()
         log.info("agent registered", agent=name, agent_id=agent_id)
-        return registration
+        return self._by_id.get(agent_id, registration)
 
     async def unregister(self, agent_id: str) -> Registration:
         """Remove an agent for good; its channels and what it said stay. Durable on return."""
@@ -322,7 +358,15 @@ class Registry:
     async def set_rule(self, agent_id: str, rule: Rule) -> None:
         """Replace a rule."""
         change = Put(paths.rule(agent_id), encode(rule))
-        await self._replace(agent_id, change, lambda it: attrs.evolve(it, rule=rule))
+        await self._replace(agent_id, change, lambda it: attrs.evolve(it, own_rule=rule))
+
+    def look_again(self, name: str) -> Registration | None:
+        """Follow what operators have set for a name; return its registration, if there is one."""
+        registration = self._by_id.get(self._id_by_name.get(name, ""))
+        if registration is None:
+            return None
+        self._keep(registration)
+        return self._by_id[registration.agent_id]
 
     async def set_delivery_rule(self, agent_id: str, rule: DeliveryRule) -> None:
         """Replace how an agent is delivered to."""
@@ -413,7 +457,9 @@ class Registry:
         name = registration.passport.name
         self._reserved.discard(name)
         self._in_doubt.pop(name, None)
-        self._by_id[registration.agent_id] = registration
+        self._by_id[registration.agent_id] = attrs.evolve(
+            registration, ceiling=self._ceiling_of(name)
+        )
         self._id_by_name[name] = registration.agent_id
 
 
