@@ -79,6 +79,8 @@ FRAMES: dict[type[Any], st.SearchStrategy[Any]] = {
         auth_claim=json_objects,
         since_envelope_id=st.none() | texts | st.dictionaries(ids, ids, max_size=3),
         epoch=st.none() | texts,
+        client=st.text(max_size=f.CLIENT_CHARACTERS_MAX),
+        connection=not_negative,
     ),
     f.WelcomeFrame: st.builds(
         f.WelcomeFrame,

@@ -222,6 +222,25 @@ async def test_everybody_is_bound_again_with_their_own_credentials(
         ]
 
 
+async def test_hellos_say_which_connection_of_which_client_they_came_by(
+    connect: Connect, hub: ScriptedHub, autojump_clock: MockClock
+) -> None:
+    async with connect() as (client, peer), connect() as (other, others_peer):
+        for one in (client, other):
+            await one.register(ScriptedAgent("a", []))
+        for cut in (peer, others_peer):
+            for _ in range(2):
+                cut.cut()
+                cut = await hub.accepted()
+                await trio.testing.wait_all_tasks_blocked()
+        names = [hello.client for hello in hub.hellos]
+        numbers = [hello.connection for hello in hub.hellos]
+        assert names[0] == names[1] != names[2] == names[3]
+        assert numbers[0] < numbers[1]
+        assert numbers[2] < numbers[3]
+        assert names[0] not in repr(hub.hellos)
+
+
 async def test_credentials_are_in_no_repr(
     connect: Connect, hub: ScriptedHub, autojump_clock: MockClock
 ) -> None:

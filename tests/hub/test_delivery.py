@@ -230,6 +230,39 @@ async def test_who_loses_the_name_is_told_and_no_longer_acts(any_house: Any) -> 
         await bob.register("robert")
 
 
+async def test_a_hello_that_is_read_late_takes_nothing_from_a_later_connection() -> None:
+    async with open_house() as house:
+        alice, bob = await house.join("alice"), await house.join("bob")
+        channel_id = await alice.open("conversation", bob)
+        late, present = await house.peer(), await house.peer()
+        late.ids["bob"] = bob.id
+        await present.hello("bob", client="c", connection=2)
+        for of_late in ({"client": "c", "connection": 1}, {"client": "c"}):
+            late.send("hello", name="bob", **of_late)
+            error = await late.expect("error")
+            assert (error["code"], error["name"]) == ("taken_over", "bob")
+        with pytest.raises(AccessDeniedError):
+            await late.say(channel_id, "from the past")
+        await alice.say(channel_id, "still yours?")
+        await present.hears("still yours?")
+        assert "taken_over" not in str(await present.quiet())
+        # Another client takes over as ever, and so does the same one by a later connection.
+        for by in ({"client": "d", "connection": 1}, {}, {"client": "c", "connection": 3}):
+            before, present = present, await house.peer()
+            await present.hello("bob", **by)
+            assert (await before.expect("error"))["code"] == "taken_over"
+
+
+@pytest.mark.parametrize("client", ["x" * 65, 5])
+async def test_what_a_client_calls_itself_is_short(client: object) -> None:
+    async with open_house() as house:
+        bob = await house.join("bob")
+        bob.send("hello", name="bob", client=client)
+        error = await bob.expect("error")
+        assert error["code"] == "protocol_error"
+        assert "client" in error["message"]
+
+
 async def test_the_end_of_the_old_connection_does_not_unbind_the_new_one() -> None:
     async with talking() as talk:
         back = await talk.house.back("bob")

@@ -76,11 +76,17 @@ class Connection:
     Args:
         endpoint: Opened and closed by somebody else.
         sink: Gets what is no answer to a hello.
+        client: What the client calls itself to the hub.
+        number: Which of its connections this is.
     """
 
-    def __init__(self, endpoint: LinkEndpoint, sink: FrameSink) -> None:
+    def __init__(
+        self, endpoint: LinkEndpoint, sink: FrameSink, *, client: str, number: int
+    ) -> None:
         self._endpoint = endpoint
         self._sink = sink
+        self._client = client
+        self._number = number
         # In the batched dialect the answer to a hello names it; in the plain one the hub answers
         # in order, and all of them stand under the empty name.
         self._handshakes: dict[str, deque[_Handshake]] = {}
@@ -156,6 +162,7 @@ class Connection:
         """
         if self.lost is not None:
             raise ConnectionLost(f"no hello was sent: {self.lost}")
+        frame = attrs.evolve(frame, client=self._client, connection=self._number)
         handshake = _Handshake(on_welcome)
         self._handshakes.setdefault(self._key(frame.name), deque()).append(handshake)
         self.send(frame)

@@ -61,6 +61,8 @@ class Keeper:
         self._link = link
         self._reconnect = reconnect
         self._rng = rng
+        # Only the hub is told: who knew it could keep this client from coming back.
+        self._client = f"{rng.getrandbits(128):032x}"
         self._board = board
         self._requester = requester
         self._roster = roster
@@ -130,7 +132,9 @@ class Keeper:
         was_live = False
         try:
             async with self._link.connect() as endpoint:
-                connection = self.connection = Connection(endpoint, self)
+                connection = self.connection = Connection(
+                    endpoint, self, client=self._client, number=self.losses + 1
+                )
                 try:
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(endpoint.write_out)

@@ -173,6 +173,7 @@ class Connection:
     Attributes:
         bound: The ids of the agents that this connection acts for.
         named: The names that it asked about while it acted for nobody; see `Doorstep`.
+        client: Which client of its own kind it is of, and which of that one's connections.
     """
 
     def __init__(self, host: ConnectionHost, endpoint: LinkEndpoint) -> None:
@@ -180,6 +181,7 @@ class Connection:
         self.endpoint = endpoint
         self.bound: dict[str, str] = {}
         self.named: set[str] = set()
+        self.client = ("", 0)
         self._nursery: trio.Nursery | None = None
         self._unanswered = 0
         self._answered = Doorbell()
@@ -375,7 +377,13 @@ class Connection:
                     self._host.receipt(frame)
         receipts.clear()
 
+    def comes_after(self, other: Connection) -> bool:
+        """Whether the same client has opened this one after `other`."""
+        client, number = self.client
+        return bool(client) and client == other.client[0] and number > other.client[1]
+
     async def _take_hello(self, frame: HelloFrame) -> None:
+        self.client = (frame.client, frame.connection)
         try:
             greeting = await self._host.hello(self, frame)
         except NetworkError as error:

@@ -12,7 +12,7 @@ from typing import Any
 
 from .._logging import get_logger
 from ..auth import AuthRegistry, Credential, NoAuth
-from ..errors import AccessDeniedError, AuthError, NetworkError, NotFoundError
+from ..errors import AccessDeniedError, AuthError, NetworkError, NotFoundError, TakenOver
 from ..ids import Now, iso_from_seconds
 from ..links import LinkEndpoint
 from ..records import AuthBlock, Passport
@@ -235,6 +235,7 @@ class Reception:
             NotFoundError: Nobody of that name is registered. Where credentials are wanted, only
                 who has a good one for it is told.
             StoreError: What it is owed cannot be read now.
+            TakenOver: The same client has attached by a later connection.
         """
         await self._announcer.room()
         if frame.name not in connection.bound.values():
@@ -245,7 +246,22 @@ class Reception:
             connection.connection_id, connection.endpoint.peer, frame.name, frame.auth_scheme
         ):
             credential = await self._check(connection, frame)
-        return await self._greet(connection, frame, credential)
+        greeting = await self._greet(connection, frame, credential)
+        self._check_not_late(connection, greeting.welcome)
+        return greeting
+
+    def _check_not_late(self, connection: Connection, welcome: WelcomeFrame) -> None:
+        """
+        Let a hello take nothing from a later connection of the same client.
+
+        A client whose connection is cut says hello over the next one, and a hub that has much to
+        do may read that one first.
+        """
+        binding = self._deliveries.binding_of(welcome.agent_id)
+        if isinstance(binding, Connection) and binding.comes_after(connection):
+            raise TakenOver(
+                f"the client that attached as {welcome.name!r} has come by another connection since"
+            )
 
     async def check_bearer(self, token: str, peer: str) -> bool:
         """See `BearerChecker.check_bearer`."""

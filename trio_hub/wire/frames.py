@@ -35,6 +35,9 @@ __all__ = [
 #: What a client offers in ``Sec-WebSocket-Protocol`` to speak the batched dialect.
 BATCHED_SUBPROTOCOL: Final = "trio-hub.v1"
 
+#: What a client may call itself in its hellos.
+CLIENT_CHARACTERS_MAX: Final = 64
+
 _EMPTY_OBJECT = msgspec.Raw(b"{}")
 _NULL = msgspec.Raw(b"null")
 
@@ -55,6 +58,10 @@ class HelloFrame:
         since_envelope_id: What was processed: None replays nothing, "" everything unacked, an
             id that one and all before it in its own channel; or {channel id: envelope id}.
         epoch: The epoch of the log that those ids came from, where the client knows it.
+        client: What the client calls itself, the same over all its connections; "" is nothing. It
+            is nobody else's business, so let it be long and random.
+        connection: Which of its connections this is; each has a higher number than those before.
+            A hello that the hub reads late takes nothing from a later connection.
     """
 
     kind: ClassVar[str] = "hello"
@@ -63,6 +70,10 @@ class HelloFrame:
     auth_claim: dict[str, object] = attrs.field(factory=dict, repr=False)
     since_envelope_id: str | dict[str, str] | None = None
     epoch: str | None = None
+    client: str = attrs.field(
+        default="", repr=False, validator=attrs.validators.max_len(CLIENT_CHARACTERS_MAX)
+    )
+    connection: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -178,7 +189,7 @@ Frame = (
 
 #: What AG2 does not know of, by kind of frame. Accepted from anybody, sent in no plain message.
 EXTENSIONS: Final[dict[str, frozenset[str]]] = {
-    "hello": frozenset({"epoch"}),
+    "hello": frozenset({"epoch", "client", "connection"}),
     "welcome": frozenset({"name", "agent_id", "epoch", "position_lost"}),
     "response": frozenset({"retry_after_seconds", "epoch"}),
     "notify": frozenset({"attempt"}),
