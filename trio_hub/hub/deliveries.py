@@ -4,7 +4,7 @@ Deliveries: from the logs to the connections, and the receipts back.
 Every registered agent has a `Mailbox`: the pure `Inbox` that decides what is sent when, and the
 connection that the agent is bound to, if any. The *dispatcher* drains the mailboxes for which
 something has changed (a log grew, a receipt came, a page was read, a connection has room again)
-into their connections' outboxes. What an inbox is behind with is read by `Replay`; cursors are
+into their connections' outboxes: see `Dispatcher`. What an inbox is behind with is read by `Replay`; cursors are
 written behind by `CursorWriter`; what exceeds a rule is dropped by `Overflow`.
 
 What is posted never waits for any of this: an agent that is slow or away costs a cursor.
@@ -23,7 +23,7 @@ from ..errors import NotFoundError
 from ..ids import Now
 from ..protocol.delivery_policy import DeliveryPolicy
 from ..protocol.expiry import EXPIRED
-from ..protocol.inbox import DeadLetter, Delivery, Inbox, Work
+from ..protocol.inbox import DeadLetter, Inbox
 from ..records import DeliveryRule, Envelope, InboxBlock, KeptLetter
 from ..stores import Change, Delete
 from ..wire.frames import ReceiptFrame
@@ -34,10 +34,10 @@ from .channels import Channel, LogRecord
 from .committer import Committer
 from .cursors import CursorWriter, load_cursors
 from .dead_letters import DeadLetterBox
-from .doorbell import Doorbell
+from .dispatcher import Dispatcher
 from .leavings import Leavings
 from .letter_replay import LetterReplay
-from .mailbox import Binding, Mailbox, OwingCounter, SavedCursor, too_large
+from .mailbox import Binding, Mailbox, OwingCounter, SavedCursor
 from .overflow import Overflow
 from .replay import Replay
 from .spans import HubSpans
@@ -47,9 +47,6 @@ from .turn import Turn
 __all__ = ["Deliveries"]
 
 log = get_logger(__name__)
-
-# Each may be a system call or two. A channel of thousands is served in slices of this many.
-_MAILBOXES_IN_A_ROW_MAX = 64
 
 
 class Deliveries:
@@ -90,9 +87,6 @@ class Deliveries:
         spans: HubSpans | None = None,
     ) -> None:
         self._committer = committer
-        self._turn = turn
-        turn.dispatch = self._dispatch_some
-        self._timers = timers
         self._letters = letters
         self._read_log = read_log
         self._find_channel = find_channel
@@ -102,26 +96,27 @@ class Deliveries:
         self._policy = policy
         self._rng = rng
         self._mailboxes: dict[str, Mailbox] = {}
-        # A set that keeps its order, so that a run with the same events is the same run.
-        self._ready: dict[str, Mailbox] = {}
-        self._bell = Doorbell()
         self._cursors = CursorWriter(committer, timers, cursor_flush_seconds)
         self._leavings = Leavings(self._mailboxes, letters, self._cursors, announcer, clock)
         self._moment = self._leavings.moment
-        self._replay = Replay(read_log, find_channel, self._admits, self._moment, self._changed)
         self._overflow = Overflow(
             read_log, find_channel, self._leavings.bury, announcer.inbox_pressure
         )
+        self._dispatcher = Dispatcher(
+            turn, timers, self._cursors, self._overflow, self._leavings, spans
+        )
+        changed = self._dispatcher.changed
+        self._replay = Replay(read_log, find_channel, self._admits, self._moment, changed)
         self._letter_replay = LetterReplay(
             letters,
             self._replay,
             timers,
             policy.ack_wait_seconds,
             self._moment,
-            self._count_letter,
+            self._dispatcher.count_redelivery,
         )
-        self.delivered = 0
-        self.redelivered = 0
+        self._dispatcher.want_page = self._replay.want
+        self._dispatcher.pump_letters = self._letter_replay.pump
         #: What was said of deliveries.
         self.receipts = {"ack": 0, "nack": 0, "progress": 0}
         #: By type of channel, how many envelopes went into a log, the hub's own included.
@@ -130,7 +125,7 @@ class Deliveries:
     async def run(self) -> None:
         """Deliver until cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._dispatch)
+            nursery.start_soon(self._dispatcher.run)
             nursery.start_soon(self._replay.run)
             nursery.start_soon(self._overflow.run)
 
@@ -138,6 +133,16 @@ class Deliveries:
     def mailboxes(self) -> Mapping[str, Mailbox]:
         """By agent id."""
         return self._mailboxes
+
+    @property
+    def delivered(self) -> int:
+        """How many envelopes were given to connections."""
+        return self._dispatcher.delivered
+
+    @property
+    def redelivered(self) -> int:
+        """How many of them not for the first time."""
+        return self._dispatcher.redelivered
 
     @property
     def buried(self) -> int:
@@ -179,7 +184,7 @@ class Deliveries:
         """Take an agent's mailbox away, and what it left in the store."""
         if self._mailboxes.pop(agent_id, None) is None:
             return
-        self._ready.pop(agent_id, None)
+        self._dispatcher.forget(agent_id)
         self._cursors.forget(agent_id)
         changes: list[Change] = [
             Delete(paths.cursor(agent_id, channel.channel_id)) for channel in channels
@@ -231,7 +236,7 @@ class Deliveries:
             if mailbox is not None:
                 mailbox.leave(channel_id)
                 # What the channel held of the window is free for others.
-                self._changed(mailbox)
+                self._dispatcher.changed(mailbox)
         self._committer.submit([Delete(paths.cursor(it, channel_id)) for it in agent_ids])
 
     def dropped(self, channel: Channel) -> None:
@@ -277,7 +282,7 @@ class Deliveries:
                     addressed,
                     moments.get(record.position) if moments else None,
                 )
-            self._touched(mailbox)
+            self._dispatcher.touched(mailbox)
 
     def _admits(self, mailbox: Mailbox, envelope: Envelope, position: int) -> bool:
         """
@@ -318,7 +323,7 @@ class Deliveries:
         before, mailbox.binding = mailbox.binding, binding
         mailbox.backlog.clear()
         mailbox.inbox.attach(replays=replays)
-        self._changed(mailbox)
+        self._dispatcher.changed(mailbox)
         self._letter_replay.attached(mailbox, replays=replays)
         return before if before is not binding else None
 
@@ -333,13 +338,13 @@ class Deliveries:
         if self._spans is not None:
             self._spans.detached(agent_id)
         self._letter_replay.detached(agent_id)
-        self._leave(mailbox, mailbox.inbox.poll(trio.current_time()))
+        self._leavings.take(mailbox, mailbox.inbox.poll(trio.current_time()))
 
     def resume(self, agent_id: str, channel: Channel, position: int) -> None:
         """Believe an agent that it has processed a channel up to and including `position`."""
         mailbox = self._mailboxes[agent_id]
         if mailbox.inbox.resume(channel.channel_id, position, trio.current_time()):
-            self._changed(mailbox)
+            self._dispatcher.changed(mailbox)
 
     def receipt(self, frame: ReceiptFrame) -> None:
         """Take a receipt from the connection that its recipient is bound to."""
@@ -370,9 +375,9 @@ class Deliveries:
                 known = inbox.progress(channel_id, envelope_id, now)
         if not known:
             self._letter_replay.receipt(frame)
-            self._changed(mailbox)
+            self._dispatcher.changed(mailbox)
         else:
-            self._touched(mailbox)
+            self._dispatcher.touched(mailbox)
 
     def give_up(self, agent_id: str, channel_id: str, position: int, reason: str) -> bool:
         """Bury what its recipient will never take; False where it is not on its way."""
@@ -381,7 +386,7 @@ class Deliveries:
             channel_id, position, trio.current_time(), reason
         ):
             return False
-        self._changed(mailbox)
+        self._dispatcher.changed(mailbox)
         return True
 
     def room_again(self, agent_ids: Iterable[str]) -> None:
@@ -389,7 +394,7 @@ class Deliveries:
         for agent_id in agent_ids:
             mailbox = self._mailboxes.get(agent_id)
             if mailbox is not None:
-                self._changed(mailbox)
+                self._dispatcher.changed(mailbox)
 
     def flush_cursors(self) -> None:
         """Submit the cursors that have changed."""
@@ -414,110 +419,3 @@ class Deliveries:
                 "it; discard its letters"
             )
         return await self._letter_replay.ask(agent_id, envelope_id)
-
-    def _count_letter(self) -> None:
-        self.redelivered += 1
-
-    # The dispatcher
-
-    async def _dispatch(self) -> None:
-        while True:
-            await self._bell.answer()
-            while self._ready:
-                with self._turn:
-                    pass  # Its end looks at them.
-                if self._ready:
-                    await trio.lowlevel.checkpoint()
-
-    def _dispatch_some(self) -> None:
-        """Look at mailboxes that have changed; after so many, others have their turn first."""
-        ready = self._ready
-        for _ in range(min(len(ready), _MAILBOXES_IN_A_ROW_MAX)):
-            self._pump(ready.pop(next(iter(ready))))
-        if ready:
-            self._bell.ring()
-
-    def _changed(self, mailbox: Mailbox) -> None:
-        """Have a mailbox looked at, and its cursors written in a while."""
-        self._note_change(mailbox)
-        if mailbox.binding is not None:
-            self._ready[mailbox.agent_id] = mailbox
-            if not self._turn.is_on:
-                self._bell.ring()
-
-    def _touched(self, mailbox: Mailbox) -> None:
-        """
-        Have a mailbox looked at if there is something to do for it now.
-
-        After most receipts, and with what an agent said itself, there is not. An alarm that is
-        set already rings early enough.
-        """
-        if mailbox.inbox.has_work:
-            self._changed(mailbox)
-        else:
-            self._note_change(mailbox)
-
-    def _note_change(self, mailbox: Mailbox) -> None:
-        """Take note that what a mailbox is owed has changed."""
-        self._overflow.note_pressure(mailbox)
-        self._cursors.mark(mailbox)
-
-    def _pump(self, mailbox: Mailbox) -> None:
-        """Send what is due, as far as the connection has room."""
-        binding, backlog = mailbox.binding, mailbox.backlog
-        if binding is None:
-            return
-        while True:
-            while backlog:
-                if not binding.has_room:
-                    return
-                self._send(mailbox, binding, backlog.popleft())
-            work = mailbox.inbox.poll(trio.current_time())
-            if not work:
-                break
-            for page in work.reads:
-                self._replay.want(mailbox, page)
-            self._leave(mailbox, work)
-            backlog.extend(work.sends)
-            if not (backlog or mailbox.inbox.has_work):
-                break
-        self._letter_replay.pump(mailbox.agent_id)
-        self._schedule(mailbox)
-
-    def _leave(self, mailbox: Mailbox, work: Work[bytes]) -> None:
-        for letter in work.dead:
-            self._leavings.bury(mailbox, letter)
-        for envelope in work.expired:
-            self._leavings.expire(mailbox, envelope)
-
-    def _send(self, mailbox: Mailbox, binding: Binding, delivery: Delivery[bytes]) -> None:
-        if delivery.expires is not None and delivery.expires <= trio.current_time():
-            # It waited for room.
-            mailbox.inbox.expire(
-                delivery.channel_id, delivery.envelope_id, trio.current_time(), sent=False
-            )
-            return
-        if binding.deliver(mailbox.agent_id, delivery):
-            self.delivered += 1
-            if self._spans is not None:
-                self._spans.sent(mailbox.agent_id, delivery)
-            if delivery.attempt > 1:
-                self.redelivered += 1
-            return
-        mailbox.inbox.give_up(
-            delivery.channel_id, delivery.position, trio.current_time(), too_large(delivery)
-        )
-
-    def _schedule(self, mailbox: Mailbox) -> None:
-        """Have the timers look at an inbox when something in it is due."""
-        due = mailbox.inbox.wake_at()
-        if due is None or (mailbox.wakes_at is not None and mailbox.wakes_at <= due):
-            return
-        mailbox.wakes_at = due
-
-        def wake() -> None:
-            if mailbox.wakes_at == due:
-                mailbox.wakes_at = None
-            self._changed(mailbox)
-
-        self._timers.call_at(due, wake)

@@ -15,7 +15,7 @@ import trio
 from .._logging import get_logger
 from ..ids import Now
 from ..protocol.expiry import expires_at
-from ..protocol.inbox import DeadLetter, Expired
+from ..protocol.inbox import DeadLetter, Expired, Work
 from ..protocol.runs import Run, joined
 from ..records import Envelope
 from .announcer import Announcer
@@ -65,6 +65,13 @@ class Leavings:
             return None
         date = expires_at(envelope)
         return None if date is None else trio.current_time() + date - self._clock()
+
+    def take(self, mailbox: Mailbox, work: Work[bytes]) -> None:
+        """Take all that leaves with some work of a mailbox."""
+        for letter in work.dead:
+            self.bury(mailbox, letter)
+        for envelope in work.expired:
+            self.expire(mailbox, envelope)
 
     def bury(self, mailbox: Mailbox, letter: DeadLetter) -> None:
         """Have a dead letter kept; no cursor passes it before it is."""
