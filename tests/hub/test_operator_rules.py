@@ -11,19 +11,26 @@ from trio.testing import MockClock
 from trio_hub import (
     AccessBlock,
     AccessCeiling,
+    ApiKeyAuth,
     AuditRecord,
+    AuthBlock,
+    AuthRegistry,
     ChannelTypeCeiling,
     DiskKnowledgeStore,
     EffectiveAccess,
+    HubClient,
     InboxBlock,
     InboxCeiling,
     LimitsBlock,
     LimitsCeiling,
+    LocalLink,
     MemoryKnowledgeStore,
     OperatorRule,
+    Passport,
     RateBlock,
     Rule,
 )
+from trio_hub.client import ScriptedAgent
 from trio_hub.errors import (
     AccessDeniedError,
     InboxFull,
@@ -217,6 +224,74 @@ async def test_no_channel_lives_longer_than_an_operator_lets_it(ttl: str | int) 
         assert house.hub.get_effective_rule(alice.id).channel_ttl_max == "1h"
         assert house.hub.get_effective_rule(alice.id).limits.channel_ttl_default == "1h"
         assert metadata.expires_at is not None
+
+
+# Over the wire
+
+
+def keys() -> AuthRegistry:
+    """Everybody has a key."""
+    return AuthRegistry([ApiKeyAuth(keys={name: f"key of {name}" for name in ("ops", "alice")})])
+
+
+def passport(name: str) -> Passport:
+    auth = AuthBlock(scheme="api_key", claim={"token": f"key of {name}"})
+    return Passport(name=name, auth=auth)
+
+
+async def test_an_operator_sets_reads_lists_and_clears_and_the_agent_sees_what_holds() -> None:
+    async with (
+        open_house(auth=keys(), operators=["ops"]) as house,
+        HubClient(LocalLink(house.hub)) as theirs,
+        HubClient(LocalLink(house.hub)) as hers,
+    ):
+        await theirs.register(ScriptedAgent("ops", []), passport("ops"))
+        ceiling = OperatorRule(
+            access=AccessCeiling(outbound_to=("bob",)), limits=LimitsCeiling(channel_ttl_max="1h")
+        )
+        await theirs.set_operator_rule("alice", ceiling)
+        alice = await hers.register(ScriptedAgent("alice", []), passport("alice"))
+        assert await theirs.get_operator_rule("alice") == ceiling
+        assert await theirs.get_operator_rule("bob") is None
+        await theirs.set_operator_rule("bob", ceiling)
+        page = await theirs.list_operator_rules(limit=1)
+        assert (page.names, page.after) == (("alice",), "alice")
+        assert (await theirs.list_operator_rules(after=page.after)).names == ("bob",)
+
+        await hers.set_rule(alice.agent_id, Rule())
+        assert await hers.get_rule(alice.agent_id) == Rule()
+        in_force = await hers.get_effective_rule(alice.agent_id)
+        assert in_force == await theirs.get_effective_rule(alice.agent_id)
+        assert (in_force.access.outbound_to, in_force.channel_ttl_max) == ((("bob",),), "1h")
+        for asking in (
+            hers.set_operator_rule("alice", None),
+            hers.get_operator_rule("alice"),
+            hers.list_operator_rules(),
+        ):
+            with pytest.raises(AccessDeniedError, match="for operators"):
+                await asking
+
+        await theirs.set_operator_rule("alice", None)
+        assert await theirs.get_operator_rule("alice") is None
+        assert [it.by for it in await audited(house)] == ["ops"] * 3
+
+
+async def test_an_operator_may_ask_whether_an_agent_can_send() -> None:
+    async with open_house(operators=["ops"], allow_unauthenticated_operators=True) as house:
+        alice, bob, ops = [await house.join(it) for it in ("alice", "bob", "ops")]
+        channel_id = await alice.open("consulting", bob)
+
+        async def can_send(asker: Peer, sender: Peer) -> object:
+            return await asker.request("can_send", channel_id=channel_id, sender_id=sender.id)
+
+        assert await can_send(ops, alice) is await house.hub.can_send(channel_id, alice.id) is True
+        assert await can_send(ops, bob) is await house.hub.can_send(channel_id, bob.id) is False
+        assert await can_send(ops, ops) is False
+        with pytest.raises(AccessDeniedError):
+            await can_send(bob, alice)
+        page = await house.hub.audit.query(kind="operator_action")
+        # Whether she can send herself, an operator asks as anybody does.
+        assert [it.details["operation"] for it in page.records] == ["can_send", "can_send"]
 
 
 # By name, and for good

@@ -322,7 +322,11 @@ class HubOperations(PeerOperations, TaskOperations, UpkeepOperations):
     async def can_send(
         self, channel_id: str, sender_id: str, *, event_type: str | None = None
     ) -> bool:
-        """Ask whether an agent that is attached here could post now."""
+        """
+        Ask whether a channel's protocol would take a post of an agent now.
+
+        The agent is one that is attached here; for operators, any. Rules are not asked.
+        """
         allowed: bool = await self.request(
             "can_send",
             p.CanSend(channel_id=channel_id, sender_id=sender_id, event_type=event_type),

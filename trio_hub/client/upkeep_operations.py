@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..records import AuditPage, DeadLetterPage, Envelope, KeptLetter
+from ..records import (
+    AuditPage,
+    DeadLetterPage,
+    EffectiveRule,
+    Envelope,
+    KeptLetter,
+    OperatorRule,
+    OperatorRulePage,
+)
 from ..wire import params as p
 from .asking import Asking
 
@@ -12,7 +20,49 @@ __all__ = ["UpkeepOperations"]
 
 
 class UpkeepOperations(Asking):
-    """Dead letters, health, draining and the audit log. AG2's hubs know none of them."""
+    """Operators' rules, dead letters, health, draining and the audit log. AG2's hubs know none of them."""
+
+    async def set_operator_rule(self, name: str, rule: OperatorRule | None) -> None:
+        """
+        Set a ceiling over the rule of whoever has a name, now or later; None clears it.
+
+        For operators of the hub. Durable, audited and in force on return, from the next post on.
+        """
+        await self.request("set_operator_rule", p.SetOperatorRule(name=name, rule=rule), None)
+
+    async def get_operator_rule(self, name: str) -> OperatorRule | None:
+        """Read what operators have set for a name, or None. For operators of the hub."""
+        rule: OperatorRule | None = await self.request(
+            "get_operator_rule", p.OfName(name=name), OperatorRule | None
+        )
+        return rule
+
+    async def list_operator_rules(
+        self, *, limit: int = p.LIST_LIMIT_DEFAULT, after: str | None = None
+    ) -> OperatorRulePage:
+        """
+        List the names for which operators have set a rule, sorted. For operators of the hub.
+
+        Args:
+            limit: At most so many.
+            after: Go on behind an earlier page: its `after`.
+        """
+        page: OperatorRulePage = await self.request(
+            "list_operator_rules", p.ListOperatorRules(limit=limit, after=after), OperatorRulePage
+        )
+        return page
+
+    async def get_effective_rule(self, agent_id: str) -> EffectiveRule:
+        """
+        Read what is in force for an agent: the stricter of its own rule and its operators'.
+
+        Args:
+            agent_id: One that is attached here; for an operator, any.
+        """
+        rule: EffectiveRule = await self.request(
+            "get_effective_rule", p.OfAgent(agent_id=agent_id), EffectiveRule
+        )
+        return rule
 
     async def list_dead_letters(
         self,

@@ -287,7 +287,15 @@ class ChannelApi(FederationApi):
     async def can_send(
         self, channel_id: str, sender_id: str, *, event_type: str | None = None
     ) -> bool:
-        """Whether an agent could post now; of the type of text, where none is given."""
+        """
+        Whether a channel's protocol would take a post of an agent now, and it has not ended.
+
+        That is what AG2's hubs answer: rules, rates and full inboxes are looked at when there is
+        a post. False where there is no such channel, or the agent takes no part.
+
+        Args:
+            event_type: Of this type; None is text.
+        """
         channel = self.channels.find(channel_id)
         if channel is None:
             return False

@@ -24,8 +24,11 @@ from ..records import (
     DeadLetterPage,
     DeliveryRule,
     DeliveryStanding,
+    EffectiveRule,
     Envelope,
     KeptLetter,
+    OperatorRule,
+    OperatorRulePage,
     Passport,
     PeerPage,
     PendingTurn,
@@ -298,6 +301,19 @@ class OperationHandlers:
         await self._hub.tasks.checkpoints.release(it.task_id, it.holder)
 
     # Looking after a hub
+
+    async def set_operator_rule(self, caller: Connection, it: p.SetOperatorRule) -> None:
+        by = self._hub.acting_operator(caller.bound) or "operator"
+        await self._hub.set_operator_rule(it.name, it.rule, by=by)
+
+    def get_operator_rule(self, caller: Connection, it: p.OfName) -> OperatorRule | None:
+        return self._hub.get_operator_rule(it.name)
+
+    def list_operator_rules(self, caller: Connection, it: p.ListOperatorRules) -> OperatorRulePage:
+        return self._hub.list_operator_rules(limit=it.limit, after=it.after)
+
+    def get_effective_rule(self, caller: Connection, it: p.OfAgent) -> EffectiveRule:
+        return self._hub.get_effective_rule(it.agent_id)
 
     def list_dead_letters(self, caller: Connection, it: p.ListDeadLetters) -> DeadLetterPage:
         return self._hub.list_dead_letters(it.agent_id, limit=it.limit, after=it.after)

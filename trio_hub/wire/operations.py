@@ -108,6 +108,10 @@ def _self_or_operator(name: str, params: type[Any], result: str, summary: str) -
     return Operation(name, params, result, Caller.SELF_OR_OPERATOR, lambda it: it.agent_id, summary)
 
 
+def _operator(name: str, params: type[Any], result: str, summary: str) -> Operation:
+    return Operation(name, params, result, Caller.OPERATOR, _nobody, summary)
+
+
 def _peer(name: str, params: type[Any], result: str, summary: str) -> Operation:
     return Operation(name, params, result, Caller.PEER, _nobody, summary)
 
@@ -197,12 +201,14 @@ _ROWS = (
         "[{agent_id, state, is_connected, attempt}]",
         "Ask how far an envelope that the caller may see has come, to each whom it is for.",
     ),
-    _self(
+    Operation(
         "can_send",
         p.CanSend,
         "bool",
+        Caller.SELF_OR_OPERATOR,
         lambda it: it.sender_id,
-        "Ask whether an agent could post now.",
+        "Ask whether the channel's protocol would take a post of an agent now; of rules it knows"
+        " nothing.",
     ),
     _self(
         "pending_turns_for",
@@ -293,6 +299,30 @@ _ROWS = (
         "null",
         "Say how an agent is delivered to: after how many failures an envelope is a dead letter.",
     ),
+    _operator(
+        "set_operator_rule",
+        p.SetOperatorRule,
+        "null",
+        "Set a ceiling over the rule of whoever has a name; null clears it.",
+    ),
+    _operator(
+        "get_operator_rule",
+        p.OfName,
+        "operator rule or null",
+        "Read what operators have set for a name.",
+    ),
+    _operator(
+        "list_operator_rules",
+        p.ListOperatorRules,
+        "{names, after}",
+        "List the names for which operators have set a rule; go on behind after, until it is null.",
+    ),
+    _self_or_operator(
+        "get_effective_rule",
+        p.OfAgent,
+        "effective rule",
+        "Read what is in force for an agent: the stricter of its own rule and its operators'.",
+    ),
     _self_or_operator(
         "list_dead_letters",
         p.ListDeadLetters,
@@ -314,21 +344,17 @@ _ROWS = (
         "null",
         "Throw a dead letter away; its envelope stays in the log.",
     ),
-    Operation("health", p.Nothing, "health", Caller.OPERATOR, _nobody, "Ask how the hub is doing."),
-    Operation(
+    _operator("health", p.Nothing, "health", "Ask how the hub is doing."),
+    _operator(
         "drain",
         p.Nothing,
         "null",
-        Caller.OPERATOR,
-        _nobody,
         "Have the hub take nothing new, write what it accepted, and part with everybody.",
     ),
-    Operation(
+    _operator(
         "read_audit",
         p.ReadAudit,
         "{records, start}",
-        Caller.OPERATOR,
-        _nobody,
         "Read the latest records of the audit log that meet what is given; go on before start.",
     ),
     # Between hubs

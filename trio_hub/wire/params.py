@@ -18,6 +18,7 @@ from ..records import (
     Duration,
     Envelope,
     Expectation,
+    OperatorRule,
     Passport,
     PassportKind,
     Resume,
@@ -136,6 +137,22 @@ class SetDeliveryRule:
 
     agent_id: str
     rule: DeliveryRule
+
+
+@attrs.frozen(kw_only=True)
+class SetOperatorRule:
+    """What operators set for whoever has a name, now or later; null clears it."""
+
+    name: str
+    rule: OperatorRule | None
+
+
+@attrs.frozen(kw_only=True)
+class ListOperatorRules:
+    """How many names at most, and behind which one (null: from the first)."""
+
+    limit: int = attrs.field(default=LIST_LIMIT_DEFAULT, validator=attrs.validators.ge(1))
+    after: str | None = None
 
 
 @attrs.frozen(kw_only=True)
