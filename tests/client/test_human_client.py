@@ -8,9 +8,27 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_hub.client import HubClient, HumanClient, ScriptedAgent
+from trio_hub import (
+    AgentTarget,
+    Finish,
+    FromSpeaker,
+    Hub,
+    LocalLink,
+    MemoryKnowledgeStore,
+    Transition,
+    TransitionGraph,
+)
+from trio_hub.client import (
+    AgentClient,
+    FunctionAgent,
+    HubClient,
+    HumanClient,
+    ScriptedAgent,
+    Turn,
+    accept_invite,
+)
 from trio_hub.errors import NotFoundError
-from trio_hub.records import EV_CHANNEL_INVITE, Envelope, Passport
+from trio_hub.records import EV_CHANNEL_CLOSED, EV_CHANNEL_INVITE, EV_TEXT, Envelope, Passport
 from trio_hub.wire.frames import ReceiptFrame
 
 from .conftest import Connect
@@ -162,5 +180,72 @@ async def test_a_person_may_take_days_and_nobody_waits_for_it(
         assert (await peer.next(ReceiptFrame)).status == "ack"
 
 
-async def _settle(_envelope: Envelope, _client: object, _attempt: int) -> None:
-    return None
+async def test_without_a_callback_envelopes_wait_to_be_pulled_again(
+    connect: Connect, posted: Posted, autojump_clock: MockClock
+) -> None:
+    async def callback(_envelope: Envelope) -> None:
+        raise AssertionError("it was taken back")
+
+    async with connect() as (client, peer):
+        hanna = await register_human(client)
+        hanna.on_envelope(callback)
+        hanna.remove_envelope_callback(callback)
+        hanna.remove_envelope_callback(callback)
+        peer.send(text_for(hanna.agent_id, "pulled"))
+        assert (await hanna.next_envelope()).text == "pulled"
+
+
+async def test_a_slow_person_gets_everything_once_and_in_order() -> None:
+    texts = [str(number) for number in range(600)]
+    async with (
+        Hub.open(MemoryKnowledgeStore()) as hub,
+        HubClient(LocalLink(hub)) as agents,
+        # Far less than the hub sends at once.
+        HubClient(LocalLink(hub), max_in_flight=4) as people,
+    ):
+        bob = await agents.register(ScriptedAgent("bob", []), handler=_settle)
+        hanna = await people.register_human(Passport(name="hanna"))
+        carol = await people.register_human(Passport(name="carol"))
+        to_hanna = await bob.open(type="conversation", target="hanna")
+        to_carol = await bob.open(type="conversation", target="carol")
+        for text in texts:
+            await to_hanna.send(text)
+        await to_carol.send("hello")
+        with trio.fail_after(30):
+            # Nobody waits for the other, also on the same connection.
+            while (envelope := await carol.next_envelope()).text != "hello":
+                pass
+            assert envelope.channel_id == to_carol.channel_id
+            heard: list[str] = []
+            async for envelope in hanna:
+                heard += [envelope.text] if envelope.event_type == EV_TEXT else []
+                if envelope.text == texts[-1]:
+                    break
+    assert heard == texts
+
+
+async def test_a_person_begins_a_workflow() -> None:
+    async def done(_turn: Turn) -> Finish:
+        return Finish("40 euros", "paid")
+
+    graph = TransitionGraph(
+        initial_speaker="hanna",
+        transitions=[Transition(FromSpeaker("hanna"), AgentTarget("bob"))],
+    )
+    async with Hub.open(MemoryKnowledgeStore()) as hub, HubClient(LocalLink(hub)) as client:
+        await client.register(FunctionAgent("bob", done))
+        hanna = await client.register_human(Passport(name="hanna"))
+        channel = await hanna.open(
+            type="workflow", target="bob", knobs={"graph": graph}, labels={"for": "order 7"}
+        )
+        await channel.send("I want my money back")
+        end = await hanna.next_envelope(
+            predicate=lambda it: it.event_type == EV_CHANNEL_CLOSED, timeout=30
+        )
+    assert channel.metadata.labels == {"for": "order 7"}
+    assert end.event_data["reason"] == "paid"
+
+
+async def _settle(envelope: Envelope, client: AgentClient, _attempt: int) -> None:
+    if envelope.event_type == EV_CHANNEL_INVITE:
+        await accept_invite(envelope, client)

@@ -20,8 +20,7 @@ from ..records import (
 )
 
 if TYPE_CHECKING:
-    from .agent_client import AgentClient
-    from .human_client import HumanClient
+    from .speaking_client import SpeakingClient
 
 __all__ = ["Channel"]
 
@@ -39,7 +38,7 @@ class Channel:
         client: Which participant speaks.
     """
 
-    def __init__(self, metadata: ChannelMetadata, client: AgentClient | HumanClient) -> None:
+    def __init__(self, metadata: ChannelMetadata, client: SpeakingClient) -> None:
         self._metadata = metadata
         self._client = client
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Self
 
 import trio
 
 from ..records import EV_CHANNEL_INVITE, EV_TEXT, Envelope, Resume, Rule
-from .channel import Channel
 from .handlers import accept_invite
 from .identity import Identity
-from .identity_client import IdentityClient
+from .speaking_client import SpeakingClient
 
 if TYPE_CHECKING:
     from .hub_client import HubClient
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["HumanClient"]
 
 
-class HumanClient(IdentityClient):
+class HumanClient(SpeakingClient):
     """
     An identity without an agent; `HubClient.register_human` and `HubClient.attach_human` make
     them.
@@ -66,6 +65,14 @@ class HumanClient(IdentityClient):
         for scope in self._handing:
             scope.cancel()
 
+    def remove_envelope_callback(self, callback: Callable[[Envelope], Awaitable[None]]) -> None:
+        """
+        Push nothing more to `callback`; nothing happens where it was not given. Without any,
+        envelopes wait to be pulled again.
+        """
+        if callback in self._callbacks:
+            self._callbacks.remove(callback)
+
     async def next_envelope(
         self,
         *,
@@ -105,40 +112,6 @@ class HumanClient(IdentityClient):
     async def __anext__(self) -> Envelope:
         return await self.next_envelope()
 
-    async def open(
-        self, *, type: str, target: str | Iterable[str], intent: str | None = None
-    ) -> Channel:
-        """
-        Open a channel with others, and return it once they have accepted.
-
-        Args:
-            type: ``"consulting"``, ``"conversation"``, ``"discussion"``, or another that the hub
-                knows.
-            target: The name or id of the other, or of several others.
-            intent: What it is for, for people and for logs.
-
-        Raises:
-            NotFoundError: There is no such agent.
-            AccessDeniedError: A rule forbids it.
-            ProtocolError: Somebody declined, or did not answer in time.
-
-        Cancellation: it may or may not come about.
-        """
-        self.identity.check_attached()
-        targets = [target] if isinstance(target, str) else list(target)
-        metadata = await self.hub_client.create_channel(
-            creator_id=self.agent_id,
-            manifest_type=type,
-            participants=[await self.hub_client.id_for(one) for one in targets],
-            intent=intent,
-        )
-        return Channel(metadata, self)
-
-    async def channel(self, channel_id: str) -> Channel:
-        """Return a handle on a channel that this person is in. Raises `NotFoundError`."""
-        self.identity.check_attached()
-        return Channel(await self.hub_client.get_channel(channel_id), self)
-
     async def send(
         self,
         channel_id: str,
@@ -158,11 +131,6 @@ class HumanClient(IdentityClient):
                 causation_id=causation_id,
             )
         )
-
-    async def send_envelope(self, envelope: Envelope) -> str:
-        """Post an envelope, and return its id; as `Channel.send`."""
-        self.identity.check_attached()
-        return await self.hub_client.post_envelope(envelope)
 
     async def handle(self, envelope: Envelope, attempt: int) -> None:
         """Hand an envelope out, as if it had just arrived."""
