@@ -94,6 +94,7 @@ from .protocol.adapters import (
     ConversationAdapter as ConversationAdapter,
     DiscussionAdapter as DiscussionAdapter,
     ExpectedTurn as ExpectedTurn,
+    FreezingAdapter as FreezingAdapter,
     WorkflowAdapter as WorkflowAdapter,
     left_by as left_by,
 )

@@ -152,6 +152,14 @@ def test_adapter_that_expects_whom_it_does_not_allow_is_found() -> None:
     finds_a_fault(AdapterMachine.of(Strict()), match="may not")
 
 
+def test_adapter_whose_kept_state_is_another_is_found() -> None:
+    class Forgetful(ConversationAdapter):
+        def thaw(self, frozen: Any, metadata: ChannelMetadata) -> ConversationState:
+            return ConversationState(frozen["turn_count"])
+
+    finds_a_fault(AdapterMachine.of(Forgetful()), match="thaws to another state")
+
+
 def test_machine_takes_an_adapter_with_its_own_events() -> None:
     machine = AdapterMachine.of(DiscussionAdapter(), turn_event_type="app.x")
     adapter: ChannelAdapter = machine.adapter

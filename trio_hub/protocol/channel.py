@@ -24,7 +24,6 @@ from ..records import (
     EV_CHANNEL_CLOSED,
     EV_CHANNEL_EXPIRED,
     EV_CHANNEL_INVITE,
-    EV_CHANNEL_INVITE_ACK,
     EV_CHANNEL_INVITE_REJECT,
     EV_CHANNEL_OPENED,
     ChannelMetadata,
@@ -36,8 +35,8 @@ from .adapters import AdapterResult, ChannelAdapter, ExpectedTurn
 from .adapters.base import left_by
 from .expectations.firings import Firings
 from .expectations.pulse import Pulse
+from .log_memory import ANSWERS, LogMemory
 from .plan import Plan, Stamp
-from .posted import PostedIndex
 
 __all__ = ["CHANNEL", "ChannelEvent", "ChannelMachine"]
 
@@ -81,8 +80,6 @@ CHANNEL: Final[dict[ChannelState, dict[ChannelEvent, ChannelState]]] = {
     _EXPIRED: {},
 }
 
-_ANSWERS: Final = (EV_CHANNEL_INVITE_ACK, EV_CHANNEL_INVITE_REJECT)
-
 _EVENT_FOR: Final = {
     ChannelState.CLOSING: ChannelEvent.WOUND_DOWN,
     ChannelState.CLOSED: ChannelEvent.CLOSED,
@@ -100,20 +97,16 @@ class ChannelMachine:
         firings: What has come of its expectations.
 
     Attributes:
-        length: How many envelopes its log holds; the next one's position.
-        pulse: What its expectations need to know of its log; None where it has none.
+        memory: What it remembers of its log, beside what its adapter makes of that.
         damage: Why nothing can be posted any more though the channel is open, or "".
     """
 
     __slots__ = (
-        "_answers",
-        "_posted",
         "adapter",
         "damage",
         "firings",
-        "length",
+        "memory",
         "metadata",
-        "pulse",
         "state",
     )
 
@@ -123,18 +116,22 @@ class ChannelMachine:
         self.metadata = metadata
         self.adapter = adapter
         self.firings = Firings() if firings is None else firings
-        self.pulse = Pulse() if metadata.manifest.expectations else None
+        self.memory = LogMemory(Pulse() if metadata.manifest.expectations else None)
         self.state: Any = None
-        self.length = 0
         self.damage = ""
-        self._posted = PostedIndex()
-        # Who was invited and has answered: what.
-        self._answers: dict[str, Envelope] = {}
         try:
-            begun = _as_it_began(metadata, self.firings)
+            begun = self.as_it_began()
             self.state = self._guarded(lambda: adapter.initial_state(begun), "begin")
         except ProtocolError as error:
             self.damage = error.message
+
+    def as_it_began(self) -> ChannelMetadata:
+        """Return the metadata with everybody in it who has taken part, for the log to be folded."""
+        metadata, removed = self.metadata, self.firings.removed
+        if not removed:
+            return metadata
+        everybody = sorted((*metadata.participants, *removed), key=lambda it: it.order)
+        return attrs.evolve(metadata, participants=tuple(everybody))
 
     # What is on disk already
 
@@ -143,21 +140,19 @@ class ChannelMachine:
         Take the next envelope of the log. One that cannot be folded damages the channel: it
         can still be read and delivers what it owes, but nothing more is posted to it.
         """
-        self._remember(envelope)
         # Past a hole, what is folded would be worth nothing.
         if not self.damage:
             try:
                 self.state = self.adapter.fold(envelope, self.state)
             except Exception as error:
                 what = f"envelope {envelope.envelope_id} cannot be folded"
-                self.replay_unreadable(f"{what}: {error!r}")
-                return
-        self.length += 1
+                self.damage = f"record {self.length}: {what}: {error!r}"
+        self._remember(envelope)
 
     def replay_unreadable(self, why: str) -> None:
         """Take a record of the log that nothing can be made of."""
         self.damage = self.damage or f"record {self.length}: {why}"
-        self.length += 1
+        self.memory.skip()
 
     # What is to happen
 
@@ -208,10 +203,10 @@ class ChannelMachine:
             raise ProtocolError(
                 f"{envelope.sender_id} takes no part in channel {metadata.channel_id}"
             )
-        first = self._posted.duplicate_of(envelope)
+        first = self.memory.posted.duplicate_of(envelope)
         if first is not None:
             return Plan((), metadata, self.state, duplicate_of=first)
-        if envelope.event_type in _ANSWERS:
+        if envelope.event_type in ANSWERS:
             return self._plan_answer(envelope, stamp)
         self._check_heard(envelope.sender_id)
         self._check_open(envelope)
@@ -276,13 +271,22 @@ class ChannelMachine:
         assert not plan.is_duplicate, "there is nothing to apply of a duplicate"
         for envelope in plan.envelopes:
             self._remember(envelope)
-            self.length += 1
         self.metadata = plan.metadata
         self.state = plan.state
         if plan.firings is not None:
             self.firings = plan.firings
 
     # What may be asked
+
+    @property
+    def length(self) -> int:
+        """How many envelopes its log holds; the next one's position."""
+        return self.memory.posted.length
+
+    @property
+    def pulse(self) -> Pulse | None:
+        """What its expectations need to know of its log; None where it has none."""
+        return self.memory.pulse
 
     @property
     def hidden(self) -> frozenset[str]:
@@ -324,24 +328,20 @@ class ChannelMachine:
 
     def position_by_cause(self, sender_id: str, causation_id: str) -> int | None:
         """Where the envelope stands that `sender_id` posted because of another one."""
-        return self._posted.position_by_cause(sender_id, causation_id)
+        return self.memory.posted.position_by_cause(sender_id, causation_id)
 
     def knows_key_of(self, envelope: Envelope) -> bool:
         """Whether something was posted under this one's key, so that it would be no new post."""
-        return self._posted.knows_key_of(envelope)
+        return self.memory.posted.knows_key_of(envelope)
 
     def id_by_key(self, key: str) -> str | None:
         """Return the id of the envelope that any participant posted under a key, or None."""
-        return self._posted.id_by_key(self.metadata.participant_ids, key)
+        return self.memory.posted.id_by_key(self.metadata.participant_ids, key)
 
     # Inside
 
     def _remember(self, envelope: Envelope) -> None:
-        self._posted.add(self.length, envelope)
-        if self.pulse is not None:
-            self.pulse.add(envelope, self.metadata.participant_ids)
-        if envelope.event_type in _ANSWERS:
-            self._answers[envelope.sender_id] = envelope
+        self.memory.add(envelope, self.metadata.participant_ids)
 
     def _check_heard(self, sender_id: str) -> None:
         if self.pulse is not None and sender_id in self.pulse.hidden:
@@ -367,8 +367,8 @@ class ChannelMachine:
         """Plan what follows from an invitee's ack or reject."""
         metadata = self.metadata
         invitee = envelope.sender_id
-        given = self._answers.get(invitee)
-        if given is not None and _is_same_answer(given, envelope):
+        given = self.memory.answers.get(invitee)
+        if given is not None and given.is_same(envelope):
             # The answer of an invite that came twice: it was given, and that is that.
             return Plan((), metadata, self.state, duplicate_of=given.envelope_id)
         if metadata.is_terminal or invitee not in metadata.pending_acks:
@@ -485,14 +485,6 @@ class ChannelMachine:
         return following
 
 
-def _as_it_began(metadata: ChannelMetadata, firings: Firings) -> ChannelMetadata:
-    """Return the metadata with everybody in it who has taken part, for the log to be folded."""
-    if not firings.removed:
-        return metadata
-    everybody = sorted((*metadata.participants, *firings.removed), key=lambda it: it.order)
-    return attrs.evolve(metadata, participants=tuple(everybody))
-
-
 def _checked(result: object) -> AdapterResult:
     """Refuse what `on_accepted` must not return."""
     if not isinstance(result, AdapterResult):
@@ -500,11 +492,3 @@ def _checked(result: object) -> AdapterResult:
     if result.next_state is not None and result.next_state not in _EVENT_FOR:
         raise ValueError(f"on_accepted asked for the state {result.next_state!r}")
     return result
-
-
-def _is_same_answer(given: Envelope, again: Envelope) -> bool:
-    return (
-        again.causation_id is not None
-        and again.causation_id == given.causation_id
-        and again.event_type == given.event_type
-    )

@@ -1,48 +1,116 @@
 """
 What was posted before: by which idempotency key, and because of which envelope.
 
-Both indexes are rebuilt from the log when a channel is loaded, so they live as long as it does.
+Both indexes are made from the log when a channel is loaded, or from a snapshot and what came
+after it, so they live as long as the log does. What was posted last stands in dictionaries; as
+soon as that is a page full, it becomes a page (`PostedPage`), which takes a tenth of the memory.
+Posts are found by digests of 128 bits, in both.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Final
 
-import attrs
 import msgspec
 
 from ..errors import ProtocolError
+from ..ids import ID_PATTERN
 from ..records import Envelope
+from .posted_pages import CAUSE_VALUE, DIGEST_BYTES, PageShelf, PostedPage
 
-__all__ = ["PostedIndex"]
+__all__ = ["PAGE_ENTRIES", "PostedIndex"]
 
 _FINGERPRINT_BYTES = 16
+#: Entries that a page is made of; making one takes about as many microseconds.
+PAGE_ENTRIES: Final = 512
+
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-@attrs.frozen
-class _Post:
-    envelope_id: str
-    fingerprint: bytes
-
-
 class PostedIndex:
-    """Finds earlier posts of one channel, by sender and key or by sender and cause."""
+    """
+    Finds earlier posts of one channel, by sender and key or by sender and cause.
 
-    __slots__ = ("_by_cause", "_by_key")
+    Attributes:
+        length: How many records of the log are in it.
+    """
+
+    __slots__ = ("_by_cause", "_by_key", "_odd", "_shelf", "_start", "length")
 
     def __init__(self) -> None:
-        self._by_key: dict[tuple[str, str], _Post] = {}
-        self._by_cause: dict[tuple[str, str], int] = {}
+        self.length = 0
+        self._shelf = PageShelf()
+        # Where the last page ends, and what came after it: digest -> what a page says of it.
+        self._start = 0
+        self._by_key: dict[bytes, bytes] = {}
+        self._by_cause: dict[bytes, bytes] = {}
+        # Posts under ids that no hub has minted: they fit in no page.
+        self._odd: dict[bytes, tuple[bytes, str]] = {}
 
-    def add(self, position: int, envelope: Envelope) -> None:
-        """Remember an accepted envelope. The first of a key or a cause is the one that counts."""
+    def add(self, envelope: Envelope) -> None:
+        """Remember the next envelope. The first of a key or a cause is the one that counts."""
         if envelope.idempotency_key is not None:
-            key = (envelope.sender_id, envelope.idempotency_key)
-            self._by_key.setdefault(key, _Post(envelope.envelope_id, _fingerprint(envelope)))
+            key = _digest(envelope.sender_id, envelope.idempotency_key)
+            if self._post(key) is None:
+                self._remember(key, envelope)
         if envelope.causation_id is not None:
-            self._by_cause.setdefault((envelope.sender_id, envelope.causation_id), position)
+            cause = _digest(envelope.sender_id, envelope.causation_id)
+            if self._position(cause) is None:
+                self._by_cause[cause] = self.length.to_bytes(CAUSE_VALUE, "big")
+        self.length += 1
+        if len(self._by_key) + len(self._by_cause) >= PAGE_ENTRIES:
+            self._shelf.add(self.rest())
+            self._start = self.length
+            self._by_key, self._by_cause = {}, {}
+
+    def skip(self) -> None:
+        """Take note of a record that nothing can be made of."""
+        self.length += 1
+
+    # Keeping it
+
+    @property
+    def can_be_kept(self) -> bool:
+        """Whether pages and `rest` are all of it."""
+        return not self._odd
+
+    @property
+    def pages(self) -> Sequence[PostedPage]:
+        """What stands in pages, which never change. What was posted after them is in `rest`."""
+        return self._shelf.pages
+
+    def rest(self) -> PostedPage:
+        """Return what stands in no page yet, as a page."""
+        return PostedPage.of(self._start, self.length, self._by_key, self._by_cause)
+
+    def restore(self, page: PostedPage) -> None:
+        """
+        Take the next page of an index that was kept.
+
+        Raises:
+            ValueError: It is not the next one.
+        """
+        if page.start != self.length or page.stop < page.start:
+            raise ValueError(f"posts {page.start} to {page.stop} do not follow {self.length}")
+        self._shelf.add(page)
+        self._start = self.length = page.stop
+
+    def restore_rest(self, page: PostedPage) -> None:
+        """
+        Take what stood in no page when the index was kept.
+
+        Raises:
+            ValueError: It does not follow the pages.
+        """
+        if page.start != self.length or page.stop < page.start:
+            raise ValueError(f"posts {page.start} to {page.stop} do not follow {self.length}")
+        self._by_key, self._by_cause = page.entries()
+        self.length = page.stop
+
+    # Finding
 
     def duplicate_of(self, envelope: Envelope) -> str | None:
         """
@@ -53,32 +121,59 @@ class PostedIndex:
         """
         if envelope.idempotency_key is None:
             return None
-        post = self._by_key.get((envelope.sender_id, envelope.idempotency_key))
+        post = self._post(_digest(envelope.sender_id, envelope.idempotency_key))
         if post is None:
             return None
-        if post.fingerprint != _fingerprint(envelope):
+        fingerprint, envelope_id = post
+        if fingerprint != _fingerprint(envelope):
             raise ProtocolError(
                 f"idempotency key {envelope.idempotency_key!r} of {envelope.sender_id} in channel "
-                f"{envelope.channel_id} was used for other content (envelope {post.envelope_id}); "
+                f"{envelope.channel_id} was used for other content (envelope {envelope_id}); "
                 "a new post needs a new key"
             )
-        return post.envelope_id
+        return envelope_id
 
     def knows_key_of(self, envelope: Envelope) -> bool:
         """Whether something was posted under this one's key, whatever it was."""
         return (
             envelope.idempotency_key is not None
-            and (envelope.sender_id, envelope.idempotency_key) in self._by_key
+            and self._post(_digest(envelope.sender_id, envelope.idempotency_key)) is not None
         )
 
     def id_by_key(self, senders: Iterable[str], key: str) -> str | None:
         """Return the id of what any of `senders` posted under a key, or None."""
-        posts = (self._by_key.get((sender, key)) for sender in senders)
-        return next((post.envelope_id for post in posts if post is not None), None)
+        posts = (self._post(_digest(sender, key)) for sender in senders)
+        return next((post[1] for post in posts if post is not None), None)
 
     def position_by_cause(self, sender_id: str, causation_id: str) -> int | None:
         """Return where the first envelope that `sender_id` posted because of another stands."""
-        return self._by_cause.get((sender_id, causation_id))
+        position = self._position(_digest(sender_id, causation_id))
+        return None if position is None else int.from_bytes(position, "big")
+
+    def _remember(self, key: bytes, envelope: Envelope) -> None:
+        fingerprint, envelope_id = _fingerprint(envelope), envelope.envelope_id
+        if ID_PATTERN.fullmatch(envelope_id):
+            self._by_key[key] = fingerprint + bytes.fromhex(envelope_id)
+        else:
+            self._odd[key] = fingerprint, envelope_id
+
+    def _post(self, key: bytes) -> tuple[bytes, str] | None:
+        """Return what was said first under a key, in few bytes, and its id."""
+        found = self._by_key.get(key) or self._shelf.key(key)
+        if found is not None:
+            return found[:_FINGERPRINT_BYTES], found[_FINGERPRINT_BYTES:].hex()
+        return self._odd.get(key)
+
+    def _position(self, cause: bytes) -> bytes | None:
+        return self._by_cause.get(cause) or self._shelf.cause(cause)
+
+
+# A post asks for its key three times: was it there, is it the same, it is there now.
+@functools.lru_cache(maxsize=256)
+def _digest(sender_id: str, name: str) -> bytes:
+    """Return what a sender's key or cause is found by: no two of them share it."""
+    said = f"{len(sender_id)}:{sender_id}{name}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(said, digest_size=DIGEST_BYTES).digest()
 
 
 def _fingerprint(envelope: Envelope) -> bytes:

@@ -9,5 +9,6 @@ from .base import (
 from .consulting import ConsultingAdapter as ConsultingAdapter
 from .conversation import ConversationAdapter as ConversationAdapter
 from .discussion import DiscussionAdapter as DiscussionAdapter
+from .freezing import FreezingAdapter as FreezingAdapter
 from .registry import AdapterRegistry as AdapterRegistry
 from .workflow import WorkflowAdapter as WorkflowAdapter

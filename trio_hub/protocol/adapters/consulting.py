@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import attrs
+import msgspec
 
 from ...errors import ProtocolError
 from ...records import (
@@ -49,6 +50,7 @@ class ConsultingAdapter:
         ),
     )
     state_type: Final = ConsultingState
+    state_version: Final = 1
 
     def validate_create(self, metadata: ChannelMetadata) -> None:
         """Ask for exactly one initiator and one respondent."""
@@ -110,3 +112,11 @@ class ConsultingAdapter:
         role = ParticipantRole.RESPONDENT if asked else ParticipantRole.INITIATOR
         agent_id = participant_with(metadata, role)
         return None if agent_id is None else ExpectedTurn(agent_id, state.question_id)
+
+    def freeze(self, state: ConsultingState) -> Any:
+        """Return the state as JSON has it."""
+        return msgspec.to_builtins(state)
+
+    def thaw(self, frozen: Any, metadata: ChannelMetadata) -> ConsultingState:
+        """Return the state that was frozen."""
+        return msgspec.convert(frozen, ConsultingState)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import attrs
+import msgspec
 
 from ...errors import ProtocolError
 from ...records import (
@@ -43,6 +44,7 @@ class ConversationAdapter:
         ),
     )
     state_type: Final = ConversationState
+    state_version: Final = 1
 
     def validate_create(self, metadata: ChannelMetadata) -> None:
         """Ask for exactly two."""
@@ -78,3 +80,11 @@ class ConversationAdapter:
     ) -> ExpectedTurn | None:
         """Expect nobody in particular."""
         return None
+
+    def freeze(self, state: ConversationState) -> Any:
+        """Return the state as JSON has it."""
+        return msgspec.to_builtins(state)
+
+    def thaw(self, frozen: Any, metadata: ChannelMetadata) -> ConversationState:
+        """Return the state that was frozen."""
+        return msgspec.convert(frozen, ConversationState)

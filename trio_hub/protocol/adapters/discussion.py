@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import attrs
+import msgspec
 
 from ...errors import ProtocolError
 from ...records import (
@@ -77,6 +78,7 @@ class DiscussionAdapter:
         ),
     )
     state_type: Final = DiscussionState
+    state_version: Final = 1
 
     def validate_create(self, metadata: ChannelMetadata) -> None:
         """Ask for two or more, and an ordering that exists."""
@@ -128,3 +130,11 @@ class DiscussionAdapter:
     ) -> ExpectedTurn | None:
         """Expect the next speaker."""
         return ExpectedTurn(state.next_speaker_id, state.last_envelope_id)
+
+    def freeze(self, state: DiscussionState) -> Any:
+        """Return the state as JSON has it."""
+        return msgspec.to_builtins(state)
+
+    def thaw(self, frozen: Any, metadata: ChannelMetadata) -> DiscussionState:
+        """Return the state that was frozen."""
+        return msgspec.convert(frozen, DiscussionState)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import attrs
+import msgspec
 
 from ...errors import ProtocolError
 from ...records import (
@@ -51,6 +52,7 @@ class WorkflowAdapter:
         ),
     )
     state_type: Final = WorkflowState
+    state_version: Final = 1
 
     def validate_create(self, metadata: ChannelMetadata) -> None:
         """Ask for two or more, and a graph that names nobody else."""
@@ -138,6 +140,21 @@ class WorkflowAdapter:
         if state.next_speaker_id is None:
             return None
         return ExpectedTurn(state.next_speaker_id, state.last_envelope_id)
+
+    def freeze(self, state: WorkflowState) -> Any:
+        """Return the state as JSON has it, without the graph, which is in the metadata."""
+        return msgspec.to_builtins(
+            {
+                name: getattr(state, name)
+                for name in attrs.fields_dict(WorkflowState)
+                if name != "graph"
+            }
+        )
+
+    def thaw(self, frozen: Any, metadata: ChannelMetadata) -> WorkflowState:
+        """Return the state that was frozen."""
+        lists = {name: tuple(frozen[name]) for name in ("participant_order", "left")}
+        return WorkflowState(graph=_graph_of(metadata), **{**frozen, **lists})
 
 
 def _graph_of(metadata: ChannelMetadata) -> TransitionGraph:

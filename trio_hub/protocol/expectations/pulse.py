@@ -7,8 +7,10 @@ on to an envelope.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
+
+import attrs
 
 from ...ids import seconds_from_iso
 from ...records import (
@@ -21,7 +23,7 @@ from ...records import (
     is_bookkeeping,
 )
 
-__all__ = ["Moment", "Pulse"]
+__all__ = ["Moment", "Pulse", "PulseSnapshot"]
 
 _SPOKEN: Final = (EV_TEXT, EV_PACKET)
 _LEAVING: Final = (EV_CHANNEL_PARTICIPANT_HIDDEN, EV_CHANNEL_PARTICIPANT_REMOVED)
@@ -37,6 +39,18 @@ class Moment(NamedTuple):
     def seconds(self) -> float:
         """When it was accepted, in seconds since 1970."""
         return seconds_from_iso(self.created_at)
+
+
+@attrs.frozen
+class PulseSnapshot:
+    """A pulse as it can be kept; see `Pulse`."""
+
+    opened: Moment | None
+    content: Moment | None
+    spoken: Moment | None
+    left: Moment | None
+    unanswered: dict[str, Moment]
+    hidden: tuple[str, ...]
 
 
 class Pulse:
@@ -83,6 +97,31 @@ class Pulse:
             for agent_id in participant_ids:
                 if agent_id != sender_id and (audience is None or agent_id in audience):
                     self.unanswered.setdefault(agent_id, moment)
+
+    def freeze(self) -> PulseSnapshot:
+        """Return what it knows, to be kept."""
+        return PulseSnapshot(
+            self.opened,
+            self.content,
+            self.spoken,
+            self.left,
+            dict(self.unanswered),
+            tuple(sorted(self.hidden)),
+        )
+
+    @classmethod
+    def thaw(cls, frozen: PulseSnapshot, participant_ids: Collection[str]) -> Pulse:
+        """Return a pulse that knows what was kept, as far as it is of those who take part."""
+        pulse = cls()
+        pulse.opened, pulse.content = frozen.opened, frozen.content
+        pulse.spoken, pulse.left = frozen.spoken, frozen.left
+        pulse.unanswered = {
+            agent_id: moment
+            for agent_id, moment in frozen.unanswered.items()
+            if agent_id in participant_ids
+        }
+        pulse.hidden = frozenset(frozen.hidden)
+        return pulse
 
     def find(self, envelope_id: str) -> Moment | None:
         """

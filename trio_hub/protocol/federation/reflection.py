@@ -57,6 +57,7 @@ class _AnyRules:
 
     manifest: ChannelManifest
     state_type: type[Any] = object
+    state_version: int = 1
 
     def validate_create(self, metadata: ChannelMetadata) -> None: ...
 
@@ -73,6 +74,10 @@ class _AnyRules:
 
     def expected_next(self, metadata: ChannelMetadata, state: Any) -> ExpectedTurn | None:
         return None
+
+    def freeze(self, state: Any) -> None: ...
+
+    def thaw(self, frozen: Any, metadata: ChannelMetadata) -> None: ...
 
 
 class ReflectedMachine(ChannelMachine):
@@ -109,7 +114,7 @@ class ReflectedMachine(ChannelMachine):
             ProtocolError: The sender takes no part, or is here and the channel is not open.
         """
         if envelope.sender_id in self._far:
-            first = self._posted.duplicate_of(envelope)
+            first = self.memory.posted.duplicate_of(envelope)
             if first is not None:
                 return Plan((), self.metadata, None, duplicate_of=first)
             _check_leaving(envelope)

@@ -12,7 +12,9 @@ any order, and after each step these hold:
 - *live is replay*: folding the log from the start gives the state that the hub has in memory;
 - *what may be said can be folded*: `validate_send` refuses, or `fold` and `on_accepted` succeed;
 - a fold changes nothing but what it returns, and gives the same each time;
-- whoever is expected next may speak, as long as the channel is active.
+- whoever is expected next may speak, as long as the channel is active;
+- *what is kept is what was*: a state that the adapter lets the hub keep (`FreezingAdapter`) comes
+  back as it was folded.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from ...errors import NetworkError, ProtocolError
 from ...ids import IdMint, iso_from_seconds
 from ...protocol.adapters import ChannelAdapter
+from ...protocol.adapters.freezing import freezing
 from ...protocol.channel import ChannelMachine
+from ...protocol.channel_snapshot import freeze, thaw
 from ...protocol.plan import Stamp
 from ...records import EV_PACKET, EV_TEXT, ChannelMetadata, Envelope
 from ..strategies import active_channels, json_objects, texts
@@ -134,6 +138,20 @@ class AdapterMachine(RuleBasedStateMachine):
         assert not replayed.damage, replayed.damage
         assert replayed.state == self.channel.state
         assert replayed.length == self.channel.length
+
+    @invariant()
+    def what_is_kept_is_what_was(self) -> None:
+        """A snapshot of the channel gives the state that the log folds to."""
+        if not hasattr(self, "channel") or freezing(self.adapter) is None or not self.log:
+            return
+        snapshot = freeze(self.channel)
+        assert snapshot is not None, "the adapter cannot freeze its state"
+        thawed = ChannelMachine(self.metadata, self.adapter)
+        thaw(thawed, snapshot, self.channel.memory.posted.pages)
+        replayed = ChannelMachine(self.metadata, self.adapter)
+        for envelope in self.log:
+            replayed.replay(envelope)
+        assert thawed.state == replayed.state, "it thaws to another state than the log folds to"
 
     @invariant()
     def whoever_is_expected_may_speak(self) -> None:
