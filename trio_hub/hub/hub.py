@@ -12,16 +12,13 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-
-import trio
 
 from .._logging import get_logger
 from .._nursery import open_plain_nursery
 from .._tracing import find_tracing
 from ..auth import AuthRegistry
-from ..errors import DamagedRecord, FrameError, StoreError
 from ..ids import IdMint, Now
 from ..links import LinkEndpoint
 from ..protocol.adapters import AdapterRegistry, ChannelAdapter
@@ -33,32 +30,30 @@ from ..protocol.expectations import (
     Watchlist,
 )
 from ..protocol.retention import Retention
-from ..records import Envelope, TaskMetadata
-from ..stores import KnowledgeStore, MeasuredStore, Put
+from ..records import TaskMetadata
+from ..stores import KnowledgeStore
 from ..stores.archive import ChannelArchive
-from ..wire.validation import decode_strictly
 from . import paths
 from .admission import Admission
 from .announcer import Announcer
 from .arbiter import HubArbiter, RuleArbiter
 from .attempts import Attempts
 from .audit import AuditLog
-from .backlog import Backlog, BacklogSurvey
+from .backlog import BacklogSurvey
 from .caretaker import Caretaker
 from .channel_api import ChannelApi
 from .channels import Channel, ChannelBook, LogRecord
-from .committer import Committer, Ticket
+from .committer import Committer
 from .dead_letter_api import DeadLetterApi
 from .dead_letters import DeadLetterBox
 from .deliveries import Deliveries
 from .expectations import Expectations
 from .federation import FederationDoor, Routes
-from .figures import HubFigures
 from .gate import Gate
-from .health import HubHealth
 from .identity_api import IdentityApi
+from .leased_ids import LeasedIds
 from .limits import HubLimits
-from .listeners import QUEUE_MAX, HubListener, Listeners
+from .listeners import HubListener, Listeners
 from .operations import OperationHandlers
 from .operator_rule_api import OperatorRuleApi
 from .operator_rules import OperatorRules
@@ -75,6 +70,7 @@ from .task_caretaker import TaskCaretaker
 from .tasks import TaskBook
 from .timers import Timers
 from .turn import Turn
+from .watch_api import WatchApi
 
 __all__ = ["Hub"]
 
@@ -83,7 +79,7 @@ log = get_logger(__name__)
 _COME_BACK_AFTER_SECONDS = 1.0
 
 
-class Hub(IdentityApi, OperatorRuleApi, ChannelApi, StandingApi, TaskApi, DeadLetterApi):
+class Hub(IdentityApi, OperatorRuleApi, ChannelApi, StandingApi, TaskApi, DeadLetterApi, WatchApi):
     """
     A hub. Use `Hub.open`; everything here belongs inside its block.
 
@@ -114,12 +110,11 @@ class Hub(IdentityApi, OperatorRuleApi, ChannelApi, StandingApi, TaskApi, DeadLe
         self._auth = auth
         self._clock = clock
         self._limits = limits
-        self._mint = IdMint(clock, rng)
-        self._id_ceiling = ""
         self._gate = Gate()
         self._problems: list[str] = []
         self._turn = Turn()
         self._committer = Committer(store, self._turn)
+        self._ids = LeasedIds(IdMint(clock, rng), store, self._committer, limits.id_lease_seconds)
         #: What was done to whom, by whom, and when.
         self.audit = AuditLog(store, self._committer, clock)
         self._listeners = Listeners()
@@ -131,7 +126,7 @@ class Hub(IdentityApi, OperatorRuleApi, ChannelApi, StandingApi, TaskApi, DeadLe
             self._committer, self._on_operator_rule, names_max=limits.operator_rules_max
         )
         self._registry = Registry(
-            self._committer, self._next_id, clock, limits, self._operator_rules.find
+            self._committer, self._ids.next_id, clock, limits, self._operator_rules.find
         )
         self._routes = Routes(self._registry)
         self._operators = Operators(
@@ -170,7 +165,7 @@ class Hub(IdentityApi, OperatorRuleApi, ChannelApi, StandingApi, TaskApi, DeadLe
             store,
             self._committer,
             adapters,
-            self._next_id,
+            self._ids.next_id,
             clock,
             limits,
             listener=self._deliveries,
@@ -403,22 +398,6 @@ class Hub(IdentityApi, OperatorRuleApi, ChannelApi, StandingApi, TaskApi, DeadLe
         """
         return await self._reception.check_bearer(token, peer)
 
-    def add_listener(
-        self, listener: HubListener, *, queue_max: int = QUEUE_MAX
-    ) -> AbstractAsyncContextManager[None]:
-        """
-        Have a listener told of what happens, for as long as the block lasts.
-
-        Args:
-            listener: Has a queue and a task of its own, and delays nobody.
-            queue_max: How many events may wait for it; the next ones are dropped and counted,
-                see `HubHealth.listeners`.
-
-        Raises:
-            TypeError: It does not inherit from `HubListener`.
-        """
-        return self._listeners.added(listener, queue_max=queue_max)
-
     def remote_proxy(
         self,
         proxy: RemoteAgentProxy,
@@ -451,80 +430,6 @@ class Hub(IdentityApi, OperatorRuleApi, ChannelApi, StandingApi, TaskApi, DeadLe
             proxy, accepts_invites=accepts_invites, at_once_max=at_once_max, paused=paused
         )
 
-    def health(self) -> HubHealth:
-        """Say how the hub is doing. Never blocks."""
-        return HubHealth(
-            closing=self._gate.closed,
-            store=self._store.health(),
-            problems=(
-                *self._problems,
-                *(f"channel {it} is damaged: {why}" for it, why in self.channels.damages.items()),
-            ),
-            agents=len(self._registry),
-            channels=len(self.channels),
-            channels_retired=self._retirement.retired,
-            tasks=len(self.tasks),
-            connections=len(self._reception),
-            commits=self._committer.commits,
-            commits_failed=self._committer.failures,
-            commits_waiting=self._committer.waiting,
-            dead_letters=len(self._letters),
-            delivered=self._deliveries.delivered,
-            redelivered=self._deliveries.redelivered,
-            listeners=self._listeners.health(),
-            audit_records=len(self.audit),
-            audit_head=self.audit.head,
-            audit_waiting=self.audit.waiting,
-            peers=() if self._door is None else self._door.health(),
-        )
-
-    def figures(self) -> HubFigures:
-        """Return what the hub has counted. Never blocks; costs a little for each connection."""
-        store = self._store
-        return HubFigures(
-            health=self.health(),
-            posted=dict(self._deliveries.posted),
-            rejected=dict(self._announcer.rejections),
-            violations=dict(self._announcer.violations),
-            refused=dict(self._reception.refusals),
-            receipts=dict(self._deliveries.receipts),
-            buried=self._deliveries.buried,
-            expired=self._deliveries.expired,
-            connections_opened=self._reception.opened,
-            outbox_bytes=sum(it.endpoint.outbox.bytes_waiting for it in self._reception),
-            commit_seconds=self._committer.seconds,
-            tasks_running=trio.lowlevel.current_statistics().tasks_living,
-            writes=store.write_figures() if isinstance(store, MeasuredStore) else None,
-        )
-
-    async def survey_backlog(self) -> dict[str, Backlog]:
-        """
-        Look up what is owed and not settled, by type of channel.
-
-        Only of channels whose logs have been read since the hub opened. It goes through all
-        agents that are owed something, a few at a time, and reads a bounded number of records,
-        for a second at the most.
-
-        Cancellation: nothing has changed.
-        """
-        return await self._survey.run()
-
-    async def probe(self) -> None:
-        """
-        Return once the store has kept all that was submitted before this call.
-
-        Where the last commit failed, something small is written to see whether the next would.
-
-        Raises:
-            StoreError: It does not.
-
-        Cancellation: only the waiting ends.
-        """
-        if self._store.health().ok:
-            await self._committer.caught_up()
-        else:
-            await self._lease_ids().wait()
-
     async def retire_due(self) -> int:
         """
         Let channels go that the retention of this hub does not keep any more; return how many.
@@ -545,7 +450,7 @@ class Hub(IdentityApi, OperatorRuleApi, ChannelApi, StandingApi, TaskApi, DeadLe
         """Read what the store holds. What cannot be read becomes a problem, not an exception."""
         store = self._store
         lengths = await store.lengths_under(paths.CHANNELS)
-        problems = await self._load_id_floor(lengths)
+        problems = await self._ids.load(lengths)
         problems += await self.audit.load()
         problems += self._operator_rules.load(await store.read_under(paths.OPERATOR_RULES))
         problems += self._registry.load(await store.read_under(paths.AGENTS))
@@ -567,43 +472,6 @@ class Hub(IdentityApi, OperatorRuleApi, ChannelApi, StandingApi, TaskApi, DeadLe
             self._task_caretaker.look_after(task)
         self.tasks.retire_surplus()
         log.info("hub opened", agents=len(self._registry), channels=len(self.channels))
-
-    async def _load_id_floor(self, lengths: Mapping[str, int]) -> list[str]:
-        try:
-            floor = await self._store.read(paths.ID_FLOOR)
-            if floor is not None:
-                self._mint.raise_floor(floor.decode())
-            if floor is not None or not lengths:
-                return []
-            why = "it is missing"
-        except (DamagedRecord, ValueError) as error:
-            why = str(error)
-        for path, length in lengths.items():
-            try:
-                (record,) = await self._store.read_range(path, length - 1, length)
-                last = decode_strictly(record, Envelope, "envelope")
-                self._mint.raise_floor(last.envelope_id)
-            except (DamagedRecord, FrameError, ValueError) as error:
-                log.warning("the end of a log has no id", path=path, error=str(error))
-        return [f"the id floor cannot be read, so ids go on from the ends of the logs: {why}"]
-
-    def _next_id(self) -> str:
-        """Mint an id, and see to it that no later hub on this store can mint one below it."""
-        new_id = self._mint()
-        if new_id >= self._id_ceiling:
-            # Submitted before what carries the id, so it is on disk no later.
-            self._lease_ids()
-        return new_id
-
-    def _lease_ids(self) -> Ticket:
-        self._id_ceiling = self._mint.ceiling(self._limits.id_lease_seconds)
-        return self._committer.submit(
-            [Put(paths.ID_FLOOR, self._id_ceiling.encode())], on_failed=self._lose_id_lease
-        )
-
-    def _lose_id_lease(self, _error: StoreError) -> None:
-        """Whether the ceiling is on disk is unknown, so the next id brings a new one."""
-        self._id_ceiling = ""
 
     async def _read_log(self, channel: Channel, start: int, stop: int) -> list[LogRecord]:
         return await self.channels.read(channel, start, stop)
