@@ -120,6 +120,53 @@ async def test_it_reads_and_sends_as_much_after_10_000_envelopes_as_after_100(
     assert abs(long["bytes"] - short["bytes"]) <= 64
 
 
+async def test_what_others_say_among_themselves_and_bookkeeping_cost_a_turn_nothing() -> None:
+    store = CountedStore()
+    seen: list[list[str]] = []
+
+    async def answer(turn: Turn) -> None:
+        seen.append([line.text for line in await turn.lines()])
+
+    async with Hub.open(store) as hub, HubClient(LocalLink(hub)) as bobs:
+        bob = await bobs.register(answer, handler=listen, rule=ROOMY)
+        async with HubClient(LocalLink(hub)) as others:
+            alice = await others.register(ScriptedAgent("alice", []), handler=listen)
+            carol = await others.register(ScriptedAgent("carol", []), handler=listen, rule=ROOMY)
+            channel = await alice.open(type="discussion", target=["answer", "carol"])
+            await channel.send("for all to hear", event_type="app.said")
+
+            async def chatter(times: int) -> None:
+                for _ in range(times):
+                    await channel.send("psst", event_type="app.said", audience=[carol.agent_id])
+                    await channel.send(event_type="ag2.task.progress", event_data={})
+
+            async def one_turn() -> Counter[str]:
+                envelope = await channel.find(await channel.send("well?", event_type="app.said"))
+                assert envelope is not None
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                store.counts.clear()
+                turn = Turn(
+                    text="",
+                    envelope=envelope,
+                    channel=await bob.channel(channel.channel_id),
+                    agent=bob,
+                    sender_name="alice",
+                    view=WindowedSummary(2),
+                )
+                await answer(turn)
+                return store.counts.copy()
+
+            await chatter(20)
+            await one_turn()
+            short = await one_turn()
+            await chatter(200)
+            await one_turn()  # Looks through what has come, once.
+            long = await one_turn()
+    assert seen[0] == ["for all to hear"]
+    assert long["records"] <= short["records"] + 8
+    assert long["reads"] <= short["reads"] + 1
+
+
 async def test_a_full_transcript_shows_everything() -> None:
     seen: list[list[Line]] = []
 

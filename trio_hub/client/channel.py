@@ -191,7 +191,7 @@ class Channel:
             return said
         # One more, because `before` is most often the very last.
         page = _PAGE if limit is None else limit + (before is not None)
-        async with aclosing(self._newest_first(page)) as log:
+        async with aclosing(self._newest_first(page, said=True)) as log:
             async for envelope in log:
                 # Ids increase along a log.
                 if before is not None and envelope.envelope_id >= before:
@@ -224,11 +224,13 @@ class Channel:
                 behind.append(envelope)
         return behind
 
-    async def _newest_first(self, page: int) -> AsyncGenerator[Envelope, None]:
+    async def _newest_first(
+        self, page: int, *, said: bool = False
+    ) -> AsyncGenerator[Envelope, None]:
         position: int | None = None
         while position is None or position > 0:
             tail = await self._client.hub_client.read_tail(
-                self.channel_id, before=position, limit=min(max(page, 1), _PAGE)
+                self.channel_id, before=position, limit=min(max(page, 1), _PAGE), said=said
             )
             for envelope in reversed(tail.envelopes):
                 yield envelope

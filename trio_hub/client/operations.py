@@ -277,7 +277,12 @@ class HubOperations(PeerOperations, TaskOperations, UpkeepOperations):
         return envelopes
 
     async def read_tail(
-        self, channel_id: str, *, before: int | None = None, limit: int = p.LIST_LIMIT_DEFAULT
+        self,
+        channel_id: str,
+        *,
+        before: int | None = None,
+        limit: int = p.LIST_LIMIT_DEFAULT,
+        said: bool = False,
     ) -> Tail:
         """
         Read the last envelopes of a channel's log that one may see.
@@ -288,12 +293,16 @@ class HubOperations(PeerOperations, TaskOperations, UpkeepOperations):
         Args:
             before: Only what stands below this position; None is the end of the log.
             limit: At most so many.
+            said: Leave out what is about channels, tasks and expectations. (AG2's hubs, and those
+                of an earlier version, leave nothing out.)
         """
         if self.speaks_plain:
             whole = await self.read_wal(channel_id, until=before)
             return Tail(start=0, envelopes=tuple(whole))
         tail: Tail = await self.request(
-            "read_tail", p.ReadTail(channel_id=channel_id, before=before, limit=limit), Tail
+            "read_tail",
+            p.ReadTail(channel_id=channel_id, before=before, limit=limit, said=said),
+            Tail,
         )
         return tail
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -32,6 +32,7 @@ from .gate import Gate
 from .limits import HubLimits
 from .posting import Posting
 from .registry import Registry
+from .tails import Tails
 
 __all__ = ["ChannelApi"]
 
@@ -45,6 +46,7 @@ class ChannelApi(FederationApi):
     _gate: Gate
     _clock: Now
     _limits: HubLimits
+    _tails: Tails
     _invite_ack_timeout: float
     _registry: Registry
     _posting: Posting
@@ -236,6 +238,7 @@ class ChannelApi(FederationApi):
         *,
         before: int | None = None,
         wanted: Callable[[LogRecord], bool] = lambda record: record.envelope is not None,
+        reader: Hashable | None = None,
     ) -> tuple[int, list[LogRecord]]:
         """
         Return the last records of a channel's log that are wanted, in log order.
@@ -244,21 +247,14 @@ class ChannelApi(FederationApi):
             limit: At most so many.
             before: Below this position; None is the end of the log.
             wanted: Which ones count.
+            reader: Stands for what is wanted, where that is always the same for a record: then it
+                is remembered where that stands. None has nothing remembered.
 
         Returns:
             Where the reading stopped (go on below it; 0: there is no more), and the records.
         """
         channel = self.channels.get(channel_id)
-        start = channel.length if before is None else min(before, channel.length)
-        found: list[LogRecord] = []
-        while start > 0 and len(found) < limit:
-            stop, start = start, max(0, start - min(2 * limit, self._limits.page_records_max))
-            records = await self.channels.read(channel, start, stop)
-            found[:0] = [record for record in records if wanted(record)]
-        if len(found) > limit:
-            found = found[-limit:]
-            start = found[0].position
-        return start, found
+        return await self._tails.read(channel, limit, before=before, wanted=wanted, reader=reader)
 
     async def find_envelope_by_causation(
         self, channel_id: str, *, sender_id: str, causation_id: str

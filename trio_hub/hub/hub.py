@@ -65,6 +65,7 @@ from .remote_agents import ProxyRoute, RemoteAgentProxy, RemoteAgents
 from .retirement import Retirement
 from .spans import HubSpans
 from .standing import StandingApi
+from .tails import Tails
 from .task_api import TaskApi
 from .task_caretaker import TaskCaretaker
 from .tasks import TaskBook
@@ -174,6 +175,7 @@ class Hub(IdentityApi, OperatorRuleApi, ChannelApi, StandingApi, TaskApi, DeadLe
             listening=watchlist.listening,
             on_activity=self._on_channel_activity,
         )
+        self._tails = Tails(self.channels, limits.page_records_max)
         self._expectations = Expectations(
             expectations,
             watchlist,

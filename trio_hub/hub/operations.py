@@ -36,6 +36,7 @@ from ..records import (
     Rule,
     TaskMetadata,
     TrackRecord,
+    is_bookkeeping,
     is_visible_to,
 )
 from ..wire import params as p
@@ -158,16 +159,25 @@ class OperationHandlers:
         return list(found.values())[: it.limit]
 
     async def read_wal(self, caller: Connection, it: p.ReadWal) -> RawJson:
+        readers = self._readers(caller, it.channel_id)
         records = await self._hub.read_records(it.channel_id, it.since or 0, it.until)
-        shown = [record.raw for record in records if self._sees(caller, record)]
+        shown = [record.raw for record in records if self._sees(caller, readers, record)]
         return RawJson(b"[%b]" % b",".join(shown))
 
     async def read_tail(self, caller: Connection, it: p.ReadTail) -> RawJson:
+        readers = self._readers(caller, it.channel_id)
+
+        def wanted(record: LogRecord) -> bool:
+            envelope = record.envelope
+            is_left_out = it.said and envelope is not None and is_bookkeeping(envelope.event_type)
+            return not is_left_out and self._sees(caller, readers, record)
+
         start, shown = await self._hub.read_tail_records(
             it.channel_id,
             it.limit,
             before=it.before,
-            wanted=lambda record: self._sees(caller, record),
+            wanted=wanted,
+            reader=(readers, it.said) if readers else None,
         )
         return RawJson(
             b'{"start":%d,"envelopes":[%b]}' % (start, b",".join(record.raw for record in shown))
@@ -176,16 +186,18 @@ class OperationHandlers:
     async def find_envelope_by_causation(
         self, caller: Connection, it: p.FindEnvelopeByCausation
     ) -> RawJson | None:
+        readers = self._readers(caller, it.channel_id)
         record = await self._hub.find_record_by_causation(
             it.channel_id, sender_id=it.sender_id, causation_id=it.causation_id
         )
-        if record is None or not self._sees(caller, record):
+        if record is None or not self._sees(caller, readers, record):
             return None
         return RawJson(record.raw)
 
     async def read_standing(self, caller: Connection, it: p.OfEnvelope) -> list[DeliveryStanding]:
+        readers = self._readers(caller, it.channel_id)
         record = await self._hub.find_record(it.channel_id, it.envelope_id)
-        if record is None or not self._sees(caller, record):
+        if record is None or not self._sees(caller, readers, record):
             raise NotFoundError(f"no envelope {it.envelope_id!r} in channel {it.channel_id}")
         return await self._hub.standing_of(it.channel_id, record)
 
@@ -357,16 +369,18 @@ class OperationHandlers:
     def _may_see(self, caller: Connection, task_id: str) -> bool:
         return may_see_task(caller.bound, task_id, self._hub.channels, self._hub.tasks)
 
-    def _sees(self, caller: Connection, record: LogRecord) -> bool:
-        """Whether any of the agents that a connection acts for may read a record."""
+    def _readers(self, caller: Connection, channel_id: str) -> frozenset[str]:
+        """Return whom a connection acts for that takes part in a channel."""
+        return frozenset(self._hub.get_channel(channel_id).participant_ids).intersection(
+            caller.bound
+        )
+
+    def _sees(self, caller: Connection, readers: frozenset[str], record: LogRecord) -> bool:
+        """Whether a connection may read a record: as one of the `readers`, or as an operator."""
         envelope = record.envelope
         if envelope is None:
             return False
-        if any(is_visible_to(envelope, it) for it in caller.bound):
-            return True
         # One that takes part reads as a member does: reading as an operator would be audited.
-        members = self._hub.get_channel(envelope.channel_id).participant_ids
-        return (
-            caller.bound.keys().isdisjoint(members)
-            and self._hub.acting_operator(caller.bound) is not None
-        )
+        if not readers:
+            return self._hub.acting_operator(caller.bound) is not None
+        return any(is_visible_to(envelope, it) for it in readers)

@@ -227,11 +227,15 @@ class ReadWal:
 
 @attrs.frozen(kw_only=True)
 class ReadTail:
-    """The last `limit` envelopes that the caller may see, below position `before` (null: all)."""
+    """
+    The last `limit` envelopes that the caller may see, below position `before` (null: all); those
+    that agents have `said`, or all.
+    """
 
     channel_id: str
     before: int | None = attrs.field(default=None, validator=_optional_not_negative)
     limit: int = attrs.field(default=LIST_LIMIT_DEFAULT, validator=attrs.validators.ge(1))
+    said: bool = False
 
 
 @attrs.frozen(kw_only=True)
