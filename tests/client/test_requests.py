@@ -20,7 +20,7 @@ from trio_hub.errors import (
     TooLarge,
 )
 from trio_hub.links import LinkLimits, LocalLink
-from trio_hub.records import Envelope
+from trio_hub.records import Envelope, TaskState
 from trio_hub.wire.frames import Dialect, PingFrame, PongFrame, RequestFrame, ResponseFrame
 
 from .conftest import Connect
@@ -297,3 +297,38 @@ async def test_requests_before_the_connection_wait_for_it(
     hub.accept = lambda: next(refused, True)
     async with HubClient(LocalLink(hub), reconnect=Reconnect(wait_for_hub=True)) as client:
         assert await client.find_agent_id("a") == "found"
+
+
+@pytest.mark.parametrize(
+    ("dialect", "task_id", "is_told_again"),
+    [(Dialect.BATCHED, "t", True), (Dialect.BATCHED, None, False), (Dialect.PLAIN, "t", False)],
+)
+async def test_a_task_is_counted_again_over_the_next_connection_where_the_hub_can_tell(
+    hub: ScriptedHub,
+    connect: Connect,
+    dialect: Dialect,
+    task_id: str | None,
+    is_told_again: bool,
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    lost: list[ConnectionLost] = []
+
+    async def count(client: HubClient) -> None:
+        try:
+            await client.record_observation(
+                owner_id="a", capability="law", outcome=TaskState.COMPLETED, task_id=task_id
+            )
+        except ConnectionLost as error:
+            lost.append(error)
+
+    async with connect(dialect) as (client, peer), trio.open_nursery() as nursery:
+        nursery.start_soon(count, client)
+        await peer.next_request("record_observation")
+        peer.cut()
+        peer = await hub.accepted()
+        if is_told_again:
+            peer.answer(await peer.next_request("record_observation"), None)
+        else:
+            await trio.testing.wait_all_tasks_blocked()
+            assert peer.nothing_came()
+    assert bool(lost) is not is_told_again

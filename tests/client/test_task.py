@@ -188,14 +188,19 @@ async def test_a_ttl_ends_the_block_and_the_task(
     ):
         alice = await join(client)
         with pytest.raises(trio.TooSlowError, match="TTL: 600 s"):
-            async with alice.task("wait for it", ttl="10m") as task:
+            async with alice.task("wait for it", ttl="10m", capability="waiting") as task:
                 await trio.sleep_forever()
         assert (await client.get_task(task.task_id)).state is TaskState.EXPIRED
+        # The hub has seen it end as well, and it counts once.
+        await trio.sleep(60)
+        [waiting] = (await client.get_track_record(alice.agent_id)).values()
+        assert (waiting.n, waiting.expired) == (1, 1)
 
 
+@pytest.mark.parametrize("dates_are_right", [False, True])
 @pytest.mark.parametrize("restart", [False, True])
-async def test_the_hub_expires_what_nobody_ends(
-    restart: bool, autojump_clock: trio.testing.MockClock
+async def test_the_hub_expires_and_counts_what_nobody_ends(
+    restart: bool, dates_are_right: bool, autojump_clock: trio.testing.MockClock
 ) -> None:
     def clock() -> float:
         return 1.7e9 + trio.current_time()
@@ -204,8 +209,9 @@ async def test_the_hub_expires_what_nobody_ends(
     running = TaskMetadata(
         task_id="t",
         owner_id="",
-        spec=TaskSpec(title="die"),
+        spec=TaskSpec(title="die", capability="dying"),
         state=TaskState.RUNNING,
+        started_at=iso_from_seconds(clock()) if dates_are_right else "yesterday",
         expires_at=iso_from_seconds(clock() + 3600),
     )
     async with Hub.open(store, clock=clock) as hub, HubClient(LocalLink(hub)) as client:
@@ -225,6 +231,10 @@ async def test_the_hub_expires_what_nobody_ends(
         await trio.sleep(60)
         expired = hub.tasks.get("t")
         assert (expired.state, expired.progress) == (TaskState.EXPIRED, {"half": True})
+        record = hub.get_track_record(alice.agent_id)["dying"]
+        assert (record.n, record.expired) == (1, 1)
+        hour = pytest.approx(3_600_000, rel=0.01)
+        assert record.p50_latency_ms == (hour if dates_are_right else None)
 
 
 async def test_a_task_that_is_told_again_with_more_time_has_it(

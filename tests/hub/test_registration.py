@@ -10,6 +10,7 @@ import trio
 
 from trio_hub import ApiKeyAuth, AuthRegistry, HubLimits, MemoryKnowledgeStore, NoAuth, Passport
 from trio_hub.errors import AccessDeniedError, AuthError, NotFoundError, ProtocolError, StoreError
+from trio_hub.hub.measured import COUNTED_MAX
 from trio_hub.ids import ID_PATTERN
 from trio_hub.testing import FaultyStore
 
@@ -262,6 +263,44 @@ async def test_how_long_tasks_took_is_known_over_restarts_and_not_just_the_last(
         assert await alice.request("get_track_record", agent_id=alice.id) == record
         await alice.request("unregister", agent_id=alice.id)
         assert [it for it in await store.read_under("/agents") if alice.id in it] == []
+
+
+async def test_a_task_counts_once_however_often_it_is_told() -> None:
+    store = MemoryKnowledgeStore()
+
+    async def tell(peer: Peer, capability: str, task_id: str | None, outcome: str) -> None:
+        await peer.request(
+            "record_observation",
+            owner_id=peer.id,
+            capability=capability,
+            outcome=outcome,
+            latency_ms=1,
+            task_id=task_id,
+        )
+
+    async with open_house(store) as house:
+        alice = await house.join("alice")
+        await tell(alice, "law", "t1", "completed")
+        await tell(alice, "law", "t1", "expired")
+        await tell(alice, "tax", "t1", "completed")
+        await tell(alice, "law", None, "completed")
+    async with open_house(store) as house:
+        alice = await house.back("alice")
+        await tell(alice, "law", "t1", "completed")
+        await tell(alice, "law", None, "completed")
+        record = await alice.request("get_track_record", agent_id=alice.id)
+        assert {name: (it["n"], it["completed"]) for name, it in record.items()} == {
+            "law": (3, 3),
+            "tax": (1, 1),
+        }
+        # What is remembered is bounded: a task of long ago counts anew.
+        for number in range(COUNTED_MAX):
+            await tell(alice, "law", f"other {number}", "failed")
+        await tell(alice, "law", "t1", "completed")
+        record = await alice.request("get_track_record", agent_id=alice.id)
+        assert record["law"]["n"] == 3 + COUNTED_MAX + 1
+        with pytest.raises(ProtocolError, match="task_id"):
+            await tell(alice, "law", "x" * 201, "completed")
 
 
 async def test_damaged_durations_are_measured_anew_and_the_counts_stay() -> None:

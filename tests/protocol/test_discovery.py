@@ -31,6 +31,9 @@ class Agent:
     resume: Resume = attrs.field(factory=Resume)
     latencies: Mapping[str, LatencySketch] = attrs.field(factory=dict)
 
+    def latencies_of(self, capabilities: Iterable[str]) -> list[LatencySketch]:
+        return [self.latencies[it] for it in capabilities if it in self.latencies]
+
 
 def agent(name: str, *, cost: float | None = None, kind: Any = None, **resume: Any) -> Agent:
     profile = None if cost is None else CostProfile(input_per_mtok=cost)

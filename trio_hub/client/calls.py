@@ -5,7 +5,8 @@ A call is made once, and sent as often as it takes: when the connection goes bef
 came, it stands here in its place and is sent again over the next one. That is right only for
 operations that do nothing twice. Posts carry an idempotency key, most others read or set; the
 few that would add something each time are named in `NOT_REPEATABLE` and fail with what is known.
-Opening a channel carries a key too, which hubs of the batched dialect know of and AG2's do not.
+Opening a channel carries a key too, and counting a task its id, which hubs of the batched dialect
+know of and AG2's do not.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Call:
         hint: What its caller can do when the outcome is unknown, for the error's message.
         on_result: Called with a good answer before the next frame is read, so that whatever
             arrives right behind it finds what the answer brought.
+        names_task: It says which task it is about, by which a hub of ours knows that it has done it.
         sent_count: Over how many connections it was sent.
         sent_over: The last of them.
         sent_to_plain_hub: One of them spoke the plain dialect, so its hub may be AG2's.
@@ -57,6 +59,7 @@ class Call:
     frame: bytes = attrs.field(repr=False)
     hint: str = ""
     on_result: Callable[[ResponseFrame], None] | None = None
+    names_task: bool = False
     sent_count: int = 0
     sent_over: object | None = attrs.field(default=None, repr=False)
     sent_to_plain_hub: bool = False
@@ -69,7 +72,7 @@ class Call:
         """Whether sending it (again) does nothing twice."""
         if self.sent_count == 0:
             return True
-        if self.op in _REPEATABLE_BY_KEY:
+        if self.op in _REPEATABLE_BY_KEY or (self.op == "record_observation" and self.names_task):
             return not self.sent_to_plain_hub
         return self.op not in NOT_REPEATABLE
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 import attrs
 import trio
@@ -28,7 +28,10 @@ class _Listed:
 
     passport: Passport
     resume: Resume
-    latencies: Mapping[str, LatencySketch] = attrs.field(factory=dict)
+
+    def latencies_of(self, _capabilities: Iterable[str]) -> list[LatencySketch]:
+        """Return nothing: a resume does not say."""
+        return []
 
 
 class PeerOperations(Asking):

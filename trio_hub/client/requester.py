@@ -73,6 +73,7 @@ class Requester:
             frame=encode_frame(frame, Dialect.PLAIN),
             hint=hint or _HINTS.get(op, ""),
             on_result=on_result,
+            names_task=getattr(params, "task_id", None) is not None,
         )
         with trio.move_on_after(timeout):
             await self._carry_out(call)

@@ -129,7 +129,12 @@ class TaskOperations(Asking):
         latency_ms: int | None = None,
         task_id: str | None = None,
     ) -> None:
-        """Count how a task that exercised a capability ended. Not repeated on a lost connection."""
+        """
+        Count how a task that exercised a capability ended.
+
+        With a `task_id` it counts once, however often it is told, and is told again where the
+        connection was lost; without one, and at AG2's hubs, it is not repeated.
+        """
         await self.request(
             "record_observation",
             p.RecordObservation(

@@ -190,7 +190,7 @@ class Hub(IdentityApi, OperatorRuleApi, ChannelApi, StandingApi, TaskApi, DeadLe
         self.tasks = TaskBook(
             store, self._committer, clock, self._on_task_change, limits, self._open_tasks_max
         )
-        self._task_caretaker = TaskCaretaker(self.tasks, self._timers, clock)
+        self._task_caretaker = TaskCaretaker(self.tasks, self._timers, clock, self._count_expired)
         self._caretaker = Caretaker(
             self.channels, self._timers, clock, invite_ack_timeout=invite_ack_timeout
         )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from ..auth import AuthRegistry
 from ..errors import ProtocolError
+from ..ids import seconds_from_iso
 from ..protocol.discovery import PeerQuery, find, may_ask
 from ..protocol.federation import MIRROR_PREFIX
 from ..records import (
@@ -12,6 +15,7 @@ from ..records import (
     PeerPage,
     Resume,
     Rule,
+    TaskMetadata,
     TaskState,
     TrackRecord,
     without_claim,
@@ -236,10 +240,20 @@ class IdentityApi:
         await self._announcer.delivery_rule_set(agent_id, before, rule, by)
 
     async def record_observation(
-        self, agent_id: str, capability: str, outcome: TaskState, *, latency_ms: int | None = None
+        self,
+        agent_id: str,
+        capability: str,
+        outcome: TaskState,
+        *,
+        latency_ms: int | None = None,
+        task_id: str | None = None,
     ) -> None:
         """
         Count one more task that exercised a capability, by how it ended.
+
+        Args:
+            latency_ms: How long it took; None is not known.
+            task_id: A task that is one of the last 128 that were counted is not counted again.
 
         Raises:
             NotFoundError: There is no such agent.
@@ -248,5 +262,24 @@ class IdentityApi:
 
         Durability: on return. Cancellation: it may or may not be counted.
         """
-        await self._registry.record_observation(agent_id, capability, outcome, latency_ms)
-        self._announcer.observation_recorded(agent_id, capability, outcome)
+        if await self._registry.record_observation(
+            agent_id, capability, outcome, latency_ms, task_id
+        ):
+            self._announcer.observation_recorded(agent_id, capability, outcome)
+
+    async def _count_expired(self, task: TaskMetadata) -> None:
+        """Count a task whose time is over, where its owner has not; it took all the time it had."""
+        if task.spec.capability is None or task.expires_at is None:
+            return
+        latency_ms = None
+        # Dates by the clock of whoever began it, who may have written anything.
+        with suppress(ValueError):
+            began = seconds_from_iso(task.started_at or task.created_at)
+            latency_ms = max(0, round(1000 * (seconds_from_iso(task.expires_at) - began)))
+        await self.record_observation(
+            task.owner_id,
+            task.spec.capability,
+            TaskState.EXPIRED,
+            latency_ms=latency_ms,
+            task_id=task.task_id,
+        )

@@ -276,7 +276,11 @@ class OperationHandlers:
                     f"no agent that this connection acts for owns a task {it.task_id!r}"
                 )
         await self._hub.record_observation(
-            it.owner_id, it.capability, it.outcome, latency_ms=it.latency_ms
+            it.owner_id,
+            it.capability,
+            it.outcome,
+            latency_ms=it.latency_ms,
+            task_id=it.task_id,
         )
 
     def fire_task_event(self, caller: Connection, it: p.FireTaskEvent) -> None:

@@ -29,10 +29,12 @@ from ..records import (
     without_claim,
 )
 from ..stores import Change, Delete, Put
+from ..wire.params import CAPABILITY_CHARACTERS_MAX
 from ..wire.validation import decode_strictly, encode
 from . import paths
 from .committer import Committer
 from .limits import HubLimits
+from .measured import Measured, read_measured
 
 __all__ = ["Registration", "Registry"]
 
@@ -45,14 +47,6 @@ _SHUT = Rule(
 )
 
 log = get_logger(__name__)
-
-
-@attrs.frozen
-class _KeptLatencies:
-    """How long the tasks that exercised a capability took, as it is kept."""
-
-    capability: str
-    latencies: LatencySketch
 
 
 @attrs.frozen
@@ -73,7 +67,7 @@ class Registration:
     own_rule: Rule
     skill_md: str | None = None
     delivery: DeliveryRule = attrs.field(factory=DeliveryRule)
-    latencies: Mapping[str, LatencySketch] = attrs.field(factory=dict)
+    measured: Mapping[str, Measured] = attrs.field(factory=dict)
     ceiling: OperatorRule | None = None
     # Worked out when something changes, for they are looked at with every envelope.
     rule: Rule = attrs.field(init=False)
@@ -101,7 +95,7 @@ class Registration:
 
     def latencies_of(self, capabilities: Iterable[str]) -> list[LatencySketch]:
         """Return how long tasks took, of those capabilities of which it is known."""
-        return [self.latencies[it] for it in capabilities if it in self.latencies]
+        return [self.measured[it].latencies for it in capabilities if it in self.measured]
 
 
 class Registry:
@@ -175,8 +169,8 @@ class Registry:
                         f"how agent {agent_id} is to be delivered to cannot be read, so the hub's "
                         f"own numbers hold: {error}"
                     )
-            latencies, damaged = _latencies_in(parts)
-            registration = attrs.evolve(registration, latencies=latencies)
+            measured, damaged = read_measured(parts)
+            registration = attrs.evolve(registration, measured=measured)
             problems += [
                 f"how long some tasks of agent {agent_id} took cannot be read, so that is "
                 f"measured anew: {error}"
@@ -342,7 +336,7 @@ class Registry:
             paths.delivery_rule,
         )
         changes: list[Change] = [Delete(path(agent_id)) for path in documents]
-        for capability in {*registration.resume.observed, *registration.latencies}:
+        for capability in {*registration.resume.observed, *registration.measured}:
             changes.append(Delete(paths.latencies(agent_id, capability)))
         await self._committer.submit(changes, forget).wait()
         log.info("agent unregistered", agent=registration.passport.name, agent_id=agent_id)
@@ -380,17 +374,33 @@ class Registry:
         await self._replace(agent_id, change, lambda it: attrs.evolve(it, skill_md=skill_md))
 
     async def record_observation(
-        self, agent_id: str, capability: str, outcome: TaskState, latency_ms: int | None
-    ) -> None:
+        self,
+        agent_id: str,
+        capability: str,
+        outcome: TaskState,
+        latency_ms: int | None,
+        task_id: str | None,
+    ) -> bool:
         """
         Count one more task that exercised `capability`, by how it ended. Durable when it returns.
 
+        Returns:
+            False where the task of that id was counted before.
+
         Raises:
-            ProtocolError: It would be one capability too many.
+            ProtocolError: It would be one capability too many, or has too long a name.
         """
+        if len(capability) > CAPABILITY_CHARACTERS_MAX:
+            raise ProtocolError(
+                f"the capability {capability[:60]!r}... has more than {CAPABILITY_CHARACTERS_MAX} "
+                "characters, so it is not counted"
+            )
         async with self._resume_lock:
             registration = self.get(agent_id)
-            observed, latencies = registration.resume.observed, registration.latencies
+            observed = registration.resume.observed
+            measured = registration.measured.get(capability, Measured(capability=capability))
+            if task_id in measured.counted:
+                return False
             if capability not in observed and len(observed) >= self._observed_max:
                 raise ProtocolError(
                     f"{len(observed)} capabilities of {registration.passport.name!r} are counted, "
@@ -398,19 +408,19 @@ class Registry:
                 )
             stat, sketch = count(
                 observed.get(capability, ObservedStat()),
-                latencies.get(capability, LatencySketch()),
+                measured.latencies,
                 outcome,
                 latency_ms,
             )
             resume = attrs.evolve(registration.resume, observed={**observed, capability: stat})
-            kept = Put(
-                paths.latencies(agent_id, capability), encode(_KeptLatencies(capability, sketch))
-            )
-            measured = {**latencies, capability: sketch}
+            measured = measured.after(sketch, task_id)
+            kept = Put(paths.latencies(agent_id, capability), encode(measured))
+            everything = {**registration.measured, capability: measured}
             # Both or neither, or the median would belong to other tasks than the counts.
             await self._keep_resume(
-                agent_id, resume, [kept], lambda it: attrs.evolve(it, latencies=measured)
+                agent_id, resume, [kept], lambda it: attrs.evolve(it, measured=everything)
             )
+            return True
 
     def track_record(self, agent_id: str) -> dict[str, TrackRecord]:
         """Return what was observed of an agent, by capability. Raises `NotFoundError`."""
@@ -461,17 +471,3 @@ class Registry:
             registration, ceiling=self._ceiling_of(name)
         )
         self._id_by_name[name] = registration.agent_id
-
-
-def _latencies_in(parts: Mapping[str, bytes]) -> tuple[dict[str, LatencySketch], list[FrameError]]:
-    """Return what can be read of an agent's latencies, and what was wrong with the rest."""
-    found: dict[str, LatencySketch] = {}
-    damaged: list[FrameError] = []
-    for what, data in parts.items():
-        if what.startswith(paths.LATENCIES_PREFIX):
-            try:
-                kept = decode_strictly(data, _KeptLatencies, "latencies")
-                found[kept.capability] = kept.latencies
-            except FrameError as error:
-                damaged.append(error)
-    return found, damaged

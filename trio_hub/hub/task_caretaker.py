@@ -7,8 +7,10 @@ when it is up. Moments wait in a heap, and the timers wake the caretaker for the
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from .._logging import get_logger
-from ..errors import ProtocolError, StoreError
+from ..errors import NetworkError, ProtocolError, StoreError
 from ..ids import Now, seconds_from_iso
 from ..protocol.alarms import Alarms
 from ..records import TaskMetadata, TaskState
@@ -32,10 +34,19 @@ class TaskCaretaker:
         tasks: All of them.
         timers: Wake it.
         clock: Seconds since 1970.
+        count: Counts a task that has expired in the track record of its owner, where its capability
+            is known. Its owner may count it too.
     """
 
-    def __init__(self, tasks: TaskBook, timers: Timers, clock: Now) -> None:
+    def __init__(
+        self,
+        tasks: TaskBook,
+        timers: Timers,
+        clock: Now,
+        count: Callable[[TaskMetadata], Awaitable[None]],
+    ) -> None:
         self._tasks = tasks
+        self._count = count
         self._timers = timers
         self._clock = clock
         self._alarms = Alarms()
@@ -84,6 +95,14 @@ class TaskCaretaker:
             self._set(task_id, self._clock() + _RETRY_SECONDS)
         else:
             log.info("task expired", task_id=task_id, owner_id=task.owner_id)
+            await self._count_at_best(task)
+
+    async def _count_at_best(self, task: TaskMetadata) -> None:
+        try:
+            await self._count(task)
+        except NetworkError as error:
+            # It has expired all the same; what is missing is one of many.
+            log.warning("task not counted", task_id=task.task_id, error=str(error))
 
     def _set(self, task_id: str, when: float) -> None:
         self._alarms.set(task_id, when)

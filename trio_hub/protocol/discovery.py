@@ -7,7 +7,7 @@ operation. Answers are bounded: a page holds so many peers, and each says so muc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from heapq import nsmallest
 from typing import Any, Final, Protocol, get_args
 
@@ -63,9 +63,8 @@ class Described(Protocol):
         """What it can do."""
         ...
 
-    @property
-    def latencies(self) -> Mapping[str, LatencySketch]:
-        """How long its tasks took, by capability, as far as that is known."""
+    def latencies_of(self, capabilities: Iterable[str]) -> list[LatencySketch]:
+        """Return how long its tasks took, of those capabilities of which it is known."""
         ...
 
 
@@ -198,7 +197,7 @@ def _peer(it: Described, query: PeerQuery) -> PeerSummary:
         cost=passport.cost,
         track_record=sum_up(
             [resume.observed[name] for name in asked_for],
-            [it.latencies[name] for name in asked_for if name in it.latencies],
+            it.latencies_of(asked_for),
         ),
     )
 

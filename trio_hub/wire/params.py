@@ -40,6 +40,8 @@ TASK_WAIT_SECONDS_MAX = 60.0
 LEASE_SECONDS_MAX = 86_400.0
 #: What a worker may call itself.
 HOLDER_CHARACTERS_MAX = 200
+#: The longest id of a task.
+TASK_ID_CHARACTERS_MAX = 200
 #: The name of a capability that is counted; it stands in a resume that everybody reads.
 CAPABILITY_CHARACTERS_MAX = 200
 #: Records of the audit log in one answer, which stays well below the limits of any link.
@@ -325,7 +327,10 @@ class RecordObservation:
     capability: str = attrs.field(validator=attrs.validators.max_len(CAPABILITY_CHARACTERS_MAX))
     outcome: TaskState
     latency_ms: int | None = attrs.field(default=None, validator=_optional_not_negative)
-    task_id: str | None = None
+    task_id: str | None = attrs.field(
+        default=None,
+        validator=attrs.validators.optional(attrs.validators.max_len(TASK_ID_CHARACTERS_MAX)),
+    )
 
 
 @attrs.frozen(kw_only=True)
