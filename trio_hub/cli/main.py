@@ -27,6 +27,7 @@ from .health import HEALTH
 from .keys import KEYS
 from .mcp import MCP
 from .peers import PEERS
+from .rules import RULES
 from .serve import SERVE
 
 __all__ = ["COMMANDS", "main"]
@@ -48,6 +49,7 @@ COMMANDS: tuple[Command, ...] = (
     MCP,
     CHAT,
     PEERS,
+    RULES,
 )
 
 # What a shell reports of a program that Ctrl-C ended.

@@ -69,7 +69,8 @@ class HubArbiter(Protocol):
     Decides for one hub.
 
     Every method gets all that it needs, must not change the hub, and returns at once. Passports
-    come without claims.
+    come without claims. Limits in a rule are those that are in force, no laxer than operators set
+    them; what the lists of operators forbid is refused before anybody is asked.
     """
 
     def authorize_send(
