@@ -163,6 +163,24 @@ async def test_who_has_been_parted_from_the_hub_finds_nobody(client: HubClient) 
 
 
 @pytest.mark.parametrize("client", [Dialect.BATCHED], indirect=True)
+async def test_one_among_very_many_is_found_and_pages_go_through_all(client: HubClient) -> None:
+    names = [f"agent-{number:03}" for number in range(300)]
+    alice = await join(client, "alice")
+    async with trio.open_nursery() as nursery:
+        for name in names:
+            nursery.start_soon(join, client, name)
+    assert [it.name for it in await alice.peers.find(text="-287")] == ["agent-287"]
+    found: list[str] = []
+    after: str | None = None
+    while len(found) < len(names):
+        page = await alice.peers.find(limit=1_000, after=after)
+        assert len(page) == 100
+        found += [it.name for it in page]
+        after = page.after
+    assert (found, after) == (names, None)
+
+
+@pytest.mark.parametrize("client", [Dialect.BATCHED], indirect=True)
 async def test_whom_a_rule_keeps_one_from_speaking_to_is_not_found(client: HubClient) -> None:
     alice = await join(client, "alice")
     bob, carol = await join(client, "bob"), await join(client, "carol")

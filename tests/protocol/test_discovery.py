@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from trio_hub.errors import ProtocolError
-from trio_hub.protocol.discovery import PEERS_MAX, PeerQuery, find, may_ask
+from trio_hub.protocol.discovery import PEERS_MAX, PeerQuery, find, first_of, may_ask, page_of
 from trio_hub.protocol.latency_sketch import LatencySketch
 from trio_hub.records import (
     AccessBlock,
@@ -175,6 +175,20 @@ def test_pages_put_together_are_everybody_once_in_order(
             break
         query = attrs.evolve(query, after=page.after)
     assert put_together == whole
+
+
+@given(st.permutations("abcdefgh"), st.integers(1, 9), st.integers(1, 9))
+def test_looking_piece_by_piece_finds_the_same_page(
+    order: list[str], limit: int, piece: int
+) -> None:
+    agents = [agent(name, cost=float(ord(name) % 3)) for name in order]
+    query = PeerQuery(limit=limit, sort_by="cost")
+    first = [
+        it
+        for start in range(0, len(agents), piece)
+        for it in first_of(agents[start : start + piece], query)
+    ]
+    assert page_of(first, query) == find(agents, query)
 
 
 def test_a_page_is_bounded_whatever_is_asked_for() -> None:

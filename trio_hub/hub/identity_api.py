@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+import trio
+
 from ..auth import AuthRegistry
 from ..errors import ProtocolError
 from ..ids import seconds_from_iso
-from ..protocol.discovery import PeerQuery, find, may_ask
+from ..protocol.discovery import Described, PeerQuery, first_of, may_ask, page_of
 from ..protocol.federation import MIRROR_PREFIX
 from ..records import (
     DeliveryRule,
@@ -34,6 +36,10 @@ from .registry import Registry
 from .remote_agents import REMOTE_KIND, RemoteAgents
 
 __all__ = ["IdentityApi"]
+
+
+# A millisecond's work.
+_LOOKED_AT_ONCE = 250
 
 
 class IdentityApi:
@@ -157,21 +163,30 @@ class IdentityApi:
         """Return a resume. Raises `NotFoundError`."""
         return self._registry.get(agent_id).resume
 
-    def find_peers(self, asker_id: str, query: PeerQuery) -> PeerPage:
+    async def find_peers(self, asker_id: str, query: PeerQuery) -> PeerPage:
         """
         Return a page of those that an agent could ask. See `Peers.find`.
+
+        Of many agents it looks through some at a time, so that nobody waits for it.
 
         Raises:
             NotFoundError: There is no such agent.
             ProtocolError: `after` is not of an earlier page.
+
+        Cancellation: nothing happens.
         """
-        asker = self._registry.get(asker_id)
-        others = (
-            it
-            for it in self._registry
-            if may_ask(asker.passport, asker.rule, it.passport, it.rule) and may_speak(asker, it)
-        )
-        return find(others, query)
+        asker, everybody = self._registry.get(asker_id), list(self._registry)
+        first: list[Described] = []
+        for start in range(0, len(everybody), _LOOKED_AT_ONCE):
+            await trio.lowlevel.checkpoint()
+            others = (
+                it
+                for it in everybody[start : start + _LOOKED_AT_ONCE]
+                if may_ask(asker.passport, asker.rule, it.passport, it.rule)
+                and may_speak(asker, it)
+            )
+            first += first_of(others, query)
+        return page_of(first, query)
 
     def get_track_record(self, agent_id: str) -> dict[str, TrackRecord]:
         """Return what was observed of an agent, by capability. Raises `NotFoundError`."""

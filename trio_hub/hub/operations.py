@@ -98,8 +98,8 @@ class OperationHandlers:
     def get_resume(self, caller: Connection, it: p.OfAgent) -> Resume:
         return self._hub.get_resume(it.agent_id)
 
-    def find_peers(self, caller: Connection, it: p.FindPeers) -> PeerPage:
-        return self._hub.find_peers(it.agent_id, it)
+    async def find_peers(self, caller: Connection, it: p.FindPeers) -> PeerPage:
+        return await self._hub.find_peers(it.agent_id, it)
 
     def get_track_record(self, caller: Connection, it: p.OfAgent) -> dict[str, TrackRecord]:
         return self._hub.get_track_record(it.agent_id)

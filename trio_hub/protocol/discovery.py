@@ -26,7 +26,9 @@ __all__ = [
     "PeerQuery",
     "capabilities_of",
     "find",
+    "first_of",
     "may_ask",
+    "page_of",
     "text_of",
 ]
 
@@ -97,14 +99,32 @@ def find(agents: Iterable[Described], query: PeerQuery) -> PeerPage:
     Raises:
         ProtocolError: `after` is not of an earlier page.
     """
+    return page_of(first_of(agents, query), query)
+
+
+def first_of(agents: Iterable[Described], query: PeerQuery) -> list[Described]:
+    """
+    Return those who meet a query and may stand on its page, in order.
+
+    Of many agents it may be asked piece by piece: those of all pieces are what `page_of` needs.
+
+    Raises:
+        ProtocolError: `after` is not of an earlier page.
+    """
     behind = None if query.after is None else _position(query.after)
-    limit = min(query.limit, PEERS_MAX)
     ranked = ((_key(it, query), it) for it in agents if _meets(it, query))
     ahead = (one for one in ranked if behind is None or one[0] > behind)
-    first = nsmallest(limit + 1, ahead, key=lambda one: one[0])
-    shown = first[:limit]
-    after = _cursor(shown[-1][0]) if len(first) > limit else None
-    return PeerPage(peers=tuple(_peer(it, query) for _, it in shown), after=after)
+    # One more than there is room for, to know whether there is another page.
+    return [it for _, it in nsmallest(_limit(query) + 1, ahead, key=lambda one: one[0])]
+
+
+def page_of(first: Iterable[Described], query: PeerQuery) -> PeerPage:
+    """Put those together to a page that `first_of` returned."""
+    limit = _limit(query)
+    in_order = sorted(first, key=lambda it: _key(it, query))
+    shown = in_order[:limit]
+    after = _cursor(_key(shown[-1], query)) if len(in_order) > limit else None
+    return PeerPage(peers=tuple(_peer(it, query) for it in shown), after=after)
 
 
 def may_ask(asker: Passport, asker_rule: Rule, peer: Passport, peer_rule: Rule) -> bool:
@@ -125,6 +145,10 @@ def text_of(passport: Passport, resume: Resume) -> str:
     """Return everything in which a text is looked for, in the form that it is compared in."""
     said = (passport.name, resume.summary, *resume.domains, *capabilities_of(resume))
     return "\n".join(said).casefold()
+
+
+def _limit(query: PeerQuery) -> int:
+    return min(query.limit, PEERS_MAX)
 
 
 def _meets(it: Described, query: PeerQuery) -> bool:
