@@ -146,6 +146,29 @@ async def test_the_answer_to_an_invite_is_let_through_whatever_the_rate() -> Non
             await alice.open("conversation", bob)
 
 
+def test_what_is_kept_of_names_that_are_gone_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trio_hub.hub.arbiter._LEFT_MAX", 2)
+    now = [0.0]
+    arbiter = RuleArbiter(clock=lambda: now[0])
+    rule = limits(rate=RateBlock(per_minute=1))
+
+    def sends(name: str) -> bool:
+        envelope = Envelope(channel_id="c", sender_id="a", event_type=EV_TEXT, event_data={})
+        decision = arbiter.authorize_send(envelope, Passport(name=name), rule, [])
+        return isinstance(decision, Allow)
+
+    for name in ("a", "b", "c"):
+        assert sends(name)
+        arbiter.forget(name)
+    # The oldest made room.
+    assert [sends(name) for name in ("a", "b", "c")] == [True, False, False]
+    now[0] = 61.0
+    for name in ("a", "b", "c", "never there"):
+        arbiter.forget(name)
+    assert not arbiter._left
+    assert not arbiter._buckets
+
+
 async def test_rates_are_of_agents_not_of_the_hub() -> None:
     async with talking() as talk:
         for peer in (talk.alice, talk.bob):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from trio.testing import MockClock
 
 from trio_hub import (
@@ -160,6 +161,14 @@ async def test_rates_are_held_to_the_lesser_one(autojump_clock: MockClock) -> No
             await alice.say(channel_id, text)
         with pytest.raises(RateLimited, match="2 a minute"):
             await alice.say(channel_id, "three")
+        # Nor does it help to come anew.
+        await alice.request("unregister", agent_id=alice.id)
+        await alice.register("alice")
+        channel_id = await alice.open("conversation", bob)
+        with pytest.raises(RateLimited, match="2 a minute"):
+            await alice.say(channel_id, "three")
+        await trio.sleep(30)
+        await alice.say(channel_id, "three")
 
 
 async def test_inboxes_are_held_to_the_lesser_limit_whichever_was_set_last() -> None:

@@ -183,10 +183,10 @@ class Admission:
         check_rule(rule)
         self._check("authorize_register", passport, resume, rule)
 
-    def forget(self, agent_id: str) -> None:
+    def forget(self, name: str) -> None:
         """Let the arbiter drop what it keeps of an agent, where it keeps anything."""
         if isinstance(self._arbiter, RuleArbiter):
-            self._arbiter.forget(agent_id)
+            self._arbiter.forget(name)
 
     def _check(self, what: str, *about: Any) -> None:
         try:

@@ -36,6 +36,9 @@ from .gate import COME_BACK_AFTER_SECONDS
 
 __all__ = ["ALLOW", "Allow", "Decision", "Deny", "HubArbiter", "RuleArbiter"]
 
+# Names that are gone whose buckets are not full yet; a megabyte or two.
+_LEFT_MAX = 10_000
+
 
 @attrs.frozen
 class Allow:
@@ -174,8 +177,10 @@ class RuleArbiter:
 
     def __init__(self, *, clock: Callable[[], float] = trio.current_time) -> None:
         self._clock = clock
-        # Bounded by the agents: one leaves with its agent, and a full one says nothing.
+        # By name. Bounded by the agents: one leaves with its agent, and a full one says nothing.
         self._buckets: dict[str, TokenBucket] = {}
+        # Of names that nobody has any more, in the order in which they left.
+        self._left: dict[str, TokenBucket] = {}
 
     def authorize_send(
         self,
@@ -284,15 +289,27 @@ class RuleArbiter:
         """Know nobody instead: the post is refused, where AG2 drops the unknown silently."""
         return None
 
-    def forget(self, agent_id: str) -> None:
-        """Drop what is kept of an agent that is no more; the hub calls this if it is there."""
-        self._buckets.pop(agent_id, None)
+    def forget(self, name: str) -> None:
+        """
+        Keep nothing of an agent that is no more, but what it has sent of late.
+
+        Whoever comes next under its name goes on with that, or registering anew would be a way
+        around an operator's rule.
+        """
+        bucket = self._buckets.pop(name, None)
+        if bucket is not None:
+            self._left[name] = bucket
+        while self._left:
+            oldest = next(iter(self._left))
+            if self._left[oldest].full_at > self._clock() and len(self._left) <= _LEFT_MAX:
+                break
+            del self._left[oldest]
 
     def _authorize_rate(self, sender: Passport, rule: Rule) -> Decision:
-        assert sender.agent_id is not None, "whoever posts is registered"
-        bucket = self._buckets.get(sender.agent_id)
+        bucket = self._buckets.get(sender.name)
         if bucket is None:
-            bucket = self._buckets[sender.agent_id] = TokenBucket()
+            bucket = self._left.pop(sender.name, None) or TokenBucket()
+            self._buckets[sender.name] = bucket
         rate = rule.limits.rate
         wait = bucket.take(self._clock(), per_minute=rate.per_minute, burst=rate.burst)
         if not wait:

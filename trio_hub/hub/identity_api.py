@@ -130,7 +130,7 @@ class IdentityApi:
         self._reception.forget(registration.agent_id)
         self._remote_agents.unregistered(agent_id)
         self._deliveries.remove_agent(agent_id, self.channels.of_agent(agent_id))
-        self._admission.forget(agent_id)
+        self._admission.forget(registration.passport.name)
         self._announcer.unregistered(registration.passport, by)
 
     def get_agent(self, name_or_id: str) -> Passport:
