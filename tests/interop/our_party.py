@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
+import attrs
 import msgspec
 import trio
 
@@ -11,6 +13,7 @@ from trio_hub import (
     AuthBlock,
     Finish,
     Handoff,
+    HubBackedCheckpointStore,
     InboxBlock,
     LimitsBlock,
     NetworkError,
@@ -18,6 +21,8 @@ from trio_hub import (
     Reply,
     Resume,
     Rule,
+    Task,
+    TaskState,
     WsLink,
     records,
 )
@@ -26,6 +31,22 @@ from trio_hub.client import AgentClient, Channel, FunctionAgent, HubClient, Turn
 from .parties import TEXT, Behaviour, Envelope, Party, Refused
 
 __all__ = ["OurParty"]
+
+
+@attrs.define(eq=False)
+class _Work:
+    """
+    A task that is under way.
+
+    Attributes:
+        scope: What it runs in.
+        steps: What is still to be done, once that is known.
+    """
+
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    steps: list[Any] = attrs.field(factory=list)
+    goes_on: trio.Event = attrs.field(factory=trio.Event)
+    ended: trio.Event = attrs.field(factory=trio.Event)
 
 
 class OurParty(Party):
@@ -47,6 +68,7 @@ class OurParty(Party):
         self._prompts: list[str] = []
         self._channels: dict[str, Channel] = {}
         self._asked = trio.Event()
+        self._work: dict[str, _Work] = {}
 
     async def call(self, do: str, **parameters: Any) -> Any:
         try:
@@ -57,6 +79,9 @@ class OurParty(Party):
     async def kill(self) -> None:
         self._scope.cancel()
         await self._ended.wait()
+        # What they would say to the hub now is not heard, as after a real death.
+        for work in self._work.values():
+            work.scope.cancel()
 
     async def _connect(self, url: str) -> None:
         await self._nursery.start(self._live, url)
@@ -79,8 +104,12 @@ class OurParty(Party):
             if isinstance(script[0], str):
                 return script[0]
             # What the other side's agent says by calling a tool.
-            arguments = script[0]["arguments"]
-            return Handoff(**arguments) if script[0]["tool"] == "hand_off" else Finish(**arguments)
+            tool, arguments = script[0]["tool"], script[0]["arguments"]
+            if tool == "finish":
+                return Finish(**arguments)
+            if tool == "hand_off":
+                return Handoff(**arguments)
+            return Handoff("", text=script[1], tool=tool, **arguments)
 
         return FunctionAgent(name, answer)
 
@@ -229,6 +258,65 @@ class OurParty(Party):
     async def _unregister(self) -> None:
         await self._client.unregister()
 
+    async def _begin_task(
+        self,
+        title: str,
+        steps: list[Any],
+        capability: str | None = None,
+        channel_id: str | None = None,
+        resume_from: str | None = None,
+    ) -> dict[str, Any]:
+        begun: dict[str, Any] = await self._nursery.start(
+            self._do_task, title, steps, capability, channel_id, resume_from
+        )
+        return begun
+
+    async def _do_task(
+        self,
+        title: str,
+        steps: list[Any],
+        capability: str | None,
+        channel_id: str | None,
+        resume_from: str | None,
+        *,
+        task_status: trio.TaskStatus[dict[str, Any]],
+    ) -> None:
+        work = _Work()
+        with work.scope, suppress(ZeroDivisionError):
+            async with self._client.task(
+                title,
+                payload={"from": "ours"},
+                capability=capability,
+                channel_id=channel_id,
+                checkpoint_store=HubBackedCheckpointStore(self._hub),
+                resume_from=resume_from,
+            ) as task:
+                await _step(task, steps)
+                self._work[task.task_id] = work
+                task_status.started({"task_id": task.task_id, "resumed_state": task.resumed_state})
+                await work.goes_on.wait()
+                await _step(task, work.steps)
+        work.ended.set()
+
+    async def _end_task(self, task_id: str, steps: list[Any]) -> None:
+        work = self._work.pop(task_id)
+        work.steps = steps
+        work.goes_on.set()
+        await work.ended.wait()
+
+    async def _get_task(self, task_id: str) -> dict[str, Any]:
+        return as_wire(await self._hub.get_task(task_id))
+
+    async def _list_tasks(self, state: str | None = None, **filters: Any) -> list[str]:
+        wanted = None if state is None else TaskState(state)
+        return [it.task_id for it in await self._hub.list_tasks(state=wanted, **filters)]
+
+    async def _keep(self, task_id: str, state: dict[str, Any]) -> None:
+        await HubBackedCheckpointStore(self._hub).write(task_id, state)
+
+    async def _kept(self, task_id: str) -> dict[str, Any] | None:
+        return await HubBackedCheckpointStore(self._hub).read(task_id)
+
     async def _heard(self) -> list[str]:
         return self._prompts
 
@@ -236,6 +324,13 @@ class OurParty(Party):
         while not any(words in prompt for prompt in self._prompts):
             self._asked = trio.Event()
             await self._asked.wait()
+
+
+async def _step(task: Task, steps: list[Any]) -> None:
+    for do, what in steps:
+        if do == "raise":
+            raise ZeroDivisionError(what)
+        await getattr(task, do)(what)
 
 
 def as_wire(record: object) -> dict[str, Any]:

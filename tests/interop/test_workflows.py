@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from trio_hub import AgentTarget, FromSpeaker, Transition, TransitionGraph
+from trio_hub import AgentTarget, FromSpeaker, ToolCalled, Transition, TransitionGraph
 
 from .casts import pairs
 
@@ -71,3 +71,34 @@ async def test_an_agent_hands_off_and_the_other_finishes(
         (carol.agent_id, "finish"),
     ]
     await carol.until_heard("a refund")
+
+
+@pairs
+async def test_graph_waits_for_a_tool_and_takes_the_turn_from_there(
+    stage: Stage, hub: Side, asker: Side, answerer: Side
+) -> None:
+    await stage.hub(hub)
+    calls = {"tool": "escalate", "arguments": {"reason": "above my limit"}}
+    bob = await stage.party(answerer, "bob", calls, "somebody will decide")
+    carol = await stage.party("ag2" if answerer == "ours" else "ours", "carol", "granted")
+    alice = await stage.party(asker, "alice", behaviour="listens")
+    graph = TransitionGraph(
+        alice.agent_id,
+        [
+            Transition(ToolCalled("escalate"), AgentTarget(carol.agent_id)),
+            Transition(FromSpeaker(alice.agent_id), AgentTarget(bob.agent_id)),
+        ],
+    )
+    channel = await alice.open("workflow", bob, carol, knobs={"graph": graph.to_dict()})
+    await alice.send(channel, "My money!")
+
+    await alice.wait_for(channel, CLOSED)
+    log = await alice.call("read_wal", channel_id=channel)
+    assert packets(log) == [
+        (bob.agent_id, "handoff", "somebody will decide"),
+        (carol.agent_id, "text", "granted"),
+    ]
+    # The same packet, whoever wrote it: the tool, and no target.
+    routing = next(e for e in log if e["event_type"] == PACKET)["event_data"]["routing"]
+    assert routing == {"kind": "handoff", "tool": "escalate", "reason": "above my limit"}
+    await carol.until_heard("above my limit")

@@ -10,6 +10,7 @@ handler, and a scripted model in place of a network one. Each line in is
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,7 @@ from typing import Any
 
 from ag2 import Agent
 from ag2.config import LLMClient, ModelConfig
+from ag2.context import ConversationContext
 from ag2.events import ModelResponse, ToolCallEvent
 from ag2.network import (
     AgentClient,
@@ -25,14 +27,18 @@ from ag2.network import (
     Envelope,
     Finish,
     Handoff,
+    HubBackedCheckpointStore,
     HubClient,
     InboxBlock,
     LimitsBlock,
     Passport,
     Resume,
     Rule,
+    TaskMirror,
     WsLink,
 )
+from ag2.stream import MemoryStream
+from ag2.task import Task, TaskState
 from ag2.testing import TestConfig, TrackingConfig
 
 
@@ -72,6 +78,7 @@ class Driver:
         self.hub: HubClient | None = None
         self.client: AgentClient | None = None
         self.model: TrackingConfig | None = None
+        self._tasks: dict[str, tuple[asyncio.Future[list[Any]], asyncio.Task[None]]] = {}
 
     @property
     def me(self) -> AgentClient:
@@ -108,6 +115,11 @@ class Driver:
         def finish(summary: str, reason: str) -> Finish:
             """Say that it is done."""
             return Finish(summary=summary, reason=reason)
+
+        @agent.tool
+        def escalate(reason: str) -> str:
+            """Ask for somebody who may decide."""
+            return "somebody will"
 
         return agent
 
@@ -277,6 +289,75 @@ class Driver:
         self.model.mock.side_effect = listen
         if not any(words in told for told in await self.heard()):
             await heard.wait()
+
+    async def begin_task(
+        self,
+        title: str,
+        steps: list[Any],
+        capability: str | None = None,
+        channel_id: str | None = None,
+        resume_from: str | None = None,
+    ) -> dict[str, Any]:
+        """Begin a task as AG2's programs do, and take these steps in it; `end_task` goes on."""
+        context = ConversationContext(stream=MemoryStream())
+        mirror = TaskMirror(hub_client=self.wire, owner_id=self.me.agent_id, channel_id=channel_id)
+        mirror.attach(context.stream)
+        loop = asyncio.get_running_loop()
+        begun: asyncio.Future[Task] = loop.create_future()
+        going_on: asyncio.Future[list[Any]] = loop.create_future()
+
+        async def work() -> None:
+            async with self.me.agent.task(
+                title,
+                payload={"from": "ag2"},
+                capability=capability,
+                context=context,
+                checkpoint_store=HubBackedCheckpointStore(self.wire),
+                resume_from=resume_from,
+            ) as task:
+                await self._step(task, steps)
+                begun.set_result(task)
+                await self._step(task, await going_on)
+
+        worker = loop.create_task(work())
+        await asyncio.wait([worker, begun], return_when=asyncio.FIRST_COMPLETED)
+        if worker.done():
+            await worker
+        task = begun.result()
+        self._tasks[task.task_id] = going_on, worker
+        return {"task_id": task.task_id, "resumed_state": task.resumed_state}
+
+    async def end_task(self, task_id: str, steps: list[Any]) -> None:
+        """Take these steps, and leave the task's block."""
+        going_on, worker = self._tasks.pop(task_id)
+        going_on.set_result(steps)
+        # What a step raises has failed the task, and is what the test asked for.
+        with contextlib.suppress(ZeroDivisionError):
+            await worker
+
+    @staticmethod
+    async def _step(task: Task, steps: list[Any]) -> None:
+        for do, what in steps:
+            if do == "raise":
+                raise ZeroDivisionError(what)
+            await getattr(task, do)(what)
+
+    async def get_task(self, task_id: str) -> dict[str, Any]:
+        return (await self.wire.get_task(task_id)).to_dict()
+
+    async def list_tasks(self, state: str | None = None, **filters: Any) -> list[str]:
+        tasks = await self.wire.list_tasks(
+            state=None if state is None else TaskState(state), **filters
+        )
+        return [task.task_id for task in tasks]
+
+    async def keep(self, task_id: str, state: dict[str, Any]) -> None:
+        """Keep a checkpoint through AG2's store."""
+        await HubBackedCheckpointStore(self.wire).write(task_id, state)
+
+    async def kept(self, task_id: str) -> dict[str, Any] | None:
+        """Read a checkpoint through AG2's store."""
+        return await HubBackedCheckpointStore(self.wire).read(task_id)
 
     async def ask(self, prompt: str) -> str:
         """Let the agent take a turn of its own, outside any channel; its tools are the hub's."""
