@@ -26,6 +26,7 @@ from trio_hub import (
     ChannelState,
     Envelope,
     Hub,
+    HubLimits,
     LocalLink,
     MemoryKnowledgeStore,
     Passport,
@@ -48,6 +49,8 @@ _HOUR_SECONDS = 3600.0
 # Of the virtual clock: backoffs and retries take their time.
 _HEARD_WITHIN_SECONDS = 300.0
 _SWEPT_AFTER_SECONDS = 70.0
+# So that snapshots are written and read in between.
+_LIMITS = HubLimits(snapshot_records=2)
 
 
 async def _insist(action: Callable[[], Awaitable[_T]]) -> _T:
@@ -143,7 +146,7 @@ class Scenario:
         async with AsyncExitStack() as stack:
             yield await _insist(
                 lambda: stack.enter_async_context(
-                    Hub.open(self.store, clock=self._clock, rng=random.Random(1))
+                    Hub.open(self.store, clock=self._clock, rng=random.Random(1), limits=_LIMITS)
                 )
             )
 

@@ -43,7 +43,7 @@ _CUTS_OF_ONE_HUB = 40
 _HEARD_WITHIN_SECONDS = 60.0
 _NO_LIMIT = Rule(limits=LimitsBlock(inbox=InboxBlock(max_pending=0)))
 # Cursors are written all the time, so that they are in many of the commits.
-_LIMITS = HubLimits(cursor_flush_seconds=0.01)
+_LIMITS = HubLimits(cursor_flush_seconds=0.01, snapshot_records=10)
 
 
 @attrs.frozen

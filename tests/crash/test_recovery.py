@@ -40,7 +40,7 @@ from trio_hub.stores.disk import DATABASE_NAME
 from .speaker import NOTE, Told
 
 _HEARD_WITHIN_SECONDS = 30.0
-_LIMITS = HubLimits(cursor_flush_seconds=0.01)
+_LIMITS = HubLimits(cursor_flush_seconds=0.01, snapshot_records=10)
 
 
 @attrs.define(eq=False)

@@ -39,7 +39,9 @@ ACK_WAIT = 40.0
 DELIVERY = DeliveryPolicy(
     ack_wait_seconds=ACK_WAIT, max_in_flight=16, page_records=4, backoff=Backoff(0.2, 3.0)
 )
-HUB_LIMITS = HubLimits(cursor_flush_seconds=0.5, id_lease_seconds=5.0, page_records_max=7)
+HUB_LIMITS = HubLimits(
+    cursor_flush_seconds=0.5, id_lease_seconds=5.0, page_records_max=7, snapshot_records=5
+)
 
 #: What makes a handler fail for ever, and what asks for a reply.
 POISON, QUESTION = "poison", "question"

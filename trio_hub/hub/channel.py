@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 import attrs
@@ -12,11 +12,12 @@ from ..errors import StoreError
 from ..protocol.channel import ChannelMachine
 from ..protocol.expectations import Firings
 from ..protocol.federation import Recipients
+from ..protocol.runs import Run
 from ..records import ChannelMetadata, ChannelState
 from .committer import Ticket
 from .log_record import LogRecord
 
-__all__ = ["Channel", "LogCounter", "LogListener", "Posted"]
+__all__ = ["Channel", "LogCounter", "LogListener", "Owing", "Posted"]
 
 
 @attrs.define(eq=False)
@@ -34,6 +35,8 @@ class Channel:
         announced: The state that was told of last; None before anything was.
         recipients: Who is owed what stands in its log.
         takes_records: False where the end of its log is damaged, so that nothing can be appended.
+        snapshot_at: How much of its log is in the latest snapshot; see `Snapshots`.
+        snapshot_pages: How many pages of what was posted are kept with it.
         loading: Held by who reads its log.
     """
 
@@ -46,6 +49,8 @@ class Channel:
     failure: StoreError | None = None
     announced: ChannelState | None = None
     takes_records: bool = True
+    snapshot_at: int = 0
+    snapshot_pages: int = 0
     loading: trio.Lock = attrs.field(factory=trio.Lock)
 
     @property
@@ -62,8 +67,30 @@ class Posted:
     ticket: Ticket | None
 
 
+@attrs.frozen
+class Owing:
+    """
+    What a channel owed to somebody when a snapshot was taken.
+
+    Attributes:
+        cursor: How far it had settled the log; it says nothing any more once that has changed.
+        settled: What it had settled above.
+        owed: What was addressed to it and not settled.
+        length: Of the log, as far as that was counted.
+    """
+
+    cursor: int
+    settled: tuple[Run, ...]
+    owed: int
+    length: int
+
+
 class LogCounter(Protocol):
     """Sees the log of one channel go by while it is read for the first time."""
+
+    @property
+    def lowest(self) -> int:
+        """The position from which on records are wanted; those before it may be left out."""
 
     def add(self, record: LogRecord) -> None:
         """Take the next record."""
@@ -75,8 +102,13 @@ class LogCounter(Protocol):
 class LogListener(Protocol):
     """Who wants to know what is in the logs: the deliveries."""
 
-    def counter(self, channel: Channel) -> LogCounter:
-        """Return who counts what a channel owes; its log is about to be read."""
+    def counter(self, channel: Channel, owing: Mapping[str, Owing]) -> LogCounter:
+        """
+        Return who counts what a channel owes; its log is about to be read.
+
+        Args:
+            owing: By agent, what was counted before.
+        """
 
     def extended(self, channel: Channel, records: list[LogRecord]) -> None:
         """A log grew by `records`, and they are durable."""

@@ -20,7 +20,6 @@ import attrs
 
 from .._logging import get_logger
 from ..errors import (
-    DamagedRecord,
     FrameError,
     NotFoundError,
     ProtocolError,
@@ -40,8 +39,10 @@ from .channel import Channel, LogCounter, LogListener, Posted
 from .channel_index import ChannelIndex
 from .committer import Committer, Ticket
 from .limits import HubLimits
+from .log_folder import LogFolder
 from .log_reader import LogReader
 from .log_record import LogRecord, write_records
+from .snapshots import Snapshots
 
 __all__ = ["Channel", "ChannelBook", "LogCounter", "LogListener", "LogRecord", "Posted"]
 
@@ -61,6 +62,7 @@ class ChannelBook:
         limits: The hub's.
         listener: Told what is in the logs.
         recipients_of: Works out who is owed what in a channel.
+        snapshots: Keep what folding a log builds.
         on_change: Told of a channel whose metadata is durable in a new form.
         listening: The ids of channels that are to be looked at after whatever happens next.
         on_activity: Told of one of them in which something has happened.
@@ -76,6 +78,7 @@ class ChannelBook:
         limits: HubLimits,
         listener: LogListener,
         recipients_of: Callable[[ChannelMetadata, Firings], Recipients],
+        snapshots: Snapshots,
         on_change: Callable[[Channel], None],
         listening: Collection[str] = frozenset(),
         on_activity: Callable[[Channel], None] = lambda _channel: None,
@@ -88,11 +91,13 @@ class ChannelBook:
         self._limits = limits
         self._listener = listener
         self._recipients_of = recipients_of
+        self._snapshots = snapshots
         self._on_change = on_change
         self._listening = listening
         self._on_activity = on_activity
         self._index = ChannelIndex()
         self._logs = LogReader(store, limits.page_records_max, self._index.__contains__)
+        self._folder = LogFolder(store, self._logs, snapshots, limits.page_records_max)
         # Posts that can be repeated (by key; answers of invites, by cause) and whose commit is
         # under way, so that a second one can join the first.
         self._in_flight: dict[str, Ticket] = {}
@@ -247,7 +252,7 @@ class ChannelBook:
     ) -> tuple[Channel, Ticket]:
         records = self._encode(machine, plan)
         self._keep(channel)
-        self._listener.counter(channel).done()
+        self._listener.counter(channel, {}).done()
         ticket = self._submit(channel, machine, plan, records, is_new=True)
         return channel, ticket
 
@@ -319,6 +324,7 @@ class ChannelBook:
             Delete(paths.channel_metadata(channel.channel_id)),
             Delete(paths.channel_log(channel.channel_id)),
             Delete(paths.channel_firings(channel.channel_id)),
+            *self._snapshots.removal(channel),
         ]
         ticket = self._committer.submit(
             [*gone, *changes], lambda: self._drop(channel), partial(self._doubt, channel)
@@ -346,38 +352,18 @@ class ChannelBook:
     async def _load(self, channel: Channel) -> None:
         """Read and fold a cold channel."""
         metadata, firings = await self._durable_documents(channel)
-        known = channel.length
-        machine = self._machine(channel, metadata, firings)
-        channel.takes_records = True
-        try:
-            length = await self._store.length(paths.channel_log(channel.channel_id))
-        except DamagedRecord:
-            channel.takes_records = False
-            # What stood at the end is lost, and what stands before it is still owed.
-            length = max(known, await self._logs.readable_length(channel.channel_id))
-            machine.damage = "the end of its log cannot be read"
-        counter = self._listener.counter(channel) if channel.failure is None else None
-        unseen: list[LogRecord] = []
-        page = self._limits.page_records_max
-        for start in range(0, length, page):
-            for record in await self._logs.read(
-                channel.channel_id, start, min(start + page, length)
-            ):
-                if record.envelope is None:
-                    machine.replay_unreadable("cannot be read")
-                else:
-                    machine.replay(record.envelope)
-                if counter is not None:
-                    counter.add(record)
-                elif record.position >= known:
-                    unseen.append(record)
-        if not length:
-            machine.damage = machine.damage or "its log cannot be read"
+        folded = await self._folder.fold(
+            channel,
+            lambda: self._machine(channel, metadata, firings),
+            self._listener.counter if channel.failure is None else None,
+        )
+        machine, counter, unseen = folded.machine, folded.counter, folded.unseen
+        channel.takes_records = folded.takes_records
         if machine.damage:
             log.error("channel damaged", channel_id=channel.channel_id, damage=machine.damage)
             self.damages[channel.channel_id] = machine.damage
         # Only now: had the reading failed, what lies behind `known` would count as handed on.
-        channel.length = max(known, length)
+        channel.length = max(channel.length, folded.length)
         gone = _gone(channel.metadata, metadata)
         channel.metadata, channel.firings = metadata, firings
         channel.machine = machine
@@ -391,6 +377,7 @@ class ChannelBook:
             # The outcome of the failed commit was unknown: here is what it really kept.
             self._listener.extended(channel, unseen)
         self._changed(channel)
+        self._snapshots.grown(channel)
 
     def _machine(
         self, channel: Channel, metadata: ChannelMetadata, firings: Firings
@@ -442,6 +429,7 @@ class ChannelBook:
                 self._part_with(channel, gone)
             self._forget_in_flight(plan)
             self._listener.extended(channel, records)
+            self._snapshots.grown(channel)
             if changed:
                 self._changed(channel)
             elif plan.firings is None and channel.channel_id in self._listening:

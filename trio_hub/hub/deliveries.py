@@ -30,15 +30,17 @@ from ..wire.frames import ReceiptFrame
 from . import paths
 from .admission import Refusal
 from .announcer import Announcer
-from .channels import Channel, LogRecord
+from .channel import Channel, Owing
 from .committer import Committer
 from .cursors import CursorWriter, load_cursors
 from .dead_letters import DeadLetterBox
 from .dispatcher import Dispatcher
 from .leavings import Leavings
 from .letter_replay import LetterReplay
-from .mailbox import Binding, Mailbox, OwingCounter, SavedCursor
+from .log_record import LogRecord
+from .mailbox import Binding, Mailbox, SavedCursor
 from .overflow import Overflow
+from .owing import OwingCounter, owing_of
 from .replay import Replay
 from .spans import HubSpans
 from .timers import Timers
@@ -223,10 +225,16 @@ class Deliveries:
 
     # The logs (see `LogListener`)
 
-    def counter(self, channel: Channel) -> OwingCounter:
+    def counter(self, channel: Channel, owing: Mapping[str, Owing]) -> OwingCounter:
         """Return who counts what a channel owes while its log is read."""
         ids = channel.recipients.ids
-        return OwingCounter(channel, [self._mailboxes[it] for it in ids if it in self._mailboxes])
+        mailboxes = [self._mailboxes[it] for it in ids if it in self._mailboxes]
+        return OwingCounter(channel, mailboxes, owing)
+
+    def owing(self, channel: Channel) -> dict[str, Owing]:
+        """Return what a warm channel owes to whom, for a snapshot of it."""
+        ids = channel.recipients.ids
+        return owing_of(channel, [self._mailboxes[it] for it in ids if it in self._mailboxes])
 
     def left(self, channel: Channel, agent_ids: Collection[str]) -> None:
         """Deliver nothing more in a channel to those who take no part in it any more."""

@@ -63,6 +63,7 @@ from .reception import Reception
 from .registry import Registry
 from .remote_agents import ProxyRoute, RemoteAgentProxy, RemoteAgents
 from .retirement import Retirement
+from .snapshots import Snapshots
 from .spans import HubSpans
 from .standing import StandingApi
 from .tails import Tails
@@ -162,6 +163,14 @@ class Hub(IdentityApi, OperatorRuleApi, ChannelApi, StandingApi, TaskApi, DeadLe
             spans=spans,
         )
         watchlist = Watchlist()
+        self._snapshots = Snapshots(
+            store,
+            self._committer,
+            self._timers,
+            self._deliveries.owing,
+            every=limits.snapshot_records,
+            delay=limits.cursor_flush_seconds,
+        )
         self.channels = ChannelBook(
             store,
             self._committer,
@@ -171,6 +180,7 @@ class Hub(IdentityApi, OperatorRuleApi, ChannelApi, StandingApi, TaskApi, DeadLe
             limits,
             listener=self._deliveries,
             recipients_of=self._routes.recipients_of,
+            snapshots=self._snapshots,
             on_change=self._on_channel_change,
             listening=watchlist.listening,
             on_activity=self._on_channel_activity,
@@ -345,6 +355,7 @@ class Hub(IdentityApi, OperatorRuleApi, ChannelApi, StandingApi, TaskApi, DeadLe
         self._gate.close()
         self._reception.say_goodbye()
         self._deliveries.flush_cursors()
+        await self._snapshots.write_all(list(self.channels))
         await self._committer.flushed()
 
     async def ask_to_drain(self) -> None:

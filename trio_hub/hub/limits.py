@@ -66,6 +66,8 @@ class HubLimits:
             place in the resume that everybody reads, and up to 15 kB beside it.
         operator_rules_max: Names for which operators may set a rule. All of them are written as
             one list with every change, which is a megabyte then.
+        snapshot_records: After how many records of a channel's log a snapshot of it is kept. A
+            channel that is used for the first time after a crash folds twice as many at the most.
         cursor_flush_seconds: How far behind cursors are written. What a crash costs is that so
             much is delivered again.
         id_lease_seconds: How far ahead of the clock ids are reserved on disk. After a crash,
@@ -95,5 +97,6 @@ class HubLimits:
     ended_tasks_per_owner_max: int = attrs.field(default=10_000, validator=_positive)
     observed_capabilities_max: int = attrs.field(default=1_000, validator=_positive)
     operator_rules_max: int = attrs.field(default=10_000, validator=_positive)
+    snapshot_records: int = attrs.field(default=1_000, validator=_positive)
     cursor_flush_seconds: float = attrs.field(default=1.0, validator=_positive)
     id_lease_seconds: float = attrs.field(default=60.0, validator=_positive)

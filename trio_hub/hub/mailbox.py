@@ -13,9 +13,9 @@ from ..protocol.operator_rules import high_water_of
 from ..protocol.runs import Run
 from ..records import Envelope, InboxBlock
 from .admission import Refusal
-from .channels import Channel, LogRecord
+from .channel import Channel
 
-__all__ = ["Binding", "Mailbox", "OwingCounter", "SavedCursor", "too_large"]
+__all__ = ["Binding", "Mailbox", "SavedCursor", "too_large"]
 
 
 class Binding(Protocol):
@@ -97,48 +97,6 @@ class Mailbox:
     def high_water(self) -> int:
         """How much may wait before pressure is reported; 0 is never."""
         return high_water_of(self.limits)
-
-
-class OwingCounter:
-    """
-    Counts what a channel owes to each of its participants while its log is read for the first
-    time, and then hands the channel to their inboxes.
-    """
-
-    def __init__(self, channel: Channel, mailboxes: list[Mailbox]) -> None:
-        self._channel = channel
-        self._rows = [
-            (mailbox, mailbox.saved.get(channel.channel_id, SavedCursor())) for mailbox in mailboxes
-        ]
-        self._owed = [0] * len(self._rows)
-        self._lowest = min((saved.cursor for _, saved in self._rows), default=0)
-
-    def add(self, record: LogRecord) -> None:
-        """Count one record."""
-        position, envelope = record.position, record.envelope
-        if envelope is None or position < self._lowest:
-            return
-        for index, (mailbox, saved) in enumerate(self._rows):
-            if (
-                position >= saved.cursor
-                and not any(start <= position < stop for start, stop in saved.settled)
-                and mailbox.is_owed(self._channel, envelope)
-            ):
-                self._owed[index] += 1
-
-    def done(self) -> None:
-        """Hand the counts over."""
-        channel_id, length = self._channel.channel_id, self._channel.length
-        for (mailbox, saved), owed in zip(self._rows, self._owed, strict=True):
-            # Only now: a reading that fails begins again, and from these cursors.
-            mailbox.saved.pop(channel_id, None)
-            try:
-                mailbox.inbox.restore(
-                    channel_id, length=length, cursor=saved.cursor, settled=saved.settled, owed=owed
-                )
-            except ValueError:
-                # The cursor of another log: better twice than never.
-                mailbox.inbox.restore(channel_id, length=length)
 
 
 def too_large(delivery: Delivery[bytes]) -> str:

@@ -9,6 +9,7 @@ Where the hub keeps what in its store.
     /channels/<channel id>/metadata             a document
     /channels/<channel id>/log                  the write-ahead log: envelopes
     /channels/<channel id>/firings              a document: what has come of its expectations
+    /snapshots/<channel id>/{state,pages}       what folding the log has built, and so can again
     /cursors/<agent id>/<channel id>            how far a recipient has settled a channel
     /tasks/<task id>/{metadata,checkpoint,mark,writers}
     /dead_letters/<agent id>/<envelope id>
@@ -26,6 +27,8 @@ from typing import Final
 ID_FLOOR: Final = "/hub/id_floor"
 AGENTS: Final = "/agents"
 CHANNELS: Final = "/channels"
+# Apart from the channels, whose documents are all read when a hub opens.
+SNAPSHOTS: Final = "/snapshots"
 CURSORS: Final = "/cursors"
 TASKS: Final = "/tasks"
 DEAD_LETTERS: Final = "/dead_letters"
@@ -82,6 +85,16 @@ def channel_log(channel_id: str) -> str:
 def channel_firings(channel_id: str) -> str:
     """Return the path of what has come of a channel's expectations."""
     return f"{CHANNELS}/{channel_id}/firings"
+
+
+def snapshot(channel_id: str) -> str:
+    """Return the path of the latest snapshot of a channel."""
+    return f"{SNAPSHOTS}/{channel_id}/state"
+
+
+def snapshot_pages(channel_id: str) -> str:
+    """Return the path of the pages of what was posted that belong to a snapshot, a log."""
+    return f"{SNAPSHOTS}/{channel_id}/pages"
 
 
 def cursor(agent_id: str, channel_id: str) -> str:

@@ -9,7 +9,6 @@ which envelope was the last of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 import attrs
@@ -85,12 +84,11 @@ def freeze(machine: ChannelMachine) -> ChannelSnapshot | None:
     )
 
 
-def thaw(machine: ChannelMachine, snapshot: ChannelSnapshot, pages: Iterable[PostedPage]) -> None:
+def thaw(machine: ChannelMachine, snapshot: ChannelSnapshot) -> None:
     """
     Bring a machine that has folded nothing to where a snapshot was taken.
 
-    Args:
-        pages: Those that belong to the snapshot, in order.
+    The pages that belong to the snapshot were restored to its `PostedIndex` before.
 
     Raises:
         SnapshotUnfit: It is of no use. The machine must not be used any more either.
@@ -107,8 +105,6 @@ def thaw(machine: ChannelMachine, snapshot: ChannelSnapshot, pages: Iterable[Pos
         if (snapshot.pulse is None) != (memory.pulse is None):
             raise ValueError("it knows of other expectations")
         machine.state = adapter.thaw(_decode(snapshot.state), machine.as_it_began())
-        for page in pages:
-            memory.posted.restore(page)
         memory.posted.restore_rest(PostedPage.decode(snapshot.rest))
         if len(memory.posted.pages) != snapshot.pages or machine.length != snapshot.position:
             raise ValueError(f"there is nothing of what was posted up to {snapshot.position}")

@@ -100,4 +100,5 @@ class Holdings(Generic[PayloadT]):
             older, runs = parked.snapshot()
             settled = joined([*runs, (parked.length, cursor), *settled])
             cursor = older
-        return CursorSnapshot(channel_id, cursor, settled)
+        owed, length = self.owed_in(channel_id), self.ledgers[channel_id].length
+        return CursorSnapshot(channel_id, cursor, settled, owed, length)

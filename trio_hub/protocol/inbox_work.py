@@ -71,11 +71,19 @@ class DeadLetter:
 
 @attrs.frozen
 class CursorSnapshot:
-    """What to write down for one channel, and to give to `Inbox.restore` one day."""
+    """
+    What to write down for one channel, and to give to `Inbox.restore` one day.
+
+    Attributes:
+        owed: What `Inbox.restore` may be told is owed, as long as cursor and runs are these.
+        length: Of the log in which that is owed.
+    """
 
     channel_id: str
     cursor: int
     settled: tuple[Run, ...]
+    owed: int = attrs.field(default=0, eq=False)
+    length: int = attrs.field(default=0, eq=False)
 
 
 @attrs.frozen

@@ -147,7 +147,9 @@ class AdapterMachine(RuleBasedStateMachine):
         snapshot = freeze(self.channel)
         assert snapshot is not None, "the adapter cannot freeze its state"
         thawed = ChannelMachine(self.metadata, self.adapter)
-        thaw(thawed, snapshot, self.channel.memory.posted.pages)
+        for page in self.channel.memory.posted.pages:
+            thawed.memory.posted.restore(page)
+        thaw(thawed, snapshot)
         replayed = ChannelMachine(self.metadata, self.adapter)
         for envelope in self.log:
             replayed.replay(envelope)

@@ -1,0 +1,221 @@
+"""
+Snapshots of channels in the store: written behind, read when a cold channel is warmed.
+
+Under ``/snapshots/<channel id>`` stand the latest snapshot, as a document, and the pages of what
+was posted, as a log that only grows. Both are written in one batch, after the records of the
+channel's log that they speak of, so they are never ahead of it on disk. Nobody waits for them,
+and a post takes no part in it: channels that have grown enough are gathered for a moment, and
+what is written of them goes out with whatever is being committed.
+
+A snapshot that cannot be read or does not fit is left aside, and the log folded as without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+
+import attrs
+import msgspec
+import trio
+
+from .._logging import get_logger
+from ..errors import StoreError
+from ..protocol.channel import ChannelMachine
+from ..protocol.channel_snapshot import ChannelSnapshot, SnapshotUnfit, freeze, thaw
+from ..protocol.posted_pages import PostedPage
+from ..stores import Append, Change, Delete, KnowledgeStore, Put
+from . import paths
+from .channel import Channel, Owing
+from .committer import Committer, Ticket
+from .log_record import LogRecord
+from .timers import Timers
+
+__all__ = ["Snapshots"]
+
+log = get_logger(__name__)
+
+# Taking one costs a millisecond at the most. Then everybody else has a turn of the loop first.
+_IN_A_ROW_MAX = 4
+_BETWEEN_ROWS_SECONDS = 0.01
+# At the end of the hub, what folding spares less than this is not worth a write.
+_WORTH_RECORDS = 64
+# Read at once: some milliseconds of work.
+_PAGES_AT_ONCE = 8
+# More than any log has: no snapshot is due.
+_NEVER = 1 << 62
+
+_encode = msgspec.msgpack.Encoder().encode
+
+ReadLog = Callable[[str, int, int], Awaitable[list[LogRecord]]]
+
+
+@attrs.frozen
+class _Kept:
+    """What stands in the store: a channel, and what it owed to whom."""
+
+    snapshot: ChannelSnapshot
+    owing: dict[str, Owing]
+
+
+_decode = msgspec.msgpack.Decoder(_Kept).decode
+
+
+class Snapshots:
+    """
+    Keeps snapshots.
+
+    Args:
+        store: Where they are read from.
+        committer: Writes them.
+        timers: Say when.
+        owing: Returns what a channel owes to whom.
+        every: After how many records of a log the next one is due.
+        delay: Seconds for which channels are gathered.
+    """
+
+    def __init__(
+        self,
+        store: KnowledgeStore,
+        committer: Committer,
+        timers: Timers,
+        owing: Callable[[Channel], dict[str, Owing]],
+        *,
+        every: int,
+        delay: float,
+    ) -> None:
+        self._store = store
+        self._committer = committer
+        self._timers = timers
+        self._owing = owing
+        self._every = every
+        self._delay = delay
+        self._due: dict[Channel, None] = {}
+        self._is_timed = False
+        self._under_way: dict[Channel, Ticket] = {}
+
+    # Writing
+
+    def grown(self, channel: Channel) -> None:
+        """Say that a channel's log may have grown."""
+        if channel.length - channel.snapshot_at >= self._every:
+            self._due[channel] = None
+            if not self._is_timed:
+                self._is_timed = True
+                self._timers.call_in(self._delay, self._write_some)
+
+    async def write_all(self, channels: Iterable[Channel]) -> None:
+        """
+        Submit a snapshot of each channel that is in memory, where it spares something.
+
+        Cancellation: of some there is none.
+        """
+        for channel in channels:
+            if channel.length - channel.snapshot_at >= _WORTH_RECORDS and channel.machine:
+                self._write(channel)
+                await trio.lowlevel.checkpoint()
+
+    def removal(self, channel: Channel) -> list[Change]:
+        """Return what takes out all that was kept of a channel; nothing more is written of it."""
+        channel.snapshot_at = _NEVER
+        channel_id = channel.channel_id
+        return [Delete(paths.snapshot(channel_id)), Delete(paths.snapshot_pages(channel_id))]
+
+    def _write_some(self) -> None:
+        for channel in list(self._due)[:_IN_A_ROW_MAX]:
+            del self._due[channel]
+            self._write(channel)
+        self._is_timed = bool(self._due)
+        if self._is_timed:
+            self._timers.call_in(_BETWEEN_ROWS_SECONDS, self._write_some)
+
+    def _write(self, channel: Channel) -> None:
+        machine, channel_id = channel.machine, channel.channel_id
+        if machine is None or channel in self._under_way or channel.snapshot_at == _NEVER:
+            return
+        snapshot = freeze(machine)
+        if snapshot is None:
+            # Asked again when the log has grown by as much.
+            channel.snapshot_at = machine.length
+            return
+        kept, pages = channel.snapshot_pages, machine.memory.posted.pages
+        path = paths.snapshot_pages(channel_id)
+        changes: list[Change] = [] if kept else [Delete(path)]
+        changes += [Append(path, page.encode()) for page in pages[kept:]]
+        data = _encode(_Kept(snapshot, self._owing(channel)))
+        changes.append(Put(paths.snapshot(channel_id), data))
+
+        def durable() -> None:
+            del self._under_way[channel]
+
+        def failed(_error: StoreError) -> None:
+            # What is there is unknown: the next one begins anew.
+            del self._under_way[channel]
+            if channel.snapshot_at != _NEVER:
+                channel.snapshot_at = channel.snapshot_pages = 0
+
+        channel.snapshot_at, channel.snapshot_pages = snapshot.position, len(pages)
+        self._under_way[channel] = self._committer.submit(changes, durable, failed)
+
+    # Reading
+
+    async def thawed(
+        self,
+        channel: Channel,
+        length: int,
+        new_machine: Callable[[], ChannelMachine],
+        read_log: ReadLog,
+    ) -> tuple[ChannelMachine, dict[str, Owing]] | None:
+        """
+        Return a machine that stands where the latest snapshot was taken, and what was owed then.
+
+        None is no snapshot, or none that can be used.
+
+        Args:
+            length: Of the log.
+            new_machine: Makes one that has folded nothing.
+            read_log: Reads from channel, start and stop.
+
+        Cancellation: nothing has changed.
+        """
+        channel_id = channel.channel_id
+        pending = self._under_way.get(channel)
+        if pending is not None:
+            # What is read next to it would be half of what was and half of what will be.
+            with trio.CancelScope() as settled:
+                pending.when_settled(lambda _error: settled.cancel())
+                await trio.sleep_forever()
+        channel.snapshot_at = channel.snapshot_pages = 0
+        try:
+            data = await self._store.read(paths.snapshot(channel_id))
+            if data is None:
+                return None
+            kept, machine = _decode(data), new_machine()
+            snapshot = kept.snapshot
+            await self._check_place(channel_id, snapshot, length, read_log)
+            await self._restore_pages(channel_id, machine, snapshot.pages)
+            thaw(machine, snapshot)
+        except (StoreError, SnapshotUnfit, msgspec.MsgspecError, ValueError) as error:
+            log.warning("snapshot set aside", channel_id=channel_id, error=str(error))
+            return None
+        channel.snapshot_at, channel.snapshot_pages = snapshot.position, snapshot.pages
+        return machine, kept.owing
+
+    async def _check_place(
+        self, channel_id: str, snapshot: ChannelSnapshot, length: int, read_log: ReadLog
+    ) -> None:
+        """Refuse a snapshot of another log: ids are given once, so the last one tells."""
+        position = snapshot.position
+        if not 0 < position <= length:
+            raise SnapshotUnfit(f"it stands at {position}, and the log has {length} records")
+        (last,) = await read_log(channel_id, position - 1, position)
+        if last.envelope is None or last.envelope.envelope_id != snapshot.last_id:
+            raise SnapshotUnfit(f"the log has another envelope before {position}")
+
+    async def _restore_pages(self, channel_id: str, machine: ChannelMachine, count: int) -> None:
+        path, posted = paths.snapshot_pages(channel_id), machine.memory.posted
+        for start in range(0, count, _PAGES_AT_ONCE):
+            stop = min(start + _PAGES_AT_ONCE, count)
+            for data in await self._store.read_range(path, start, stop):
+                posted.restore(PostedPage.decode(data))
+        if await self._store.read_range(path, count, count + 1):
+            raise SnapshotUnfit(f"there are more than {count} pages of what was posted")
