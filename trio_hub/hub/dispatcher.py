@@ -133,14 +133,14 @@ class Dispatcher:
             while backlog:
                 if not binding.has_room:
                     return
-                self._send(mailbox, binding, backlog.popleft())
+                self._send(mailbox, binding, backlog.pop())
             work = mailbox.inbox.poll(trio.current_time())
             if not work:
                 break
             for page in work.reads:
                 self.want_page(mailbox, page)
             self._leavings.take(mailbox, work)
-            backlog.extend(work.sends)
+            backlog.extend(reversed(work.sends))
             if not (backlog or mailbox.inbox.has_work):
                 break
         self.pump_letters(mailbox.agent_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -49,7 +48,8 @@ class Mailbox:
         limits: How much may wait, by the agent's rule.
         refusal: Returns why an envelope is not handed to an agent, or None.
         binding: The connection it is bound to, or None while it is away.
-        backlog: Deliveries that are due, while the connection's outbox is full.
+        backlog: Deliveries that are due, while the connection's outbox is full. The next one stands
+            at the end: most mailboxes never have any, and a list without any takes no room.
         saved: Cursors of channels that are cold.
         unkept: By channel, the positions of dead letters that the store does not hold yet: no
             cursor that passes them is written.
@@ -62,7 +62,7 @@ class Mailbox:
     limits: InboxBlock
     refusal: Callable[[Envelope, str], Refusal | None]
     binding: Binding | None = None
-    backlog: deque[Delivery[bytes]] = attrs.field(factory=deque)
+    backlog: list[Delivery[bytes]] = attrs.field(factory=list)
     saved: dict[str, SavedCursor] = attrs.field(factory=dict)
     unkept: dict[str, set[int]] = attrs.field(factory=dict)
     wakes_at: float | None = None
@@ -79,9 +79,7 @@ class Mailbox:
         """Be owed nothing more in a channel."""
         self.inbox.forget(channel_id)
         self.saved.pop(channel_id, None)
-        kept = [it for it in self.backlog if it.channel_id != channel_id]
-        self.backlog.clear()
-        self.backlog.extend(kept)
+        self.backlog[:] = [it for it in self.backlog if it.channel_id != channel_id]
 
     @property
     def is_full(self) -> bool:

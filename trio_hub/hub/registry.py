@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import attrs
 import trio
@@ -35,6 +36,7 @@ from . import paths
 from .committer import Committer
 from .limits import HubLimits
 from .measured import Measured, read_measured
+from .shared_rules import shared
 
 __all__ = ["Registration", "Registry"]
 
@@ -47,6 +49,10 @@ _SHUT = Rule(
 )
 
 log = get_logger(__name__)
+
+# What most agents have, once for all of them.
+_AS_THE_HUB_DOES = DeliveryRule()
+_NOTHING_MEASURED: Mapping[str, Measured] = MappingProxyType({})
 
 
 @attrs.frozen
@@ -66,8 +72,8 @@ class Registration:
     resume: Resume
     own_rule: Rule
     skill_md: str | None = None
-    delivery: DeliveryRule = attrs.field(factory=DeliveryRule)
-    measured: Mapping[str, Measured] = attrs.field(factory=dict)
+    delivery: DeliveryRule = _AS_THE_HUB_DOES
+    measured: Mapping[str, Measured] = _NOTHING_MEASURED
     ceiling: OperatorRule | None = None
     # Worked out when something changes, for they are looked at with every envelope.
     rule: Rule = attrs.field(init=False)
@@ -151,7 +157,9 @@ class Registry:
                 registration = Registration(
                     passport,
                     decode_strictly(parts.get("resume", b"{}"), Resume, "resume"),
-                    decode_strictly(parts["rule"], Rule, "rule") if "rule" in parts else _SHUT,
+                    shared(decode_strictly(parts["rule"], Rule, "rule"))
+                    if "rule" in parts
+                    else _SHUT,
                     parts["skill"].decode() if "skill" in parts else None,
                 )
             except KeyError:
@@ -294,7 +302,7 @@ class Registry:
             agent_id=self._in_doubt.get(name) or self._mint(),
             created_at=iso_from_seconds(self._clock()),
         )
-        registration = Registration(stamped, resume, rule, skill_md)
+        registration = Registration(stamped, resume, shared(rule), skill_md)
         agent_id = registration.agent_id
         changes: list[Change] = [
             Put(paths.passport(agent_id), encode(stamped)),
@@ -352,7 +360,7 @@ class Registry:
     async def set_rule(self, agent_id: str, rule: Rule) -> None:
         """Replace a rule."""
         change = Put(paths.rule(agent_id), encode(rule))
-        await self._replace(agent_id, change, lambda it: attrs.evolve(it, own_rule=rule))
+        await self._replace(agent_id, change, lambda it: attrs.evolve(it, own_rule=shared(rule)))
 
     def look_again(self, name: str) -> Registration | None:
         """Follow what operators have set for a name; return its registration, if there is one."""

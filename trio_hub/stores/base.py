@@ -281,4 +281,6 @@ def normalize_path(path: str) -> str:
     for part in parts:
         if part in (".", "..") or any(ord(char) < 0x20 for char in part):
             raise ValueError(f"{path!r} is no path of a store: the part {part!r} is not allowed")
-    return "/" + "/".join(parts)
+    normal = "/" + "/".join(parts)
+    # Nearly always; then there is one text and not two, in whatever remembers both.
+    return path if path == normal else normal
