@@ -117,14 +117,14 @@ async def test_who_may_not_be_asked_is_no_peer() -> None:
     async with open_house() as house:
         alice, bob, carol = [await house.join(it) for it in ("alice", "bob", "carol")]
 
-        def peers_of(peer: Peer) -> set[str]:
-            page = house.hub.find_peers(peer.id, PeerQuery())
+        async def peers_of(peer: Peer) -> set[str]:
+            page = await house.hub.find_peers(peer.id, PeerQuery())
             return {it.name for it in page.peers}
 
         await house.hub.set_operator_rule("alice", access(outbound_to=("bob",)))
-        assert (peers_of(alice), peers_of(bob)) == ({"bob"}, {"alice", "carol"})
+        assert (await peers_of(alice), await peers_of(bob)) == ({"bob"}, {"alice", "carol"})
         await house.hub.set_operator_rule("bob", access(inbound_from=("carol",)))
-        assert (peers_of(alice), peers_of(carol)) == (set(), {"alice", "bob"})
+        assert (await peers_of(alice), await peers_of(carol)) == (set(), {"alice", "bob"})
 
 
 # Limits
