@@ -1,4 +1,4 @@
-"""The two APIs that the scripted server speaks: what their streams look like on the wire."""
+"""The APIs that the scripted server speaks: what their streams look like on the wire."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trio_hub.providers.openai import OpenAIAgent
 
 from .model_server import Reply
 
-__all__ = ["ANTHROPIC", "OPENAI", "Api"]
+__all__ = ["ANTHROPIC", "APIS", "GEMINI", "OPENAI", "Api"]
 
 Call = tuple[str, str, Any]
 
@@ -68,6 +68,23 @@ def _chunk(delta: dict[str, Any], finish_reason: str | None) -> dict[str, Any]:
         "model": "model-1",
         "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}],
     }
+
+
+def _gemini_says(text: str = "", calls: tuple[Call, ...] = ()) -> Reply:
+    """Speak OpenAI's API as Gemini does: with the role in every chunk, calls whole, unnumbered."""
+    deltas: list[dict[str, Any]] = [{"content": piece} for piece in text]
+    for number, (call_id, name, arguments) in enumerate(calls):
+        call = {
+            "id": call_id,
+            "type": "function",
+            "function": {"name": name, "arguments": json.dumps(arguments)},
+        }
+        if number == 0:
+            call["extra_content"] = {"google": {"thought_signature": "signed"}}
+        deltas.append({"tool_calls": [call]})
+    chunks = [_chunk({"role": "assistant", **delta}, None) for delta in deltas]
+    chunks.append(_chunk({"role": "assistant"}, "tool_calls" if calls else "stop"))
+    return Reply.events([(None, json.dumps(chunk)) for chunk in chunks] + [(None, "[DONE]")])
 
 
 def _openai_told(body: Any) -> list[tuple[str, str]]:
@@ -140,6 +157,14 @@ OPENAI = Api(
     tool_names=lambda body: [tool["function"]["name"] for tool in body["tools"]],
     schema_of=lambda tool: tool["function"]["parameters"],
 )
+GEMINI = attrs.evolve(
+    OPENAI,
+    name="gemini",
+    says=_gemini_says,
+    client=lambda url: AsyncOpenAI(
+        api_key="secret-key", base_url=f"{url}/v1beta/openai/", max_retries=1
+    ),
+)
 ANTHROPIC = Api(
     name="anthropic",
     says=_anthropic_says,
@@ -149,3 +174,5 @@ ANTHROPIC = Api(
     tool_names=lambda body: [tool["name"] for tool in body["tools"]],
     schema_of=lambda tool: tool["input_schema"],
 )
+
+APIS = [OPENAI, GEMINI, ANTHROPIC]

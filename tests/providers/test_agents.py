@@ -26,11 +26,11 @@ from trio_hub import (
 from trio_hub.client import Turn
 from trio_hub.providers import Tool, _asking as asking
 
-from .apis import ANTHROPIC, OPENAI, Api
+from .apis import APIS, Api
 from .model_server import ModelServer, Reply, model_server
 
 pytestmark = [
-    pytest.mark.parametrize("api", [OPENAI, ANTHROPIC], ids=str),
+    pytest.mark.parametrize("api", APIS, ids=str),
     # The SDKs close a stream's response at its end, and leave their own generators over it to
     # the garbage collector.
     pytest.mark.filterwarnings("ignore:Async generator .* was garbage collected:ResourceWarning"),
@@ -175,6 +175,21 @@ async def test_tools_run_and_their_results_go_back_to_the_model(api: Api) -> Non
         '{"city":"Rome","sun":true}',
         '{"city":"Oslo","sun":true}',
     ]
+
+
+async def test_what_a_service_signs_comes_back_to_it(api: Api) -> None:
+    async def again() -> str:
+        return "again"
+
+    calls = (("call-1", "again", {}), ("call-2", "again", {}))
+    async with opened(api, api.says("", calls), api.says("Oh."), tools=[again]) as stage:
+        assert await stage.ask("Go on") == "Oh."
+        messages = stage.server.bodies[1]["messages"]
+    assert [one["role"] for one in messages][:2] == ["user", "assistant"]
+    signed = [call.get("extra_content") for call in messages[1].get("tool_calls", ())]
+    signature = {"google": {"thought_signature": "signed"}}
+    told = {"openai": [None, None], "gemini": [signature, None], "anthropic": []}
+    assert signed == told[api.name]
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,8 @@ class _Conversation:
         ]
         with model_errors(self._agent.model, APIStatusError):
             message = await self._stream()
-        self._messages.append(message.model_dump(exclude_none=True, include=_KEPT))
+        kept = message.model_dump(exclude_none=True, include=_KEPT)
+        self._messages.append({"role": "assistant", **kept})
         calls = [
             ToolCall(call.id, call.function.name, call.function.arguments.encode())
             for call in message.tool_calls or ()
@@ -85,6 +86,7 @@ class _Conversation:
         agent = self._agent
         progress = ProgressTeller(self._turn)
         state = ChatCompletionStreamState()
+        numbers = _CallNumbers()
         chunks: AsyncStream[ChatCompletionChunk] = await agent.client.chat.completions.create(
             model=agent.model,
             messages=self._messages,
@@ -94,6 +96,7 @@ class _Conversation:
         )
         async with chunks:
             async for chunk in chunks:
+                numbers.put_on(chunk)
                 state.handle_chunk(chunk)
                 progress.alive()
         try:
@@ -109,13 +112,44 @@ class _Conversation:
         return choice.message
 
 
-#: What the API takes back of a message that it gave.
+#: What the API takes back of a message that it gave. Not its role, which some repeat in every chunk,
+#: to be strung together by the SDK.
 _KEPT = {
-    "role": True,
     "content": True,
     "refusal": True,
-    "tool_calls": {"__all__": {"id": True, "type": True, "function": {"name", "arguments"}}},
+    "tool_calls": {
+        "__all__": {
+            "id": True,
+            "type": True,
+            "function": {"name", "arguments"},
+            # Gemini signs its calls here, and refuses those that come back without it.
+            "extra_content": True,
+        }
+    },
 }
+
+
+class _CallNumbers:
+    """
+    Numbers the tool calls of a stream by their ids, for the SDK to put their pieces together.
+
+    Gemini's endpoint sends each call whole and without a number.
+    """
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, int] = {}
+        self._by_index: dict[int | None, int] = {}
+
+    def put_on(self, chunk: ChatCompletionChunk) -> None:
+        """Number the calls in a chunk."""
+        for choice in chunk.choices:
+            for call in choice.delta.tool_calls or ():
+                index: int | None = getattr(call, "index", None)
+                if call.id:
+                    number = self._by_id.setdefault(call.id, len(self._by_id))
+                else:
+                    number = self._by_index.get(index, index or 0)
+                self._by_index[index] = call.index = number
 
 
 def _described(tool: Tool) -> ChatCompletionFunctionToolParam:
