@@ -82,6 +82,32 @@ async def test_channels_are_handled_side_by_side_but_no_more_than_may_be(
             assert (await peer.next(ReceiptFrame)).status == "ack"
 
 
+async def test_what_expired_here_stays_so_when_it_comes_again(
+    connect: Connect, autojump_clock: MockClock
+) -> None:
+    gate = Gatekeeper()
+    async with connect() as (client, peer):
+        bob = await register(client, gate)
+        slow, late, young = (text_for(bob.agent_id, text) for text in ("slow", "late", "young"))
+        late = attrs.evolve(late, envelope=attrs.evolve(late.envelope, ttl_seconds=5))
+        peer.send(slow, late, young)
+        await trio.sleep(5)
+        for text in ("slow", "late", "young"):
+            gate.open(text)
+        for _ in range(3):
+            await peer.next(ReceiptFrame)
+        # A hub whose clock was set back takes it for one that is in time.
+        peer.send(late)
+        receipt = await peer.next(ReceiptFrame)
+        assert (receipt.envelope_id, receipt.reason) == (late.envelope.envelope_id, "expired")
+        assert gate.left == ["slow", "young"]
+        # A restored log knows nothing of it, and may never have heard of its end.
+        bob.identity.deliveries.forget_settled()
+        peer.send(late)
+        assert (await peer.next(ReceiptFrame)).reason == ""
+        assert gate.left == ["slow", "young", "late"]
+
+
 async def test_what_waited_behind_another_for_longer_than_its_ttl_is_not_handled(
     connect: Connect, autojump_clock: MockClock
 ) -> None:

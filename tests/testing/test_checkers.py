@@ -250,6 +250,14 @@ def test_broken_promise_is_found_once_and_named(
     assert named in sentence
 
 
+def test_what_may_have_expired_is_in_order_only_by_a_clock_that_never_steps() -> None:
+    with_ttl = attrs.evolve(delivered(FIRST), ttl_seconds=5)
+    assert c.first_deliveries_in_order(Trace([delivered(SECOND), with_ttl])) == []
+    by_a_clock = attrs.evolve(with_ttl, late_seconds=-1.0)
+    (sentence,) = c.first_deliveries_in_order(Trace([delivered(SECOND), by_a_clock]))
+    assert FIRST in sentence
+
+
 def test_dead_letter_settles() -> None:
     letter = DeadLettered(at=3.0, agent_id="bob", channel_id="ch", envelope_id=SECOND)
     events = still_owed(good_run())

@@ -6,8 +6,8 @@ has a worker, a task in the client's nursery that ends when the channel has noth
 The receipt goes out when the handler is done with an envelope, not before.
 
 What was handled is remembered, so what the hub sends again (because a receipt was lost with its
-connection) is acked at once and not handled again. What has waited for longer than its TTL is acked with that as
-the reason, and not handled at all. What stands here already is passed over: its
+connection) is acked at once and not handled again. What has waited for longer than its TTL is acked
+with that as the reason, and not handled at all. What stands here already is passed over: its
 receipt will come. Everything is bounded; past its bound an agent is *overrun*: it lets go of all
 that arrives until it has caught up, and then asks the hub to begin again where it stopped.
 """
@@ -131,6 +131,8 @@ class Deliveries:
         self._max_in_flight = max_in_flight
         self._lanes: OrderedDict[str, _Lane] = OrderedDict()
         self._settled: OrderedDict[str, str] = OrderedDict()
+        # What has expired here. It stays so.
+        self._late: OrderedDict[str, None] = OrderedDict()
         # A receipt may be lost with its connection; what the next hello can say makes up for it.
         self._unconfirmed: OrderedDict[str, str] = OrderedDict()
         self._in_flight = 0
@@ -148,7 +150,8 @@ class Deliveries:
         """
         Take an envelope off the wire; True where it is new here. Never waits.
 
-        One that was settled is acked again, one that stands here already is passed over.
+        One that was settled is acked again, and so is one that expired here; one that stands here
+        already is passed over.
         """
         if self._stopped:
             return False
@@ -156,6 +159,10 @@ class Deliveries:
         if envelope_id and envelope_id in self._settled:
             self._settled.move_to_end(envelope_id)
             self._host.send_receipt(envelope, "ack")
+            return False
+        if envelope_id and envelope_id in self._late:
+            # By the hub's clock it may be in time. Younger ones were handled since.
+            self._host.send_receipt(envelope, "ack", EXPIRED)
             return False
         lane = self._lane(envelope.channel_id)
         if lane.holds(envelope_id):
@@ -196,6 +203,7 @@ class Deliveries:
         only its handler can tell.
         """
         self._settled.clear()
+        self._late.clear()
         self._unconfirmed.clear()
         for lane in self._lanes.values():
             lane.highest = lane.position = ""
@@ -288,6 +296,9 @@ class Deliveries:
         )
         # No position speaks for it: where this is lost, the hub is to find out by itself.
         self._hold_back(lane, envelope)
+        self._late[envelope.envelope_id] = None
+        while len(self._late) > 2 * self._max_in_flight:
+            self._late.popitem(last=False)
         self._host.send_receipt(envelope, "ack", EXPIRED)
 
     def _done(self, lane: _Lane, envelope: Envelope) -> None:
