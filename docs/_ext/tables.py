@@ -7,15 +7,15 @@ table's name).
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import re
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import attrs
 from docutils import nodes
 from docutils.statemachine import StringList
+from limit_rows import limit_rows, load
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -82,17 +82,13 @@ class Metrics(TableDirective):
 class Limits(TableDirective):
     """Every field of a class of limits, with the reason from its docstring."""
 
-    header = ("limit", "default", "reason")
+    header = ("limit", "default", "unit", "reason")
     required_arguments = 1
 
     def rows(self) -> Iterable[tuple[str, ...]]:
-        cls = _load(self.arguments[0])
-        reasons = _attributes_in(inspect.getdoc(cls) or "")
-        defaults = cls()
-        for field in attrs.fields(cls):
-            value = getattr(defaults, field.name)
-            shown = f"{value:,}" if isinstance(value, int) else f"{value}"
-            yield (f"`{field.name}`", shown, reasons.get(field.name, ""))
+        for it in limit_rows(load(self.arguments[0])):
+            shown = f"{it.default:,}" if isinstance(it.default, int) else f"{it.default}"
+            yield (f"`{it.name}`", shown, it.unit, it.reason)
 
 
 class States(TableDirective):
@@ -102,7 +98,7 @@ class States(TableDirective):
     required_arguments = 1
 
     def rows(self) -> Iterable[tuple[str, ...]]:
-        for state, events in _load(self.arguments[0]).items():
+        for state, events in load(self.arguments[0]).items():
             if not events:
                 yield (f"{_name(state)}", "", "(final)")
             for event, following in events.items():
@@ -113,11 +109,6 @@ def _row(cells: tuple[str, ...]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 
-def _load(path: str) -> Any:
-    module, _, name = path.rpartition(".")
-    return getattr(importlib.import_module(module), name)
-
-
 def _name(value: object) -> str:
     return str(getattr(value, "value", value)).lower().replace("_", " ")
 
@@ -125,22 +116,6 @@ def _name(value: object) -> str:
 def _first_sentence(cls: type) -> str:
     text = " ".join((inspect.getdoc(cls) or "").split())
     return re.split(r"(?<=[.?!])\s", text, maxsplit=1)[0]
-
-
-def _attributes_in(doc: str) -> dict[str, str]:
-    _, _, block = doc.partition("Attributes:\n")
-    found: dict[str, str] = {}
-    name = ""
-    for line in block.splitlines():
-        match = re.match(r" {4}(\w+): (.*)", line)
-        if match:
-            name = match[1]
-            found[name] = match[2]
-        elif line.strip() and name:
-            found[name] += " " + line.strip()
-        elif not line.strip():
-            break
-    return found
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -11,6 +11,10 @@ __all__ = ["HubLimits"]
 _positive: Any = attrs.validators.gt(0)
 _positive_or_none: Any = attrs.validators.optional(_positive)
 _MIB = 1024 * 1024
+_SECONDS = {"unit": "seconds"}
+_AGENTS = {"unit": "agents"}
+_TASKS = {"unit": "tasks"}
+_FAILURES_A_MINUTE = {"unit": "failures a minute"}
 
 
 @attrs.frozen(kw_only=True)
@@ -74,29 +78,61 @@ class HubLimits:
             the first new id may lie so far in the future; order is never broken.
     """
 
-    envelope_bytes_max: int = attrs.field(default=8 * _MIB, validator=_positive)
-    requests_in_flight_max: int = attrs.field(default=256, validator=_positive)
-    malformed_frames_per_minute: int = attrs.field(default=100, validator=_positive)
-    authentication_seconds: float = attrs.field(default=30.0, validator=_positive)
-    unauthenticated_connections_max: int = attrs.field(default=1_000, validator=_positive)
-    names_before_authentication_max: int = attrs.field(default=16, validator=_positive)
+    envelope_bytes_max: int = attrs.field(
+        default=8 * _MIB, validator=_positive, metadata={"unit": "bytes"}
+    )
+    requests_in_flight_max: int = attrs.field(
+        default=256, validator=_positive, metadata={"unit": "requests"}
+    )
+    malformed_frames_per_minute: int = attrs.field(
+        default=100, validator=_positive, metadata={"unit": "frames a minute"}
+    )
+    authentication_seconds: float = attrs.field(
+        default=30.0, validator=_positive, metadata=_SECONDS
+    )
+    unauthenticated_connections_max: int = attrs.field(
+        default=1_000, validator=_positive, metadata={"unit": "connections"}
+    )
+    names_before_authentication_max: int = attrs.field(
+        default=16, validator=_positive, metadata={"unit": "names"}
+    )
     failed_authentications_per_minute: int | None = attrs.field(
-        default=10, validator=_positive_or_none
+        default=10, validator=_positive_or_none, metadata=_FAILURES_A_MINUTE
     )
     failed_authentications_per_address_per_minute: int | None = attrs.field(
-        default=100, validator=_positive_or_none
+        default=100, validator=_positive_or_none, metadata=_FAILURES_A_MINUTE
     )
-    failed_authentications_kept_max: int = attrs.field(default=10_000, validator=_positive)
-    identities_per_connection_max: int = attrs.field(default=10_000, validator=_positive)
-    participants_max: int = attrs.field(default=1_000, validator=_positive)
-    expectations_max: int = attrs.field(default=16, validator=_positive)
-    expectation_seconds_min: float = attrs.field(default=1.0, validator=_positive)
-    page_records_max: int = attrs.field(default=1_000, validator=_positive)
-    dead_letters_per_agent_max: int = attrs.field(default=10_000, validator=_positive)
-    tasks_per_answer_max: int = attrs.field(default=1_000, validator=_positive)
-    ended_tasks_per_owner_max: int = attrs.field(default=10_000, validator=_positive)
-    observed_capabilities_max: int = attrs.field(default=1_000, validator=_positive)
-    operator_rules_max: int = attrs.field(default=10_000, validator=_positive)
-    snapshot_records: int = attrs.field(default=1_000, validator=_positive)
-    cursor_flush_seconds: float = attrs.field(default=1.0, validator=_positive)
-    id_lease_seconds: float = attrs.field(default=60.0, validator=_positive)
+    failed_authentications_kept_max: int = attrs.field(
+        default=10_000, validator=_positive, metadata={"unit": "addresses and names"}
+    )
+    identities_per_connection_max: int = attrs.field(
+        default=10_000, validator=_positive, metadata=_AGENTS
+    )
+    participants_max: int = attrs.field(default=1_000, validator=_positive, metadata=_AGENTS)
+    expectations_max: int = attrs.field(
+        default=16, validator=_positive, metadata={"unit": "expectations"}
+    )
+    expectation_seconds_min: float = attrs.field(
+        default=1.0, validator=_positive, metadata=_SECONDS
+    )
+    page_records_max: int = attrs.field(
+        default=1_000, validator=_positive, metadata={"unit": "envelopes"}
+    )
+    dead_letters_per_agent_max: int = attrs.field(
+        default=10_000, validator=_positive, metadata={"unit": "letters"}
+    )
+    tasks_per_answer_max: int = attrs.field(default=1_000, validator=_positive, metadata=_TASKS)
+    ended_tasks_per_owner_max: int = attrs.field(
+        default=10_000, validator=_positive, metadata=_TASKS
+    )
+    observed_capabilities_max: int = attrs.field(
+        default=1_000, validator=_positive, metadata={"unit": "capabilities"}
+    )
+    operator_rules_max: int = attrs.field(
+        default=10_000, validator=_positive, metadata={"unit": "names"}
+    )
+    snapshot_records: int = attrs.field(
+        default=1_000, validator=_positive, metadata={"unit": "records"}
+    )
+    cursor_flush_seconds: float = attrs.field(default=1.0, validator=_positive, metadata=_SECONDS)
+    id_lease_seconds: float = attrs.field(default=60.0, validator=_positive, metadata=_SECONDS)

@@ -17,6 +17,8 @@ _MIB = 1024 * 1024
 
 #: Bytes read from a socket at once: measured; 4 KiB makes a system call of each.
 RECEIVE_BUFFER_BYTES = 64 * _KIB
+_BYTES = {"unit": "bytes"}
+_SECONDS = {"unit": "seconds"}
 
 
 @attrs.frozen(kw_only=True)
@@ -50,19 +52,21 @@ class LinkLimits:
             high mark up to here; NATS draws the same line at 64 MiB.
     """
 
-    message_bytes_max: int = attrs.field(default=8 * _MIB, validator=gt(0))
-    overhead_bytes_max: int = attrs.field(default=64 * _KIB, validator=gt(0))
-    plain_message_bytes_max: int = attrs.field(default=1 * _MIB, validator=gt(0))
-    batch_bytes_max: int = attrs.field(default=256 * _KIB, validator=gt(0))
-    ping_interval_seconds: float = attrs.field(default=20.0, validator=gt(0))
-    ping_timeout_seconds: float = attrs.field(default=20.0, validator=gt(0))
-    send_timeout_seconds: float = attrs.field(default=30.0, validator=gt(0))
-    send_bytes_per_second_min: float = attrs.field(default=32.0 * _KIB, validator=gt(0))
-    open_timeout_seconds: float = attrs.field(default=10.0, validator=gt(0))
-    close_timeout_seconds: float = attrs.field(default=5.0, validator=gt(0))
-    outbox_low_bytes: int = attrs.field(default=1 * _MIB, validator=gt(0))
-    outbox_high_bytes: int = attrs.field(default=4 * _MIB, validator=gt(0))
-    outbox_hard_bytes: int = attrs.field(default=64 * _MIB, validator=gt(0))
+    message_bytes_max: int = attrs.field(default=8 * _MIB, validator=gt(0), metadata=_BYTES)
+    overhead_bytes_max: int = attrs.field(default=64 * _KIB, validator=gt(0), metadata=_BYTES)
+    plain_message_bytes_max: int = attrs.field(default=1 * _MIB, validator=gt(0), metadata=_BYTES)
+    batch_bytes_max: int = attrs.field(default=256 * _KIB, validator=gt(0), metadata=_BYTES)
+    ping_interval_seconds: float = attrs.field(default=20.0, validator=gt(0), metadata=_SECONDS)
+    ping_timeout_seconds: float = attrs.field(default=20.0, validator=gt(0), metadata=_SECONDS)
+    send_timeout_seconds: float = attrs.field(default=30.0, validator=gt(0), metadata=_SECONDS)
+    send_bytes_per_second_min: float = attrs.field(
+        default=32.0 * _KIB, validator=gt(0), metadata={"unit": "bytes a second"}
+    )
+    open_timeout_seconds: float = attrs.field(default=10.0, validator=gt(0), metadata=_SECONDS)
+    close_timeout_seconds: float = attrs.field(default=5.0, validator=gt(0), metadata=_SECONDS)
+    outbox_low_bytes: int = attrs.field(default=1 * _MIB, validator=gt(0), metadata=_BYTES)
+    outbox_high_bytes: int = attrs.field(default=4 * _MIB, validator=gt(0), metadata=_BYTES)
+    outbox_hard_bytes: int = attrs.field(default=64 * _MIB, validator=gt(0), metadata=_BYTES)
 
     def __attrs_post_init__(self) -> None:
         if not self.outbox_low_bytes <= self.outbox_high_bytes < self.outbox_hard_bytes:

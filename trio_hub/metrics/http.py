@@ -44,9 +44,15 @@ class HttpLimits:
             after 10 s by default.
     """
 
-    connections_max: int = attrs.field(default=32, validator=gt(0))
-    request_bytes_max: int = attrs.field(default=16 * 1024, validator=gt(0))
-    exchange_seconds: float = attrs.field(default=10.0, validator=gt(0))
+    connections_max: int = attrs.field(
+        default=32, validator=gt(0), metadata={"unit": "connections"}
+    )
+    request_bytes_max: int = attrs.field(
+        default=16 * 1024, validator=gt(0), metadata={"unit": "bytes"}
+    )
+    exchange_seconds: float = attrs.field(
+        default=10.0, validator=gt(0), metadata={"unit": "seconds"}
+    )
 
 
 @attrs.frozen

@@ -24,13 +24,15 @@ class Backoff:
     """
     A schedule of waits.
 
-    Args:
-        base: Ceiling of the first wait, in seconds.
-        cap: Ceiling that no wait exceeds, in seconds.
+    Attributes:
+        base: Ceiling of the first wait, in seconds. What failed for a moment is over by then.
+        cap: Ceiling that no wait exceeds, in seconds: how late what is well again is noticed.
     """
 
-    base: float = attrs.field(default=1.0, validator=attrs.validators.gt(0))
-    cap: float = attrs.field(default=60.0)
+    base: float = attrs.field(
+        default=1.0, validator=attrs.validators.gt(0), metadata={"unit": "seconds"}
+    )
+    cap: float = attrs.field(default=60.0, metadata={"unit": "seconds"})
 
     @cap.validator
     def _cap_is_no_less_than_base(self, attribute: attrs.Attribute[float], value: float) -> None:

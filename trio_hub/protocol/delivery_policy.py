@@ -36,12 +36,22 @@ class DeliveryPolicy:
             as there are free slots (less `reserve`). One that hangs so leaves room for others.
     """
 
-    max_in_flight: int = attrs.field(default=256, validator=attrs.validators.ge(1))
-    max_attempts: int = attrs.field(default=5, validator=attrs.validators.ge(0))
-    ack_wait_seconds: float = attrs.field(default=1800.0, validator=attrs.validators.gt(0))
+    max_in_flight: int = attrs.field(
+        default=256, validator=attrs.validators.ge(1), metadata={"unit": "envelopes"}
+    )
+    max_attempts: int = attrs.field(
+        default=5, validator=attrs.validators.ge(0), metadata={"unit": "failures"}
+    )
+    ack_wait_seconds: float = attrs.field(
+        default=1800.0, validator=attrs.validators.gt(0), metadata={"unit": "seconds"}
+    )
     backoff: Backoff = attrs.field(factory=Backoff)
-    page_records: int = attrs.field(default=64, validator=attrs.validators.ge(1))
-    share: int = attrs.field(default=8, validator=attrs.validators.ge(1))
+    page_records: int = attrs.field(
+        default=64, validator=attrs.validators.ge(1), metadata={"unit": "envelopes"}
+    )
+    share: int = attrs.field(
+        default=8, validator=attrs.validators.ge(1), metadata={"unit": "times what is free"}
+    )
 
     @property
     def reserve(self) -> int:
