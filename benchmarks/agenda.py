@@ -67,6 +67,9 @@ FULL: tuple[Question, ...] = (
     ),
     Question("open_store", {"envelopes": 10_000, "repeats": 3}, "open_seconds", rounds=1),
     Question("open_store", {"envelopes": 100_000, "repeats": 3}, "open_seconds", rounds=1),
+    Question(
+        "cold_post", {"posts": 100_000, "repeats": 3}, "first_post_ms", rounds=1, ours_alone=True
+    ),
 )
 
 QUICK: tuple[Question, ...] = (
@@ -108,10 +111,16 @@ QUICK: tuple[Question, ...] = (
         rounds=1,
     ),
     Question("open_store", {"envelopes": 500, "repeats": 1}, "open_seconds", rounds=1),
+    Question(
+        "cold_post", {"posts": 1_000, "repeats": 1}, "first_post_ms", rounds=1, ours_alone=True
+    ),
 )
 
 #: What takes minutes by itself, and is asked where it is asked for (``--long``).
 LONG: tuple[Question, ...] = (
+    Question(
+        "cold_post", {"posts": 1_000_000, "repeats": 3}, "first_post_ms", rounds=1, ours_alone=True
+    ),
     Question(
         "idle_agents", {"agents": 10_000, "connections": 100}, "all_delivered_seconds", rounds=1
     ),

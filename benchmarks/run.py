@@ -35,7 +35,7 @@ from typing import Any
 
 from benchmarks.agenda import FULL, LONG, QUICK, QUICK_SWEEPS, SWEEPS, Question
 from benchmarks.peers import PEERS, ROOT, Peer, PeerFailed, RunningPeer, start
-from benchmarks.questions import one_turn, open_store, reconnect_storm
+from benchmarks.questions import cold_post, one_turn, open_store, reconnect_storm
 from benchmarks.revisions import NoSuchRevision, at_revision
 
 _LOAD_TIMEOUT_SECONDS = 1800
@@ -43,6 +43,7 @@ _LOAD_TIMEOUT_SECONDS = 1800
 
 #: Questions that start hubs or clients of their own; asked of hubs that keep what is posted.
 RESTARTS: dict[str, Callable[..., dict[str, float]]] = {
+    "cold_post": cold_post.measure,
     "one_turn": one_turn.measure,
     "open_store": open_store.measure,
     "reconnect_storm": reconnect_storm.measure,
