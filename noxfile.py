@@ -113,7 +113,7 @@ def simulation(session: nox.Session) -> None:
         return
     one_hub = ("tests/simulation/test_simulation.py", "--seeds", "500", "--operations", "1000")
     session.run("pytest", "-n", "2", *one_hub)
-    session.run("pytest", "-n", "2", "tests/simulation/test_federation.py", "--seeds", "100")
+    session.run("pytest", "-n", "2", "tests/simulation/test_federation.py", "--seeds", "50")
 
 
 @nox.session

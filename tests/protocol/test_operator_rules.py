@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from trio_hub.protocol.operator_rules import effective_limits, effective_rule, high_water_of
+from trio_hub.protocol.operator_rules import (
+    allows,
+    effective_limits,
+    effective_rule,
+    high_water_of,
+)
 from trio_hub.records import (
     AccessBlock,
     AccessCeiling,
@@ -91,6 +96,21 @@ def test_what_an_operator_leaves_alone_stays_as_the_agent_wrote_it() -> None:
         channel_ttl_default="90m", task_ttl_default="3m", delegation_depth=1
     )
     assert under(own, channel_ttl_max="1h").channel_ttl_default == "1h"
+
+
+def test_where_operators_have_set_nothing_the_agents_own_limits_hold() -> None:
+    own = LimitsBlock(delegation_depth=3, rate=RateBlock(per_minute=10))
+    assert effective_limits(own, None) is own
+
+
+@pytest.mark.parametrize(
+    ("patterns", "name", "allowed"),
+    [(None, "bob", True), ((), "bob", False), (("b*",), "bob", True), (("b*",), "Bob", False)],
+)
+def test_a_list_that_is_not_set_allows_every_name(
+    patterns: tuple[str, ...] | None, name: str, allowed: bool
+) -> None:
+    assert allows(patterns, name) is allowed
 
 
 def test_both_lists_are_kept_and_those_that_allow_everything_are_not() -> None:

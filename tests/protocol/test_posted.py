@@ -57,6 +57,24 @@ def test_other_content_is_refused_from_a_page_as_well() -> None:
         index.duplicate_of(text(ALICE, "that", idempotency_key="k"))
 
 
+def test_an_index_that_was_kept_finds_what_it_found_before() -> None:
+    index = PostedIndex()
+    posts = [text(ALICE, envelope_id=f"{n:032x}", idempotency_key=str(n)) for n in range(1, 6)]
+    with mock.patch.object(posted, "PAGE_ENTRIES", 2):
+        for one in posts:
+            index.add(one)
+    assert len(index.pages) == 2
+    again = PostedIndex()
+    for page in index.pages:
+        again.restore(page)
+    again.restore_rest(index.rest())
+    assert again.length == index.length
+    assert [again.duplicate_of(one) for one in posts] == [one.envelope_id for one in posts]
+    for out_of_turn in (again.restore, again.restore_rest):
+        with pytest.raises(ValueError, match="do not follow 5"):
+            out_of_turn(index.pages[0])
+
+
 def test_sender_and_key_do_not_run_into_each_other() -> None:
     index = PostedIndex()
     index.add(text("a", envelope_id=f"{1:032x}", idempotency_key="bc"))
