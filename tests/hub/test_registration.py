@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +11,7 @@ import trio
 
 from trio_hub import ApiKeyAuth, AuthRegistry, HubLimits, MemoryKnowledgeStore, NoAuth, Passport
 from trio_hub.errors import AccessDeniedError, AuthError, NotFoundError, ProtocolError, StoreError
+from trio_hub.hub.mailbox import Mailbox
 from trio_hub.hub.measured import COUNTED_MAX
 from trio_hub.ids import ID_PATTERN
 from trio_hub.testing import FaultyStore
@@ -341,6 +343,25 @@ async def test_capabilities_that_are_counted_are_bounded() -> None:
             await observe(alice, [1], "x" * 201)
         record = await alice.request("get_track_record", agent_id=alice.id)
         assert {name: it["n"] for name, it in record.items()} == {"law": 2, "tax": 1}
+
+
+async def test_the_mailbox_of_who_was_unregistered_does_not_stay_in_memory() -> None:
+    async with open_house() as house:
+        alice, gone = await house.join("alice"), set()
+        for _ in range(3):
+            bob = await house.join("bob")
+            channel_id = await alice.open("conversation", bob)
+            await alice.say(channel_id, "hi")
+            await bob.hears("hi")
+            await bob.quiet()
+            gone.add(bob.id)
+            await alice.request("close_channel", channel_id=channel_id)
+            await bob.request("unregister", agent_id=bob.id)
+            await bob.quiet()
+        gc.collect()
+        there = {it.agent_id for it in gc.get_objects() if type(it) is Mailbox}
+        assert alice.id in there
+        assert there.isdisjoint(gone)
 
 
 async def test_who_is_unregistered_is_nobody_any_more() -> None:

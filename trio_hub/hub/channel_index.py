@@ -66,7 +66,11 @@ class ChannelIndex:
     def part(self, channel: Channel, agent_ids: Collection[str]) -> None:
         """Find a channel no longer by these agents."""
         for agent_id in agent_ids:
-            self._by_agent.get(agent_id, {}).pop(channel.channel_id, None)
+            channels = self._by_agent.get(agent_id)
+            if channels is not None:
+                channels.pop(channel.channel_id, None)
+                if not channels:
+                    del self._by_agent[agent_id]
 
     def remove(self, channel: Channel) -> None:
         """Forget a channel. Idempotent."""

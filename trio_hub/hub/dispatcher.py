@@ -7,6 +7,7 @@ What changes during a turn is looked at when that ends. What changes outside of 
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 
 import trio
@@ -170,10 +171,14 @@ class Dispatcher:
         if due is None or (mailbox.wakes_at is not None and mailbox.wakes_at <= due):
             return
         mailbox.wakes_at = due
+        # Half an hour from now, most often: by then the agent may be no more.
+        remembered = weakref.ref(mailbox)
 
         def wake() -> None:
-            if mailbox.wakes_at == due:
-                mailbox.wakes_at = None
-            self.changed(mailbox)
+            mailbox = remembered()
+            if mailbox is not None:
+                if mailbox.wakes_at == due:
+                    mailbox.wakes_at = None
+                self.changed(mailbox)
 
         self._timers.call_at(due, wake)
