@@ -78,6 +78,7 @@ from .links import (
     LinkEndpoint as LinkEndpoint,
     LinkLimits as LinkLimits,
     LocalLink as LocalLink,
+    ServerLimits as ServerLimits,
     WsLink as WsLink,
     WsLinkEndpoint as WsLinkEndpoint,
     serve_ws as serve_ws,

@@ -44,6 +44,7 @@ def test_every_option_can_stand_in_the_file(tmp_path: Path) -> None:
         operators = ["ops", "night.shift"]
         allow-unauthenticated-operators = true
         transport = "trio-websocket"
+        max-connections = 500
         max-connections-per-address = 50
         behind-proxy = true
         metrics-host = "::1"
@@ -77,6 +78,7 @@ def test_every_option_can_stand_in_the_file(tmp_path: Path) -> None:
         "operators": ["ops", "night.shift"],
         "allow_unauthenticated_operators": True,
         "transport": "trio-websocket",
+        "max_connections": 500,
         "max_connections_per_address": 50,
         "behind_proxy": True,
         "metrics_host": "::1",

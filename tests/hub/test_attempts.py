@@ -11,7 +11,6 @@ from trio.testing import MockClock
 
 from trio_hub import ApiKeyAuth, AuthRegistry, Hub, HubLimits, LocalLink
 from trio_hub.errors import AuthError, NotFoundError, RateLimited
-from trio_hub.hub.attempts import address_of
 from trio_hub.links import LinkEndpoint
 
 from .peer import House, Peer, open_house
@@ -191,21 +190,6 @@ async def test_a_refresh_is_not_one_identity_more() -> None:
         await register(alice, "alice")
         assert (await hello(alice, "alice", KEYS["alice"]))["kind"] == "welcome"
         assert (await hello(alice, "bob", KEYS["bob"]))["code"] == "access_denied"
-
-
-@pytest.mark.parametrize(
-    ("peer", "address"),
-    [
-        ("10.0.0.1:50000", "10.0.0.1"),
-        ("[2001:db8:1:2:3:4:5:6]:50000", "2001:db8:1:2::/64"),
-        ("[fe80::1%eth0]:50000", "fe80::/64"),
-        ("[::ffff:10.0.0.1]:50000", "10.0.0.1"),
-        ("local", "local"),
-        ("unknown", "unknown"),
-    ],
-)
-def test_what_failures_are_counted_by(peer: str, address: str) -> None:
-    assert address_of(peer) == address
 
 
 async def test_registering_is_counted_too(autojump_clock: MockClock) -> None:

@@ -1,17 +1,19 @@
-"""What one connection may cost, and one over HTTP."""
+"""What one connection may cost, all of a port, and one over HTTP."""
 
 from __future__ import annotations
 
+import select
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_hub import HttpLimits, LinkLimits, serve_ws
-from trio_hub.errors import TooLarge
+from trio_hub import HttpLimits, LinkLimits, ServerLimits, WsLink, serve_ws
+from trio_hub.errors import ConnectionLost, TooLarge
 from trio_hub.links import LinkEndpoint, Side
 from trio_hub.wire.frames import Dialect
 
@@ -221,6 +223,50 @@ async def outbox_hard() -> None:
     assert not endpoint.closed
     assert not endpoint.push_nowait(b"x")
     assert "slow peer" in str(endpoint.lost_because)
+
+
+# A port
+
+
+async def refuses_the_third(limits: ServerLimits) -> None:
+    """See two connections of one address served, and one more closed at once."""
+    async with (
+        serve_ws(EchoHub(), "127.0.0.1", 0, server_limits=limits) as server,
+        AsyncExitStack() as stack,
+    ):
+        for _ in range(2):
+            endpoint = await stack.enter_async_context(WsLink(server.url).connect())
+            await stack.enter_async_context(running(endpoint))
+        with pytest.raises(ConnectionLost):
+            await stack.enter_async_context(WsLink(server.url).connect())
+        assert (server.connection_count, server.refused_count) == (2, 1)
+
+
+@case(ServerLimits, "connections_max")
+async def server_connections() -> None:
+    await refuses_the_third(ServerLimits(connections_max=2))
+
+
+@case(ServerLimits, "connections_per_address_max")
+async def server_connections_per_address() -> None:
+    await refuses_the_third(ServerLimits(connections_per_address_max=2))
+
+
+@case(ServerLimits, "backlog_max")
+async def server_backlog() -> None:
+    limits = ServerLimits(backlog_max=2)
+    async with serve_ws(EchoHub(), "127.0.0.1", 0, server_limits=limits) as server:
+        await wait_all_tasks_blocked()
+        with ExitStack() as stack:
+            # While this task does not give way, the hub takes none of them.
+            for number in range(4):
+                peer = stack.enter_context(socket.socket())
+                peer.setblocking(False)
+                peer.connect_ex(("127.0.0.1", server.port))
+                # Linux takes one more than it was told.
+                taken = number < 3
+                _, arrived, _ = select.select([], [peer], [], 60.0 if taken else 0.0)
+                assert bool(arrived) == taken
 
 
 # HTTP

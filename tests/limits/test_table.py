@@ -8,6 +8,7 @@ class's attributes, and write its case.
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any
 import attrs
 import pytest
 from trio.testing import MockClock
+
+from trio_hub import ServerLimits, serve_ws
 
 from . import delivery_cases, hub_cases, link_cases, rule_cases
 from .registry import CASES
@@ -69,6 +72,17 @@ def test_it_has_a_case(cls: type, row: Any) -> None:
 def test_there_is_no_case_without_a_limit() -> None:
     known = {(it.values[0], it.values[1].name) for it in LIMITS}
     assert set(CASES) <= known
+
+
+def test_a_number_that_a_port_is_served_with_is_a_limit_by_another_name() -> None:
+    numbers = [
+        name
+        for name, it in inspect.signature(serve_ws).parameters.items()
+        if re.search(r"\b(int|float)\b", it.annotation) and name != "port"
+    ]
+    assert numbers
+    fields = attrs.fields_dict(ServerLimits)
+    assert {f"{name.removeprefix('max_')}_max" for name in numbers} <= fields.keys()
 
 
 @every_limit

@@ -25,7 +25,7 @@ from ..auth import AuthRegistry
 from ..errors import NetworkError, StoreError
 from ..federation import Federation
 from ..hub import Hub, HubLimits
-from ..links import TransportName, choose_transport, serve_ws
+from ..links import ServerLimits, TransportName, choose_transport, serve_ws
 from ..links.server import WsServer
 from ..links.transport import TRANSPORTS
 from ..metrics import serve_metrics
@@ -128,6 +128,12 @@ OPTIONS = (
         help="the library that speaks WebSocket; auto takes the fastest one installed",
     ),
     o.Option(
+        name="max-connections",
+        kind=o.count,
+        default=ServerLimits().connections_max,
+        help="how many connections there may be in all; each takes a file descriptor",
+    ),
+    o.Option(
         name="max-connections-per-address",
         kind=o.count,
         help="how many connections one address may have; leave it out behind a proxy",
@@ -185,6 +191,7 @@ class ServeSettings(CredentialSettings):
     operators: Sequence[str]
     allow_unauthenticated_operators: bool
     transport: TransportName
+    max_connections: int
     max_connections_per_address: int | None
     behind_proxy: bool
     metrics_port: int | None
@@ -298,6 +305,7 @@ async def _open_server(
         ssl_context=tls,
         allow_unauthenticated=settings.allow_unauthenticated,
         transport=settings.transport,
+        max_connections=settings.max_connections,
         max_connections_per_address=settings.max_connections_per_address,
     )
     try:

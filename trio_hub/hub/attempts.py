@@ -2,28 +2,26 @@
 Attempts to show a credential: who fails too often waits, and nobody waits for another's failures.
 
 Failures are counted by address, and by name at an address. Nothing is counted by name alone: else
-a stranger could keep an agent out by failing in its name. An IPv6 address stands for its /64, which
-is what one household or machine is given.
+a stranger could keep an agent out by failing in its name.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
 
 from ..errors import AuthError, RateLimited
+from ..links.address import address_of
 from ..protocol.throttle import Throttle
 from .announcer import Announcer
 from .limits import HubLimits
 
-__all__ = ["Attempts", "address_of"]
+__all__ = ["Attempts"]
 
 # What is kept of a name that somebody made up.
 _NAME_CHARACTERS_MAX = 200
-_IPV6_PREFIX = 64
 
 
 class Attempts:
@@ -76,17 +74,3 @@ class Attempts:
         finally:
             if not failed:
                 self._by_name.give_back(key, trio.current_time())
-
-
-def address_of(peer: str) -> str:
-    """Return what failures of a peer are counted by: its address without the port."""
-    address = peer.rpartition(":")[0].strip("[]") or peer
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if parsed.version == 4:
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((parsed, _IPV6_PREFIX), strict=False))

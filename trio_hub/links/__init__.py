@@ -7,7 +7,7 @@ from .base import (
 )
 from .cork import Cork as Cork
 from .endpoint import LinkEndpoint as LinkEndpoint, Side as Side
-from .limits import LinkLimits as LinkLimits
+from .limits import LinkLimits as LinkLimits, ServerLimits as ServerLimits
 from .local import LocalLink as LocalLink, local_stream_pair as local_stream_pair
 from .outbox import Outbox as Outbox
 from .server import WsServer as WsServer, serve_ws as serve_ws

@@ -1,5 +1,5 @@
 """
-The limits of a connection, all in one place: how large, how long, how much may wait.
+The limits of a connection and of a port, all in one place: how large, how long, how much may wait.
 
 Each has a default and the reason for it; the relations between them are asserted when the object
 is made, so that a hub whose limits contradict each other does not start.
@@ -8,9 +8,9 @@ is made, so that a hub whose limits contradict each other does not start.
 from __future__ import annotations
 
 import attrs
-from attrs.validators import gt
+from attrs.validators import gt, optional
 
-__all__ = ["RECEIVE_BUFFER_BYTES", "LinkLimits", "library_bytes_max"]
+__all__ = ["RECEIVE_BUFFER_BYTES", "LinkLimits", "ServerLimits", "library_bytes_max"]
 
 _KIB = 1024
 _MIB = 1024 * 1024
@@ -19,6 +19,7 @@ _MIB = 1024 * 1024
 RECEIVE_BUFFER_BYTES = 64 * _KIB
 _BYTES = {"unit": "bytes"}
 _SECONDS = {"unit": "seconds"}
+_CONNECTIONS = {"unit": "connections"}
 
 
 @attrs.frozen(kw_only=True)
@@ -86,6 +87,29 @@ class LinkLimits:
     def hub_message_bytes_max(self) -> int:
         """The largest message of a hub, and so what a client must be ready to take."""
         return self.message_bytes_max + self.overhead_bytes_max
+
+
+@attrs.frozen(kw_only=True)
+class ServerLimits:
+    """
+    What the peers of one port may cost together.
+
+    Attributes:
+        connections_max: Open or opening; one more is closed at once. Each costs about 40 kB while
+            it is idle, 26 kB with the faster transport, and a file descriptor.
+        connections_per_address_max: The same for one address of the other side. None for no limit
+            of its own, as behind a proxy, where everybody has its address.
+        backlog_max: Connections that the kernel has accepted and the hub has not looked at yet;
+            it lets the others try again. As many as come in the second that a busy hub may take;
+            kernels have a limit of their own, and the lower one counts (on Linux
+            `net.core.somaxconn`, 4096 by default).
+    """
+
+    connections_max: int = attrs.field(default=10_000, validator=gt(0), metadata=_CONNECTIONS)
+    connections_per_address_max: int | None = attrs.field(
+        default=None, validator=optional(gt(0)), metadata=_CONNECTIONS
+    )
+    backlog_max: int = attrs.field(default=4096, validator=gt(0), metadata=_CONNECTIONS)
 
 
 def library_bytes_max(receive_bytes_max: int) -> int:

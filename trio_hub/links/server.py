@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import attrs
 import trio
 
 from .._logging import get_logger
@@ -21,9 +22,10 @@ from ..errors import NetworkError
 from ..records import ClientCertificate, ConnectionFacts
 from ._tcp import TcpStream
 from ._tls import accept_tls
+from .address import address_of
 from .base import EndpointServer
 from .endpoint import Side
-from .limits import LinkLimits
+from .limits import LinkLimits, ServerLimits
 from .transport import Transport, TransportName, choose_transport
 from .upgrade import Doorman
 from .ws import WsLinkEndpoint
@@ -44,7 +46,8 @@ async def serve_ws(
     ssl_context: ssl.SSLContext | None = None,
     limits: LinkLimits | None = None,
     allow_unauthenticated: bool = False,
-    max_connections: int = 10_000,
+    server_limits: ServerLimits | None = None,
+    max_connections: int | None = None,
     max_connections_per_address: int | None = None,
     transport: TransportName = "auto",
 ) -> AsyncIterator[WsServer]:
@@ -64,14 +67,14 @@ async def serve_ws(
         limits: What each connection may cost.
         allow_unauthenticated: Serve a hub that accepts the scheme "none" beyond loopback, where
             anybody who reaches the port can be anybody.
-        max_connections: Connections above it are closed at once. Each costs about 40 kB
-            while it is idle, 26 kB with the faster transport.
-        max_connections_per_address: The same for one address of the other side; None for no limit
-            of its own. Behind a proxy everybody has the proxy's address, so let the proxy count.
+        server_limits: What all of them may cost together.
+        max_connections: In place of its `connections_max`.
+        max_connections_per_address: In place of its `connections_per_address_max`. Behind a proxy
+            everybody has the proxy's address, so let the proxy count.
         transport: Which library speaks WebSocket; "auto" takes the fastest one installed.
 
     Raises:
-        ValueError: The hub accepts "none" and `host` is not loopback.
+        ValueError: The hub accepts "none" and `host` is not loopback, or a limit is none.
         ImportError: The transport's library is not installed.
         OSError: The port cannot be bound.
 
@@ -86,15 +89,19 @@ async def serve_ws(
             )
         _log.warning("serving without authentication beyond loopback", host=host)
     chosen = choose_transport(transport)
-    listeners = await trio.open_tcp_listeners(port, host=host)
+    counts = server_limits if server_limits is not None else ServerLimits()
+    if max_connections is not None:
+        counts = attrs.evolve(counts, connections_max=max_connections)
+    if max_connections_per_address is not None:
+        counts = attrs.evolve(counts, connections_per_address_max=max_connections_per_address)
+    listeners = await trio.open_tcp_listeners(port, host=host, backlog=counts.backlog_max)
     server = WsServer(
         hub,
         listeners,
         host=host,
         ssl_context=ssl_context,
         limits=limits if limits is not None else LinkLimits(),
-        max_connections=max_connections,
-        max_connections_per_address=max_connections_per_address,
+        server_limits=counts,
         transport=chosen,
     )
     async with open_plain_nursery() as connections:
@@ -119,8 +126,7 @@ class WsServer:
         host: str | None,
         ssl_context: ssl.SSLContext | None,
         limits: LinkLimits,
-        max_connections: int,
-        max_connections_per_address: int | None,
+        server_limits: ServerLimits,
         transport: Transport,
     ) -> None:
         self._hub = hub
@@ -128,8 +134,7 @@ class WsServer:
         self._host = host
         self._ssl_context = ssl_context
         self._limits = limits
-        self._max_connections = max_connections
-        self._max_per_address = max_connections_per_address
+        self._server_limits = server_limits
         self._per_address: Counter[str] = Counter()
         self._transport = transport
         self._endpoints: set[WsLinkEndpoint] = set()
@@ -211,7 +216,7 @@ class WsServer:
 
     async def _own_connection(self, accepted: trio.SocketStream) -> None:
         peer = _peer_of(accepted)
-        address = peer.rpartition(":")[0]
+        address = address_of(peer)
         if not self._has_place_for(address):
             self._refused_count += 1
             _log.warning("connection refused: too many", peer=peer)
@@ -241,9 +246,9 @@ class WsServer:
             await trio.aclose_forcefully(tcp)
 
     def _has_place_for(self, address: str) -> bool:
-        if self._closing or self._connection_count >= self._max_connections:
+        if self._closing or self._connection_count >= self._server_limits.connections_max:
             return False
-        limit = self._max_per_address
+        limit = self._server_limits.connections_per_address_max
         return limit is None or self._per_address.get(address, 0) < limit
 
     async def _open(
