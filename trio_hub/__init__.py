@@ -40,6 +40,7 @@ from .client import (
 )
 from .errors import (
     AccessDeniedError as AccessDeniedError,
+    AgentRevoked as AgentRevoked,
     AuthError as AuthError,
     Conflict as Conflict,
     ConnectionLost as ConnectionLost,
@@ -197,6 +198,8 @@ from .records import (
     RateBlock as RateBlock,
     Resume as Resume,
     ResumeExample as ResumeExample,
+    Revocation as Revocation,
+    RevocationPage as RevocationPage,
     Rule as Rule,
     TaskMetadata as TaskMetadata,
     TaskSpec as TaskSpec,

@@ -8,6 +8,7 @@ reference page all come from these entries::
     ├── NotFoundError            not_found        no such agent, channel, task
     ├── AccessDeniedError        access_denied    a rule, or not yours
     ├── AuthError                auth_failed      the credential, not the caller's intent
+    │   └── AgentRevoked         auth_failed      ... which is good, but an operator shut the name out
     ├── ProtocolError            protocol_error   the peer's author made a mistake
     │   └── FrameError           protocol_error   ... in the very form of a frame
     ├── Conflict                 conflict         somebody else was first; read again
@@ -32,6 +33,7 @@ from typing import ClassVar
 __all__ = [
     "ERRORS_BY_CODE",
     "AccessDeniedError",
+    "AgentRevoked",
     "AuthError",
     "Conflict",
     "ConnectionLost",
@@ -91,6 +93,12 @@ class AuthError(NetworkError):
 
     code = "auth_failed"
     acts = "operator, client"
+
+
+class AgentRevoked(AuthError):
+    """An operator has shut this agent out, until one reinstates it. Its credential is good."""
+
+    acts = "operator"
 
 
 class ProtocolError(NetworkError):

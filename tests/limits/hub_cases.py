@@ -302,6 +302,15 @@ async def operator_rules() -> None:
             await house.hub.set_operator_rule("carol", OperatorRule())
 
 
+@case(HubLimits, "revocations_max")
+async def revocations() -> None:
+    async with house_of(revocations_max=2) as house:
+        for name in ("alice", "bob"):
+            await house.hub.revoke_agent(name, "no reason")
+        with pytest.raises(ProtocolError):
+            await house.hub.revoke_agent("carol", "no reason")
+
+
 @case(HubLimits, "snapshot_records", virtual=True)
 async def snapshot_records() -> None:
     store = MemoryKnowledgeStore()

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from .._version import __version__
 from ._stdout import silence_stdout
+from .agents import AGENTS
 from .audit import AUDIT
 from .backup import BACKUP, RESTORE
 from .chat import CHAT
@@ -50,6 +51,7 @@ COMMANDS: tuple[Command, ...] = (
     CHAT,
     PEERS,
     RULES,
+    AGENTS,
 )
 
 # What a shell reports of a program that Ctrl-C ended.

@@ -12,6 +12,8 @@ from ..records import (
     KeptLetter,
     OperatorRule,
     OperatorRulePage,
+    Revocation,
+    RevocationPage,
 )
 from ..wire import params as p
 from .asking import Asking
@@ -20,7 +22,7 @@ __all__ = ["UpkeepOperations"]
 
 
 class UpkeepOperations(Asking):
-    """Operators' rules, dead letters, health, draining and the audit log. AG2's hubs know none of them."""
+    """Operators' rules, revocations, dead letters, health, draining and the audit log. AG2's hubs know none of them."""
 
     async def set_operator_rule(self, name: str, rule: OperatorRule | None) -> None:
         """
@@ -49,6 +51,56 @@ class UpkeepOperations(Asking):
         """
         page: OperatorRulePage = await self.request(
             "list_operator_rules", p.ListOperatorRules(limit=limit, after=after), OperatorRulePage
+        )
+        return page
+
+    async def revoke_agent(self, name: str, reason: str) -> Revocation:
+        """
+        Shut out whoever has a name, now or later, until it is reinstated.
+
+        For operators of the hub. On return it is durable and audited, whoever was connected by
+        that name was told why and let go, and nobody comes by it any more. What is owed to the
+        agent is kept. Revoking it again replaces the reason.
+
+        Args:
+            name: Of an agent; not one for which this client's connection acts.
+            reason: A sentence for the agent; it is audited, too.
+
+        Raises:
+            AccessDeniedError: This client acts for that name, or for no operator.
+            ProtocolError: It is no name, the reason is missing or too long, or too many are revoked.
+            StoreError: It may or may not be revoked.
+
+        Cancellation: it may or may not be revoked.
+        """
+        revocation: Revocation = await self.request(
+            "revoke_agent", p.RevokeAgent(name=name, reason=reason), Revocation
+        )
+        return revocation
+
+    async def reinstate_agent(self, name: str) -> Revocation | None:
+        """
+        Let whoever has a name come again; return what was taken back, None where there was nothing.
+
+        For operators of the hub. Durable and audited on return.
+        """
+        revocation: Revocation | None = await self.request(
+            "reinstate_agent", p.OfName(name=name), Revocation | None
+        )
+        return revocation
+
+    async def list_revocations(
+        self, *, limit: int = p.LIST_LIMIT_DEFAULT, after: str | None = None
+    ) -> RevocationPage:
+        """
+        List the names that are revoked, sorted, with why and by whom. For operators of the hub.
+
+        Args:
+            limit: At most so many.
+            after: Go on behind an earlier page: its `after`.
+        """
+        page: RevocationPage = await self.request(
+            "list_revocations", p.ListRevocations(limit=limit, after=after), RevocationPage
         )
         return page
 

@@ -111,20 +111,27 @@ class Arrivals:
     async def _take(self, crossing: Crossing) -> str:
         naming, envelope = self._naming, crossing.envelope
         check_path(crossing.path, me=naming.me, peer=naming.peer)
-        self._sender_name(envelope.sender_id)
+        sender = self._sender_name(envelope.sender_id)
         channel = self._hub.channels.find(envelope.channel_id)
         if channel is not None and channel.recipients.owner not in (None, self._mirrors.link_id):
             # As if there were none: it is between others.
             raise NotFoundError(f"no channel with id {envelope.channel_id!r}")
         if envelope.event_type == EV_CHANNEL_INVITE:
+            self._hub.check_revoked(sender)
             return await self._invited(crossing)
         if channel is None:
             raise NotFoundError(f"no channel with id {envelope.channel_id!r}")
         if channel.recipients.is_reflection:
+            # What its hub says of the channel is taken in its name all the same: else the two
+            # hubs would never agree again on where it stands.
+            is_of_the_hub = envelope.event_type.startswith(OF_THE_HUB)
+            if not is_of_the_hub:
+                self._hub.check_revoked(sender)
             posted = await self._inward(crossing, channel)
-            if envelope.event_type.startswith(OF_THE_HUB):
+            if is_of_the_hub:
                 return await self._hub.post_from_owner(channel, posted)
             return await self._hub.post_envelope(posted)
+        self._hub.check_revoked(sender)
         self.member(envelope.channel_id, envelope.sender_id)
         if envelope.event_type == EV_CLOSE_WISH:
             reason = envelope.event_data.get("reason")

@@ -27,6 +27,7 @@ from ..records import (
     KeptLetter,
     OperatorRule,
     Passport,
+    Revocation,
     Rule,
     TaskMetadata,
     TaskState,
@@ -263,6 +264,26 @@ class Announcer:
             self._audit.record("operator_rule_changed", agent_id=agent_id, by=by, details=details)
         )
 
+    async def agent_revoked(self, revocation: Revocation, agent_id: str | None) -> None:
+        """An operator has shut a name out. Audited when this returns."""
+        reason, by = revocation.reason, revocation.by
+        if agent_id is not None:
+            self._agent(agent_id, "revoked", reason=reason, by=by)
+        # The reason is no text of an agent's: it is an operator's, who gives it for the record.
+        details = {"name": revocation.name[:_NAME_CHARACTERS_MAX], "reason": reason}
+        await self._audit.written(
+            self._audit.record("agent_revoked", agent_id=agent_id, by=by, details=details)
+        )
+
+    async def agent_reinstated(self, revocation: Revocation, agent_id: str | None, by: str) -> None:
+        """An operator has taken a revocation back. Audited when this returns."""
+        if agent_id is not None:
+            self._agent(agent_id, "reinstated", by=by)
+        details = {"name": revocation.name[:_NAME_CHARACTERS_MAX]}
+        await self._audit.written(
+            self._audit.record("agent_reinstated", agent_id=agent_id, by=by, details=details)
+        )
+
     async def delivery_rule_set(
         self, agent_id: str, before: DeliveryRule, after: DeliveryRule, by: str
     ) -> None:
@@ -326,6 +347,16 @@ class Announcer:
         told = {"agent_id": agent_id, **details}
         self.listeners.tell("on_connection_event", connection_id, how, told)
         self._audit.record(how, agent_id=agent_id, details=details)
+
+    async def turned_away(self, connection_id: str, peer: str, name: str) -> None:
+        """Somebody came with a good credential by a revoked name. Audited when this returns."""
+        details = {
+            "name": name[:_NAME_CHARACTERS_MAX],
+            "connection_id": connection_id,
+            "peer": peer,
+        }
+        self.listeners.tell("on_connection_event", connection_id, "revoked_turned_away", details)
+        await self._audit.written(self._audit.record("revoked_turned_away", details=details))
 
     def operator_acted(
         self, name: str, operation: str, *, agent_id: str | None, channel_id: str | None

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from ..errors import AuthError, RateLimited
+from ..errors import AgentRevoked, AuthError, RateLimited
 from ..links.address import address_of
 from ..protocol.throttle import Throttle
 from .announcer import Announcer
@@ -51,7 +51,8 @@ class Attempts:
         Raises:
             RateLimited: There were too many failures. The block was not entered, so whether this
                 credential is good is not told.
-            AuthError: What the block raised; the audit log has it.
+            AuthError: What the block raised; the audit log has it. An `AgentRevoked` is no
+                failure of the address: other agents that come from there do not wait for it.
         """
         address = address_of(peer)
         # Taken before the answer is known, so that many at once are no more than one by one.
@@ -66,6 +67,10 @@ class Attempts:
         failed = False
         try:
             yield
+        except AgentRevoked:
+            failed = True
+            await self._announcer.turned_away(connection_id, peer, name)
+            raise
         except AuthError:
             failed = True
             self._by_address.take(address, trio.current_time())

@@ -63,6 +63,8 @@ from .reception import Reception
 from .registry import Registry
 from .remote_agents import ProxyRoute, RemoteAgentProxy, RemoteAgents
 from .retirement import Retirement
+from .revocation_api import RevocationApi
+from .revocations import Revocations
 from .snapshots import Snapshots
 from .spans import HubSpans
 from .standing import StandingApi
@@ -78,10 +80,17 @@ __all__ = ["Hub"]
 
 log = get_logger(__name__)
 
-_COME_BACK_AFTER_SECONDS = 1.0
 
-
-class Hub(IdentityApi, OperatorRuleApi, ChannelApi, StandingApi, TaskApi, DeadLetterApi, WatchApi):
+class Hub(
+    IdentityApi,
+    OperatorRuleApi,
+    RevocationApi,
+    ChannelApi,
+    StandingApi,
+    TaskApi,
+    DeadLetterApi,
+    WatchApi,
+):
     """
     A hub. Use `Hub.open`; everything here belongs inside its block.
 
@@ -126,6 +135,9 @@ class Hub(IdentityApi, OperatorRuleApi, ChannelApi, StandingApi, TaskApi, DeadLe
         self._door: FederationDoor | None = None
         self._operator_rules = OperatorRules(
             self._committer, self._on_operator_rule, names_max=limits.operator_rules_max
+        )
+        self._revocations = Revocations(
+            self._committer, clock, self._on_revocation, names_max=limits.revocations_max
         )
         self._registry = Registry(
             self._committer, self._ids.next_id, clock, limits, self._operator_rules.find
@@ -226,6 +238,7 @@ class Hub(IdentityApi, OperatorRuleApi, ChannelApi, StandingApi, TaskApi, DeadLe
             channels=self.channels,
             tasks=self.tasks,
             operators=self._operators,
+            revocations=self._revocations,
             deliveries=self._deliveries,
             posting=self._posting,
             announcer=self._announcer,
@@ -241,6 +254,7 @@ class Hub(IdentityApi, OperatorRuleApi, ChannelApi, StandingApi, TaskApi, DeadLe
             self.post_envelope,
             self._reception.warm_for,
             rng,
+            self._revocations.find,
         )
         self._reception.handlers = OperationHandlers(self).table()
 
@@ -466,6 +480,7 @@ class Hub(IdentityApi, OperatorRuleApi, ChannelApi, StandingApi, TaskApi, DeadLe
         problems = await self._ids.load(lengths)
         problems += await self.audit.load()
         problems += self._operator_rules.load(await store.read_under(paths.OPERATOR_RULES))
+        problems += self._revocations.load(await store.read_under(paths.REVOCATIONS))
         problems += self._registry.load(await store.read_under(paths.AGENTS))
         for registration in self._registry:
             self._deliveries.add_agent(registration.agent_id, registration.rule.limits.inbox)

@@ -34,6 +34,7 @@ from .operators import Operators
 from .reception import Reception
 from .registry import Registry
 from .remote_agents import REMOTE_KIND, RemoteAgents
+from .revocations import Revocations
 
 __all__ = ["IdentityApi"]
 
@@ -56,6 +57,7 @@ class IdentityApi:
     _announcer: Announcer
     _attempts: Attempts
     _remote_agents: RemoteAgents
+    _revocations: Revocations
 
     async def register(
         self,
@@ -74,6 +76,8 @@ class IdentityApi:
 
         Raises:
             AuthError: Its credential was refused, or is none and the name is an operator's.
+            AgentRevoked: Its credential is good, and an operator has revoked the name. Where that
+                happened while it was being kept, it is registered, and nobody acts for it.
             RateLimited: Too many credentials were refused to the connection's address.
             AccessDeniedError: The arbiter does not allow it.
             ProtocolError: The name is taken or impossible, or the globs of its rule are too many.
@@ -99,6 +103,7 @@ class IdentityApi:
                 credential = await self._auth.check(
                     passport, scheme, claim, connection.endpoint.facts
                 )
+                self._revocations.check(passport.name)
         else:
             self._operators.check_name(passport)
             # A remote agent's scheme names its proxy, and it never comes by itself.
@@ -111,6 +116,7 @@ class IdentityApi:
         self._deliveries.add_agent(registration.agent_id, registration.rule.limits.inbox)
         self._announcer.registered(registration.passport)
         if connection is not None:
+            self._revocations.check(passport.name)
             self._reception.bind(connection, registration.agent_id, credential)
         else:
             self._remote_agents.registered(registration.passport)

@@ -13,6 +13,7 @@ _positive_or_none: Any = attrs.validators.optional(_positive)
 _MIB = 1024 * 1024
 _SECONDS = {"unit": "seconds"}
 _AGENTS = {"unit": "agents"}
+_NAMES = {"unit": "names"}
 _TASKS = {"unit": "tasks"}
 _FAILURES_A_MINUTE = {"unit": "failures a minute"}
 
@@ -70,6 +71,8 @@ class HubLimits:
             place in the resume that everybody reads, and up to 15 kB beside it.
         operator_rules_max: Names for which operators may set a rule. All of them are written as
             one list with every change, which is a megabyte then.
+        revocations_max: Names that operators may have revoked at a time. They are written as the
+            rules are.
         snapshot_records: After how many records of a channel's log a snapshot of it is kept. A
             channel that is used for the first time after a crash folds twice as many at the most.
         cursor_flush_seconds: How far behind cursors are written. What a crash costs is that so
@@ -94,7 +97,7 @@ class HubLimits:
         default=1_000, validator=_positive, metadata={"unit": "connections"}
     )
     names_before_authentication_max: int = attrs.field(
-        default=16, validator=_positive, metadata={"unit": "names"}
+        default=16, validator=_positive, metadata=_NAMES
     )
     failed_authentications_per_minute: int | None = attrs.field(
         default=10, validator=_positive_or_none, metadata=_FAILURES_A_MINUTE
@@ -128,9 +131,8 @@ class HubLimits:
     observed_capabilities_max: int = attrs.field(
         default=1_000, validator=_positive, metadata={"unit": "capabilities"}
     )
-    operator_rules_max: int = attrs.field(
-        default=10_000, validator=_positive, metadata={"unit": "names"}
-    )
+    operator_rules_max: int = attrs.field(default=10_000, validator=_positive, metadata=_NAMES)
+    revocations_max: int = attrs.field(default=10_000, validator=_positive, metadata=_NAMES)
     snapshot_records: int = attrs.field(
         default=1_000, validator=_positive, metadata={"unit": "records"}
     )

@@ -33,6 +33,8 @@ from ..records import (
     PeerPage,
     PendingTurn,
     Resume,
+    Revocation,
+    RevocationPage,
     Rule,
     TaskMetadata,
     TrackRecord,
@@ -124,7 +126,7 @@ class OperationHandlers:
 
     async def set_delivery_rule(self, caller: Connection, it: p.SetDeliveryRule) -> None:
         # What operators do is audited with their names.
-        by = it.agent_id if it.agent_id in caller.bound else "operator"
+        by = it.agent_id if it.agent_id in caller.bound else self._operator(caller)
         await self._hub.set_delivery_rule(it.agent_id, it.rule, by=by)
 
     # Channels
@@ -319,14 +321,23 @@ class OperationHandlers:
     # Looking after a hub
 
     async def set_operator_rule(self, caller: Connection, it: p.SetOperatorRule) -> None:
-        by = self._hub.acting_operator(caller.bound) or "operator"
-        await self._hub.set_operator_rule(it.name, it.rule, by=by)
+        await self._hub.set_operator_rule(it.name, it.rule, by=self._operator(caller))
 
     def get_operator_rule(self, caller: Connection, it: p.OfName) -> OperatorRule | None:
         return self._hub.get_operator_rule(it.name)
 
     def list_operator_rules(self, caller: Connection, it: p.ListOperatorRules) -> OperatorRulePage:
         return self._hub.list_operator_rules(limit=it.limit, after=it.after)
+
+    async def revoke_agent(self, caller: Connection, it: p.RevokeAgent) -> Revocation:
+        by = self._operator(caller)
+        return await self._hub.revoke_agent(it.name, it.reason, by=by, connection=caller)
+
+    async def reinstate_agent(self, caller: Connection, it: p.OfName) -> Revocation | None:
+        return await self._hub.reinstate_agent(it.name, by=self._operator(caller))
+
+    def list_revocations(self, caller: Connection, it: p.ListRevocations) -> RevocationPage:
+        return self._hub.list_revocations(limit=it.limit, after=it.after)
 
     def get_effective_rule(self, caller: Connection, it: p.OfAgent) -> EffectiveRule:
         return self._hub.get_effective_rule(it.agent_id)
@@ -369,6 +380,13 @@ class OperationHandlers:
         return await self._hub.can_send(channel_id, sender_id, event_type=it.event_type)
 
     # Inside
+
+    def _operator(self, caller: Connection) -> str:
+        """Return the operator that a connection acts for, who was let pass as one just now."""
+        name = self._hub.acting_operator(caller.bound)
+        if name is None:
+            raise AccessDeniedError("this connection does not act for an operator any more")
+        return name
 
     def _may_see(self, caller: Connection, task_id: str) -> bool:
         return may_see_task(caller.bound, task_id, self._hub.channels, self._hub.tasks)

@@ -16,6 +16,8 @@ Where the hub keeps what in its store.
     /audit/log
     /operator_rules/names                       for whom operators have set a rule
     /operator_rules/<hash of a name>            what they have set
+    /revocations/names                          whom operators have shut out
+    /revocations/<hash of a name>               why, by whom and when
     /federation/<hub>/dial                      when to call another hub again
 """
 
@@ -37,6 +39,7 @@ FEDERATION: Final = "/federation"
 LATENCIES_PREFIX: Final = "latencies/"
 OPERATOR_RULES: Final = "/operator_rules"
 OPERATOR_RULE_NAMES: Final = "/operator_rules/names"
+REVOCATIONS: Final = "/revocations"
 AUDIT_LOG: Final = "/audit/log"
 
 
@@ -129,11 +132,6 @@ OF_A_TASK: Final = (task_metadata, task_checkpoint, task_mark, task_writers)
 def dead_letter(agent_id: str, envelope_id: str) -> str:
     """Return the path of a dead letter."""
     return f"{DEAD_LETTERS}/{agent_id}/{envelope_id}"
-
-
-def operator_rule(name_hash: str) -> str:
-    """Return the path of what operators have set for a name."""
-    return f"{OPERATOR_RULES}/{name_hash}"
 
 
 def dial(hub: str) -> str:

@@ -12,7 +12,14 @@ from typing import Any
 
 from .._logging import get_logger
 from ..auth import AuthRegistry, Credential, NoAuth
-from ..errors import AccessDeniedError, AuthError, NetworkError, NotFoundError, TakenOver
+from ..errors import (
+    AccessDeniedError,
+    AgentRevoked,
+    AuthError,
+    NetworkError,
+    NotFoundError,
+    TakenOver,
+)
 from ..ids import Now, iso_from_seconds
 from ..links import LinkEndpoint
 from ..records import AuthBlock, Passport
@@ -32,6 +39,7 @@ from .limits import HubLimits
 from .operators import Operators
 from .posting import Posting
 from .registry import Registry
+from .revocations import Revocations
 from .strangers import Strangers
 from .tasks import TaskBook
 from .tenures import REVOKED, Tenures
@@ -59,6 +67,7 @@ class Reception:
         channels: What they take part in.
         tasks: What they own.
         operators: Who looks after the hub.
+        revocations: Whom they have shut out.
         deliveries: What they are owed.
         posting: What they send.
         announcer: Told of who comes, goes and is refused.
@@ -79,6 +88,7 @@ class Reception:
         channels: ChannelBook,
         tasks: TaskBook,
         operators: Operators,
+        revocations: Revocations,
         deliveries: Deliveries,
         posting: Posting,
         announcer: Announcer,
@@ -95,6 +105,7 @@ class Reception:
         self._channels = channels
         self._tasks = tasks
         self._operators = operators
+        self._revocations = revocations
         self._deliveries = deliveries
         self._posting = posting
         self._announcer = announcer
@@ -173,6 +184,13 @@ class Reception:
             )
         self._tenures.hold(agent_id, credential)
 
+    def part_with(self, agent_id: str, error: AgentRevoked) -> None:
+        """Tell whoever acts for an agent that an operator has revoked it, and let it go."""
+        connection = self._deliveries.binding_of(agent_id)
+        if isinstance(connection, Connection):
+            self._let_go(connection, agent_id)
+            connection.lose(agent_id, error, "revoked by an operator")
+
     def check_identities(self, connection: Connection) -> None:
         """Raise `AccessDeniedError` where a connection acts for as many as it may."""
         if len(connection.bound) >= self._limits.identities_per_connection_max:
@@ -231,6 +249,7 @@ class Reception:
 
         Raises:
             AuthError: The credential was refused; the audit log has it.
+            AgentRevoked: It is good, and an operator has revoked the name.
             RateLimited: Too many were refused to its address.
             NotFoundError: Nobody of that name is registered. Where credentials are wanted, only
                 who has a good one for it is told.
@@ -246,8 +265,11 @@ class Reception:
             connection.connection_id, connection.endpoint.peer, frame.name, frame.auth_scheme
         ):
             credential = await self._check(connection, frame)
+            self._revocations.check(frame.name)
         greeting = await self._greet(connection, frame, credential)
         self._check_not_late(connection, greeting.welcome)
+        # Nothing comes between this and its binding, so nobody slips through.
+        self._revocations.check(frame.name)
         return greeting
 
     def _check_not_late(self, connection: Connection, welcome: WelcomeFrame) -> None:

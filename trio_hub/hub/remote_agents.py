@@ -94,6 +94,7 @@ class RemoteAgents:
         post: Posts an envelope; for answers to invites.
         warm: Reads the logs in which something may wait for an agent.
         rng: Source of jitter.
+        is_revoked: Whether operators have shut a name out, so that nothing is handed over to it.
     """
 
     def __init__(
@@ -104,7 +105,9 @@ class RemoteAgents:
         post: Callable[[Envelope], Awaitable[str]],
         warm: Callable[[str], Awaitable[None]],
         rng: random.Random,
+        is_revoked: Callable[[str], object],
     ) -> None:
+        self._is_revoked = is_revoked
         self.warm = warm
         self.rng = rng
         self._registry = registry
@@ -148,8 +151,33 @@ class RemoteAgents:
         for route in self._routes.values():
             route.forget(agent_id)
 
+    def revoked(self, agent_id: str) -> None:
+        """Hand nothing more over to an agent, and take back what is in hand: it is kept."""
+        for route in self._routes.values():
+            route.take_back(agent_id)
+
+    async def reinstated(self, agent_id: str) -> None:
+        """Go on with what an agent is owed."""
+        passport = self._registry.get(agent_id).passport
+        route = self._routes.get(passport.auth.scheme)
+        if route is None:
+            return
+        try:
+            await self.warm(agent_id)
+        except StoreError as error:
+            log.warning("a proxy waits for the store", error=error.message)
+            route.link_is_down()
+        else:
+            # Unless it is gone by now, or revoked once more.
+            if self._registry.find(agent_id) is not None:
+                self.registered(passport)
+
     def _reached_by(self, proxy: RemoteAgentProxy, passport: Passport) -> bool:
-        return passport.effective_kind == REMOTE_KIND and passport.auth.scheme == proxy.scheme
+        return (
+            passport.effective_kind == REMOTE_KIND
+            and passport.auth.scheme == proxy.scheme
+            and not self._is_revoked(passport.name)
+        )
 
     # What routes need
 
@@ -269,6 +297,13 @@ class ProxyRoute:
             self.is_up = True
             for passport in self.agents.reached_by(self.proxy):
                 self.bind(passport)
+
+    def take_back(self, agent_id: str) -> None:
+        """Give the proxy nothing more for one agent. No attempt is counted."""
+        binding = self._bindings.pop(agent_id, None)
+        if binding is not None:
+            self.agents.detach(agent_id, binding)
+            binding.stop()
 
     def bind(self, passport: Passport) -> None:
         binding = _ProxyBinding(self, passport)

@@ -60,6 +60,7 @@ from .operator_rule import (
     OperatorRulePage as OperatorRulePage,
 )
 from .peer import PeerOrder as PeerOrder, PeerPage as PeerPage, PeerSummary as PeerSummary
+from .revocation import Revocation as Revocation, RevocationPage as RevocationPage
 from .rule import (
     AccessBlock as AccessBlock,
     ChannelTypeAccess as ChannelTypeAccess,

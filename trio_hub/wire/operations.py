@@ -317,6 +317,24 @@ _ROWS = (
         "{names, after}",
         "List the names for which operators have set a rule; go on behind after, until it is null.",
     ),
+    _operator(
+        "revoke_agent",
+        p.RevokeAgent,
+        "revocation",
+        "Shut out whoever has a name, now or later: it is told why and let go at once.",
+    ),
+    _operator(
+        "reinstate_agent",
+        p.OfName,
+        "revocation or null",
+        "Let whoever has a name come again; null says that it was not revoked.",
+    ),
+    _operator(
+        "list_revocations",
+        p.ListRevocations,
+        "{revocations, after}",
+        "List the names that are revoked, why and by whom; go on behind after, until it is null.",
+    ),
     _self_or_operator(
         "get_effective_rule",
         p.OfAgent,

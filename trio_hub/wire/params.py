@@ -158,6 +158,22 @@ class ListOperatorRules:
 
 
 @attrs.frozen(kw_only=True)
+class RevokeAgent:
+    """Whom to shut out, and why."""
+
+    name: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class ListRevocations:
+    """How many at most, and behind which name (null: from the first)."""
+
+    limit: int = attrs.field(default=LIST_LIMIT_DEFAULT, validator=attrs.validators.ge(1))
+    after: str | None = None
+
+
+@attrs.frozen(kw_only=True)
 class CreateChannel:
     """
     A new channel.
