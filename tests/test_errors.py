@@ -15,6 +15,7 @@ from trio_hub.errors import (
     NetworkError,
     ProtocolError,
     RateLimited,
+    RecordsTrimmed,
     StoreError,
     error_from_code,
 )
@@ -96,6 +97,12 @@ def test_a_damaged_record_says_where_and_is_not_worth_a_retry() -> None:
     error = DamagedRecord("record 3 is damaged", path="/log", position=3)
     assert isinstance(error, StoreError)
     assert (error.path, error.position, error.retryable) == ("/log", 3, False)
+
+
+def test_trimmed_records_say_where_the_log_begins() -> None:
+    error = RecordsTrimmed("the log begins at 3", path="/log", first=3)
+    assert isinstance(error, StoreError)
+    assert (error.path, error.first, error.retryable) == ("/log", 3, False)
 
 
 def test_what_can_be_tried_again_can_say_when() -> None:

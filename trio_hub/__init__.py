@@ -53,6 +53,7 @@ from .errors import (
     PositionLost as PositionLost,
     ProtocolError as ProtocolError,
     RateLimited as RateLimited,
+    RecordsTrimmed as RecordsTrimmed,
     StoreError as StoreError,
     TakenOver as TakenOver,
     TooLarge as TooLarge,

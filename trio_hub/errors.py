@@ -16,7 +16,8 @@ reference page all come from these entries::
     ├── InboxFull                inbox_full       the recipient has too much unsettled
     ├── RateLimited              rate_limited     the caller goes too fast
     ├── StoreError               store_error      the disk; the outcome may be unknown
-    │   └── DamagedRecord        store_error      bytes that are not those that were written
+    │   ├── DamagedRecord        store_error      bytes that are not those that were written
+    │   └── RecordsTrimmed       store_error      records that are not kept any more
     ├── HubClosing               hub_closing      the hub drains; come back
     ├── TakenOver                taken_over       another connection holds this name now
     ├── PositionLost             position_lost    the log was restored from an older state
@@ -46,6 +47,7 @@ __all__ = [
     "PositionLost",
     "ProtocolError",
     "RateLimited",
+    "RecordsTrimmed",
     "StoreError",
     "TakenOver",
     "TooLarge",
@@ -181,6 +183,24 @@ class DamagedRecord(StoreError):
         super().__init__(message)
         self.path = path
         self.position = position
+
+
+class RecordsTrimmed(StoreError):
+    """
+    Records that were asked for were trimmed: the log begins behind them. Read from `first` on.
+
+    Args:
+        path: The log.
+        first: The position of the first record that it still has.
+    """
+
+    retryable = False
+    acts = "caller"
+
+    def __init__(self, message: str, *, path: str, first: int) -> None:
+        super().__init__(message)
+        self.path = path
+        self.first = first
 
 
 class HubClosing(NetworkError):

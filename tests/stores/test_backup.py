@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from trio_hub.errors import StoreError
-from trio_hub.stores import DiskKnowledgeStore, Put, back_up, restore
+from trio_hub.stores import DiskKnowledgeStore, Put, Trim, back_up, compact, restore
 from trio_hub.stores.backup import DATABASE_NAME
 
 
@@ -34,6 +34,23 @@ async def test_what_was_kept_before_the_backup_is_in_the_restored_store(tmp_path
         assert await restored.read("/a/document") == b"x"
         assert await restored.read_range("/log", 0) == [b"0"]
         assert await restored.append("/log", b"another one") == 1
+
+
+async def test_trimmed_log_keeps_its_positions_in_copies_and_gives_its_space_back(
+    tmp_path: Path,
+) -> None:
+    await fill(tmp_path / "data", 500)
+    async with DiskKnowledgeStore(tmp_path / "data") as store:
+        await store.commit([Trim("/log", 498)])
+        await store.back_up(tmp_path / "backup")
+    before, after = compact(tmp_path / "data")
+    assert after < before
+    restore(tmp_path / "backup", tmp_path / "again")
+    for path in ("data", "again"):
+        async with DiskKnowledgeStore(tmp_path / path) as store:
+            assert await store.first("/log") == 498
+            assert await store.read_range("/log", 498) == [b"498", b"499"]
+            assert await store.append("/log", b"500") == 500
 
 
 async def test_backup_is_one_moment_while_writers_go_on(tmp_path: Path) -> None:

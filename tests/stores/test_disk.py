@@ -13,13 +13,13 @@ import pytest
 import trio
 
 from trio_hub.errors import StoreError
-from trio_hub.stores import Append, DiskKnowledgeStore, KnowledgeStore
+from trio_hub.stores import Append, DiskKnowledgeStore, KnowledgeStore, Trim
 from trio_hub.stores._schema import SCHEMA, Schema
 from trio_hub.stores.disk import DATABASE_NAME
-from trio_hub.testing.store_contract import StoreContract
+from trio_hub.testing.trim_contract import TrimmingStoreContract
 
 
-class TestDiskKnowledgeStore(StoreContract):
+class TestDiskKnowledgeStore(TrimmingStoreContract):
     def make_store(self, tmp_path: Path) -> DiskKnowledgeStore:
         return DiskKnowledgeStore(tmp_path / "store")
 
@@ -111,13 +111,24 @@ def _fill_column(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE documents SET written_at = 0.0")
 
 
+_OLDEST = Schema(
+    version=1,
+    statements=tuple(
+        "CREATE TABLE logs (path TEXT PRIMARY KEY, log_id INTEGER NOT NULL) WITHOUT ROWID"
+        if "TABLE logs" in statement
+        else statement
+        for statement in SCHEMA.statements
+    ),
+)
 _MIGRATED = Schema(
-    version=3, statements=SCHEMA.statements, migrations={1: _add_column, 2: _fill_column}
+    version=4,
+    statements=SCHEMA.statements,
+    migrations={**SCHEMA.migrations, 2: _add_column, 3: _fill_column},
 )
 
 
 async def test_older_store_is_migrated_step_by_step_and_keeps_its_content(tmp_path: Path) -> None:
-    async with DiskKnowledgeStore(tmp_path) as store:
+    async with DiskKnowledgeStore(tmp_path, _schema=_OLDEST) as store:
         epoch = store.epoch
         await store.write("/d", b"x")
         await store.append("/log", b"x")
@@ -128,10 +139,19 @@ async def test_older_store_is_migrated_step_by_step_and_keeps_its_content(tmp_pa
     database = sqlite3.connect(tmp_path / DATABASE_NAME)
     try:
         query = "SELECT value FROM meta WHERE key = 'schema_version'"
-        assert database.execute(query).fetchone() == ("3",)
+        assert database.execute(query).fetchone() == ("4",)
         assert database.execute("SELECT written_at FROM documents").fetchone() == (0.0,)
     finally:
         database.close()
+
+
+async def test_log_of_the_oldest_release_can_be_trimmed(tmp_path: Path) -> None:
+    async with DiskKnowledgeStore(tmp_path, _schema=_OLDEST) as store:
+        await store.commit([Append("/log", b"%d" % number) for number in range(3)])
+    async with DiskKnowledgeStore(tmp_path) as store:
+        assert await store.firsts_under("/") == {}
+        await store.commit([Trim("/log", 2), Append("/log", b"3")])
+        assert await store.read_range("/log", 2) == [b"2", b"3"]
 
 
 async def test_migration_that_fails_leaves_the_older_store_whole(tmp_path: Path) -> None:
@@ -141,7 +161,7 @@ async def test_migration_that_fails_leaves_the_older_store_whole(tmp_path: Path)
 
     async with DiskKnowledgeStore(tmp_path) as store:
         await store.append("/log", b"x")
-    schema = Schema(version=2, statements=SCHEMA.statements, migrations={1: broken})
+    schema = Schema(version=3, statements=SCHEMA.statements, migrations={2: broken})
     with pytest.raises(StoreError, match="nowhere"):
         async with DiskKnowledgeStore(tmp_path, _schema=schema):
             pass
@@ -150,7 +170,7 @@ async def test_migration_that_fails_leaves_the_older_store_whole(tmp_path: Path)
 
 
 async def test_store_too_old_to_migrate_is_refused(tmp_path: Path) -> None:
-    async with DiskKnowledgeStore(tmp_path):
+    async with DiskKnowledgeStore(tmp_path, _schema=_OLDEST):
         pass
     schema = Schema(version=3, statements=SCHEMA.statements, migrations={2: _fill_column})
     with pytest.raises(StoreError, match="no way from it to version 3"):

@@ -15,9 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import trio
 
-from trio_hub.errors import DamagedRecord, StoreError
-from trio_hub.stores import Append, DiskKnowledgeStore, Put
+from trio_hub.errors import DamagedRecord, RecordsTrimmed, StoreError
+from trio_hub.stores import Append, DiskKnowledgeStore, Put, Trim
 from trio_hub.stores._connection import connect
 from trio_hub.stores.disk import DATABASE_NAME
 
@@ -122,6 +123,46 @@ async def test_spoilt_page_of_records_costs_what_stood_on_it(tmp_path: Path) -> 
             await store.read_range("/b", 1000, 1001)
         assert caught.value.position == 1000
         assert await store.append("/b", b"goes on") == 2000
+
+
+async def test_spoilt_page_in_what_is_to_be_trimmed_fails_that_batch_and_no_other(
+    tmp_path: Path,
+) -> None:
+    async with DiskKnowledgeStore(tmp_path) as store:
+        for log in ("/a", "/b"):
+            await store.commit([Append(log, b"<%04d%s>" % (n, log.encode())) for n in range(2000)])
+    _spoil_page_of(tmp_path / DATABASE_NAME, b"<1000/b>")
+    async with DiskKnowledgeStore(tmp_path) as store, trio.open_nursery() as nursery:
+        # Both wait together, and so share a transaction.
+        nursery.start_soon(store.commit, [Trim("/a", 1500), Append("/a", b"goes on")])
+        with pytest.raises(StoreError, match="nothing was kept"):
+            await store.commit([Trim("/b", 1500)])
+        await store.commit([Trim("/b", 500)])
+    async with DiskKnowledgeStore(tmp_path) as store:
+        assert await store.firsts_under("/") == {"/a": 1500, "/b": 500}
+        assert await store.lengths_under("/") == {"/a": 2001, "/b": 2000}
+        assert len(await store.read_range("/a", 1500)) == 501
+        with pytest.raises(DamagedRecord) as caught:
+            await store.read_range("/b", 500)
+        assert 800 < caught.value.position <= 1000
+        # Also where records have to be read one by one.
+        with pytest.raises(RecordsTrimmed, match="begins at 500"):
+            await store.read_range("/b", 499, 1001)
+
+
+async def test_record_that_is_missing_where_a_trimmed_log_begins_is_damage(tmp_path: Path) -> None:
+    async with DiskKnowledgeStore(tmp_path) as store:
+        await store.commit([Append("/log", b"%d" % n) for n in range(5)])
+        await store.commit([Trim("/log", 2)])
+    database = sqlite3.connect(tmp_path / DATABASE_NAME)
+    database.execute("DELETE FROM records WHERE position = 2")
+    database.commit()
+    database.close()
+    async with DiskKnowledgeStore(tmp_path) as store:
+        with pytest.raises(DamagedRecord) as caught:
+            await store.read_range("/log", 2)
+        assert caught.value.position == 2
+        assert await store.read_range("/log", 3) == [b"3", b"4"]
 
 
 async def test_log_whose_end_is_spoilt_is_left_out_and_refuses_to_go_on(tmp_path: Path) -> None:
@@ -229,6 +270,37 @@ async def test_power_cut_keeps_every_commit_that_was_synced_and_no_part_of_anoth
             last = await store.read("/last")
             assert last == (b"%d" % (expected - 1) if expected else None)
             assert await store.append("/log", b"goes on") == expected * 3
+        shutil.rmtree(cut)
+
+
+@pytest.mark.slow
+async def test_power_cut_leaves_a_trim_whole_or_undone(tmp_path: Path) -> None:
+    live, cut = tmp_path / "live", tmp_path / "cut"
+    wal = live / f"{DATABASE_NAME}-wal"
+    ends: list[int] = []
+    async with DiskKnowledgeStore(live, _connect=_connect_without_checkpoints) as store:
+        # Some hundred pages, so that trimming them changes the tree.
+        await store.commit([Append("/log", b"%04d" % n * 100) for n in range(600)])
+        ends.append(wal.stat().st_size)
+        await store.commit([Trim("/log", 500), Put("/trimmed", b"yes"), Append("/log", b"600")])
+        ends.append(wal.stat().st_size)
+        shutil.copytree(live, tmp_path / "image")
+    whole = (tmp_path / "image" / wal.name).read_bytes()
+    rng = random.Random(1)
+    offsets = {ends[0], ends[1] - 1, ends[1], *(rng.randrange(*ends) for _ in range(12))}
+    for offset in sorted(offsets):
+        shutil.copytree(tmp_path / "image", cut)
+        (cut / wal.name).write_bytes(whole[:offset])
+        (cut / f"{DATABASE_NAME}-shm").unlink()
+        is_kept = offset >= ends[1]
+        async with DiskKnowledgeStore(cut) as store:
+            first = await store.first("/log")
+            assert first == (500 if is_kept else 0)
+            assert await store.read("/trimmed") == (b"yes" if is_kept else None)
+            records = await store.read_range("/log", first)
+            assert records[:100] == [b"%04d" % n * 100 for n in range(first, first + 100)]
+            assert len(records) == (101 if is_kept else 600)
+            assert await store.append("/log", b"goes on") == (601 if is_kept else 600)
         shutil.rmtree(cut)
 
 

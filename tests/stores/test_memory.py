@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from trio_hub.stores import MemoryKnowledgeStore, Put
-from trio_hub.testing.store_contract import StoreContract
+from trio_hub.testing.trim_contract import TrimmingStoreContract
 
 
-class TestMemoryKnowledgeStore(StoreContract):
+class TestMemoryKnowledgeStore(TrimmingStoreContract):
     def make_store(self, tmp_path: Path) -> MemoryKnowledgeStore:
         return MemoryKnowledgeStore()
 

@@ -12,10 +12,10 @@ import trio.testing
 from trio_hub.errors import StoreError
 from trio_hub.stores import Append, MemoryKnowledgeStore
 from trio_hub.testing.faulty_store import FaultyStore, Operation
-from trio_hub.testing.store_contract import StoreContract
+from trio_hub.testing.trim_contract import TrimmingStoreContract
 
 
-class TestFaultyStoreThatWasToldNothing(StoreContract):
+class TestFaultyStoreThatWasToldNothing(TrimmingStoreContract):
     def make_store(self, tmp_path: Path) -> FaultyStore:
         return FaultyStore(MemoryKnowledgeStore())
 

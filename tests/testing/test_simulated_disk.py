@@ -11,13 +11,13 @@ import trio
 import trio.testing
 
 from trio_hub.errors import StoreError
-from trio_hub.stores import Append, Put
+from trio_hub.stores import Append, Put, Trim
 from trio_hub.stores.base import Change
 from trio_hub.testing.simulated_disk import MachineStore, SimulatedDisk
-from trio_hub.testing.store_contract import StoreContract
+from trio_hub.testing.trim_contract import TrimmingStoreContract
 
 
-class TestStoreOfAMachineThatKeepsItsPower(StoreContract):
+class TestStoreOfAMachineThatKeepsItsPower(TrimmingStoreContract):
     def make_store(self, tmp_path: Path) -> MachineStore:
         return SimulatedDisk(random.Random(0), commit_seconds=(0.0, 0.001)).store()
 
@@ -126,6 +126,28 @@ async def test_restored_copy_takes_the_place_of_what_was_there(
             assert len(changed) == told
             disk.cut_power()
         assert disk.restore(backup) == {}
+
+
+async def test_copy_has_what_was_trimmed_since_and_the_other_way_round(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    disk = SimulatedDisk(random.Random(0))
+    async with disk.store() as store:
+        await store.commit([Append("/log", b"%d" % n) for n in range(4)])
+        early = disk.copy()
+        await store.commit([Trim("/log", 2)])
+        trimmed = disk.copy()
+        await store.commit([Append("/log", b"4"), Append("/log", b"5"), Trim("/log", 5)])
+        disk.cut_power()
+    # The one before was trimmed already when it was to be read.
+    assert disk.restore(trimmed) == {"/log": [b"5"]}
+    async with disk.store() as store:
+        assert await store.first("/log") == 2
+        assert await store.read_range("/log", 2) == [b"2", b"3"]
+        disk.cut_power()
+    assert disk.restore(early) == {}
+    async with disk.store() as store:
+        assert await store.read_range("/log", 0) == [b"0", b"1", b"2", b"3"]
 
 
 async def _try_to_append(store: MachineStore) -> None:

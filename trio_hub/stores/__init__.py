@@ -16,6 +16,8 @@ from .base import (
     Put as Put,
     StoreHealth as StoreHealth,
     SubmittingStore as SubmittingStore,
+    Trim as Trim,
+    TrimmingStore as TrimmingStore,
     WriteFigures as WriteFigures,
     normalize_path as normalize_path,
 )

@@ -12,8 +12,8 @@ from functools import lru_cache
 
 import attrs
 
-from ..errors import TooLarge
-from .base import Append, Change, Delete, Put, normalize_path
+from ..errors import RecordsTrimmed, TooLarge
+from .base import Append, Change, Delete, Put, Trim, normalize_path
 
 __all__ = [
     "BLOB_BYTES_MAX",
@@ -23,6 +23,8 @@ __all__ = [
     "checked_range",
     "child_prefix",
     "folder_path",
+    "records_trimmed",
+    "trims_too_far",
 ]
 
 #: One document or record. SQLite stops at 1 GB; half of it leaves room for the rest of the row.
@@ -82,8 +84,11 @@ def checked_changes(changes: Sequence[Change]) -> list[Change]:
                 _check_data(change.path, data)
             case Delete():
                 pass
+            case Trim(first=first):
+                if not 0 <= first < POSITION_MAX:
+                    raise ValueError(f"{first} is no position in the log {change.path!r}")
             case _:
-                raise TypeError(f"{change!r} is no change: give Put, Append or Delete")
+                raise TypeError(f"{change!r} is no change: give Put, Append, Delete or Trim")
         path = checked_path(change.path)
         # Paths are nearly always in their one form already; then the change is used as it is.
         checked.append(change if path == change.path else attrs.evolve(change, path=path))
@@ -94,6 +99,23 @@ def checked_range(start: int, stop: int | None) -> tuple[int, int]:
     """Return the bounds of a read, with what cannot exist cut off."""
     upper = POSITION_MAX if stop is None else min(stop, POSITION_MAX)
     return min(max(start, 0), POSITION_MAX), max(upper, 0)
+
+
+def trims_too_far(path: str, first: int, length: int) -> str:
+    """Return what is wrong with a `Trim` to a position that has no record."""
+    return (
+        f"the log {path} has {length} records, so it cannot begin at {first}: the last one stays. "
+        "Nothing was kept"
+    )
+
+
+def records_trimmed(path: str, first: int) -> RecordsTrimmed:
+    """Return the error for a read of what was trimmed."""
+    return RecordsTrimmed(
+        f"the log {path} begins at {first}: what stood before was trimmed. Read from there",
+        path=path,
+        first=first,
+    )
 
 
 def _check_data(path: str, data: bytes) -> None:

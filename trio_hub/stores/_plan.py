@@ -16,7 +16,8 @@ from zlib import crc32
 import attrs
 
 from ..errors import StoreError
-from .base import Append, Change, Delete, Put
+from ._checks import trims_too_far
+from .base import Append, Change, Delete, Put, Trim
 
 __all__ = ["LogTable", "Plan", "Step", "document_checksum", "record_checksum"]
 
@@ -26,6 +27,8 @@ _PUT_DOCUMENT = "INSERT OR REPLACE INTO documents (path, data, checksum) VALUES 
 _DELETE_DOCUMENT = "DELETE FROM documents WHERE path = ?"
 _DELETE_LOG = "DELETE FROM logs WHERE path = ?"
 _DELETE_RECORDS = "DELETE FROM records WHERE log_id = ?"
+_TRIM_LOG = "UPDATE logs SET first = ?1 WHERE path = ?2 AND first < ?1"
+_TRIM_RECORDS = "DELETE FROM records WHERE log_id = ? AND position < ?"
 
 # Logs remembered. A hub with more than this many in use forgets and looks up again.
 _LOGS_REMEMBERED_MAX = 200_000
@@ -84,6 +87,11 @@ class LogTable:
         row = self._connection.execute("SELECT 1 FROM documents WHERE path = ?", (path,))
         return row.fetchone() is not None
 
+    def look_through(self, log_id: int, first: int) -> None:
+        """Read what stands before `first` in a log. Raises `sqlite3.Error` where that is damaged."""
+        query = "SELECT count(*) FROM records WHERE log_id = ? AND position < ?"
+        self._connection.execute(query, (log_id, first)).fetchone()
+
     def learn(self, logs: dict[str, _Log | None], next_log_id: int) -> None:
         """Take over what a transaction changed; call it only after its COMMIT."""
         if len(self._logs) > _LOGS_REMEMBERED_MAX:
@@ -124,6 +132,8 @@ class Plan:
                     batch.put(change)
                 case Delete():
                     batch.delete(change.path)
+                case Trim():
+                    batch.trim(change)
                 case _:
                     assert_never(change)
         self._logs.update(batch.logs)
@@ -147,6 +157,10 @@ class Plan:
         """Whether the batches so far leave a document at `path`."""
         known = self._documents.get(path)
         return self._table.has_document(path) if known is None else known
+
+    def look_through(self, log_id: int, first: int) -> None:
+        """Read what a log has before `first`. Raises `sqlite3.Error` where that is damaged."""
+        self._table.look_through(log_id, first)
 
     @property
     def next_log_id(self) -> int:
@@ -202,6 +216,18 @@ class _Batch:
         self.steps += (step, {})
         self.logs[path] = None
         self.documents[path] = False
+
+    def trim(self, change: Trim) -> None:
+        path, first = change.path, change.first
+        log = self._log(path)
+        length = 0 if log is None else log.length
+        if log is None or first >= length:
+            raise StoreError(trims_too_far(path, first, length))
+        # A damaged page must fail this batch, and not those that share its transaction.
+        self._plan.look_through(log.log_id, first)
+        # A step of its own, as in `delete`.
+        step: Step = {_TRIM_RECORDS: [(log.log_id, first)], _TRIM_LOG: [(first, path)]}
+        self.steps += (step, {})
 
     def _log(self, path: str) -> _Log | None:
         if path in self.logs:

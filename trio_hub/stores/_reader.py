@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import attrs
 
 from ..errors import DamagedRecord, StoreError
-from ._checks import child_prefix
+from ._checks import child_prefix, records_trimmed
 from ._connection import Connect, explain, is_damage
 from ._plan import document_checksum, record_checksum
 
@@ -39,6 +39,8 @@ _RECORD = """
 _LAST_POSITION = """
     SELECT max(position) FROM records WHERE log_id = (SELECT log_id FROM logs WHERE path = ?)
 """
+_FIRST = "SELECT first FROM logs WHERE path = ?"
+_FIRSTS = "SELECT path, first FROM logs WHERE path > ? AND path < ? AND first > 0 ORDER BY path"
 _EXISTS = "SELECT 1 FROM documents WHERE path = ?1 UNION ALL SELECT 1 FROM logs WHERE path = ?1"
 
 
@@ -140,13 +142,20 @@ class Reader:
     def records(
         self, connection: sqlite3.Connection, path: str, start: int, stop: int
     ) -> list[bytes]:
-        """Return the records of a log from `start` to `stop`. Raises `DamagedRecord`."""
+        """
+        Return the records of a log from `start` to `stop`.
+
+        Raises `DamagedRecord`, or `RecordsTrimmed`.
+        """
         try:
             rows = connection.execute(_RECORDS, (path, start, stop)).fetchall()
         except sqlite3.DatabaseError as exc:
             if not is_damage(exc):
                 raise
+            self._check_trimmed(connection, path, start, stop)
             return self._records_one_by_one(connection, path, start, stop)
+        if not rows or rows[0][0] != start:
+            self._check_trimmed(connection, path, start, stop)
         records: list[bytes] = []
         for expected, (position, record, checksum) in enumerate(rows, start):
             # A record that is missing in the middle is as bad as one that changed.
@@ -174,6 +183,15 @@ class Reader:
                 self._note(f"left out: the log {path}, whose end cannot be read")
         return lengths
 
+    def first(self, connection: sqlite3.Connection, path: str) -> int:
+        """Return where the log at `path` begins."""
+        row = connection.execute(_FIRST, (path,)).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def firsts_under(self, connection: sqlite3.Connection, prefix: str) -> dict[str, int]:
+        """Return where the trimmed logs below `prefix` begin."""
+        return dict(connection.execute(_FIRSTS, _bounds(prefix)).fetchall())
+
     def exists(self, connection: sqlite3.Connection, path: str) -> bool:
         """Whether a document or log is at `path`."""
         row = connection.execute(_EXISTS, (path,)).fetchone()
@@ -185,6 +203,13 @@ class Reader:
         for table in (_DOCUMENTS, _LOGS):
             found.update(_names_in(connection, table, folder))
         return sorted(found)
+
+    def _check_trimmed(
+        self, connection: sqlite3.Connection, path: str, start: int, stop: int
+    ) -> None:
+        first = self.first(connection, path)
+        if start < min(first, stop):
+            raise records_trimmed(path, first)
 
     def _scan(self, connection: sqlite3.Connection, table: _Table, prefix: str) -> Iterator[_Row]:
         """

@@ -41,10 +41,14 @@ class Schema:
     migrations: Mapping[int, Migration] = attrs.Factory(dict)
 
 
+def _let_logs_be_trimmed(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE logs ADD COLUMN first INTEGER NOT NULL DEFAULT 0")
+
+
 # Both big tables are clustered on their key: the records of one log lie side by side, and a page
 # of them is one walk along the tree.
 SCHEMA = Schema(
-    version=1,
+    version=2,
     statements=(
         "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
         """
@@ -52,7 +56,11 @@ SCHEMA = Schema(
             path TEXT PRIMARY KEY, data BLOB NOT NULL, checksum INTEGER NOT NULL
         ) WITHOUT ROWID
         """,
-        "CREATE TABLE logs (path TEXT PRIMARY KEY, log_id INTEGER NOT NULL) WITHOUT ROWID",
+        """
+        CREATE TABLE logs (
+            path TEXT PRIMARY KEY, log_id INTEGER NOT NULL, first INTEGER NOT NULL DEFAULT 0
+        ) WITHOUT ROWID
+        """,
         """
         CREATE TABLE records (
             log_id INTEGER NOT NULL, position INTEGER NOT NULL,
@@ -61,6 +69,7 @@ SCHEMA = Schema(
         ) WITHOUT ROWID
         """,
     ),
+    migrations={1: _let_logs_be_trimmed},
 )
 
 

@@ -33,6 +33,8 @@ __all__ = [
     "Put",
     "StoreHealth",
     "SubmittingStore",
+    "Trim",
+    "TrimmingStore",
     "WriteFigures",
     "normalize_path",
 ]
@@ -68,7 +70,21 @@ class Delete:
     path: str
 
 
-Change = Put | Append | Delete
+@attrs.frozen
+class Trim:
+    """
+    Remove the records of the log at `path` that stand before `first`. Only for a `TrimmingStore`.
+
+    The others keep their positions. The last record always stays, so that the log stays as long
+    as it was: a store refuses the whole batch where there is no record at `first`. Nothing happens
+    where the log begins there already, or later.
+    """
+
+    path: str
+    first: int
+
+
+Change = Put | Append | Delete | Trim
 
 #: What came of a batch: the positions of its records, or why it was not (or may not be) kept.
 Outcome = tuple[int, ...] | StoreError
@@ -244,6 +260,24 @@ class SubmittingStore(Protocol):
             after: Called after it, with no checkpoint in between: once for all batches that are
                 settled in one go and were given an equal one. It must not raise either.
         """
+        ...
+
+
+@runtime_checkable
+class TrimmingStore(Protocol):
+    """
+    What a `KnowledgeStore` may offer besides: logs that do not begin at 0 any more (`Trim`).
+
+    Its `read_range` raises `RecordsTrimmed` where it is asked for a position that was trimmed, so
+    that nobody takes the first record that is left for the first that there was.
+    """
+
+    async def first(self, path: str) -> int:
+        """Return the position of the first record of the log at `path` (0 where there is none)."""
+        ...
+
+    async def firsts_under(self, prefix: str) -> dict[str, int]:
+        """Return where each log below `prefix` begins that was trimmed, by path."""
         ...
 
 

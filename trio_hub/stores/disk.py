@@ -225,6 +225,7 @@ class DiskKnowledgeStore(StoreShell):
         Raises:
             DamagedRecord: It names the first position whose bytes are not those that were
                 written, or are missing.
+            RecordsTrimmed: Some of them were trimmed.
             StoreError: The disk failed.
 
         Cancellation: waits for the disk, changes nothing.
@@ -260,6 +261,30 @@ class DiskKnowledgeStore(StoreShell):
         """
         folder = self._folder(prefix)
         return await self._read(lambda reader, db: reader.lengths_under(db, folder))
+
+    async def first(self, path: str) -> int:
+        """
+        Return the position of the first record of the log at `path` (0 where there is none).
+
+        Raises:
+            StoreError: The disk failed.
+
+        Cancellation: waits for the disk, changes nothing.
+        """
+        place = self._place(path)
+        return await self._read(lambda reader, db: reader.first(db, place))
+
+    async def firsts_under(self, prefix: str) -> dict[str, int]:
+        """
+        Return where each log below `prefix` begins that was trimmed, by path.
+
+        Raises:
+            StoreError: The disk failed, or the table of logs is damaged.
+
+        Cancellation: waits for the disk, changes nothing.
+        """
+        folder = self._folder(prefix)
+        return await self._read(lambda reader, db: reader.firsts_under(db, folder))
 
     async def exists(self, path: str) -> bool:
         """

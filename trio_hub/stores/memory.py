@@ -12,14 +12,43 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import assert_never
 
+import attrs
 import trio
 
 from ..errors import StoreError
-from ._checks import checked_changes, checked_range, child_prefix
+from ._checks import (
+    checked_changes,
+    checked_range,
+    child_prefix,
+    records_trimmed,
+    trims_too_far,
+)
 from ._shell import StoreShell
-from .base import Append, Change, Delete, Put, StoreHealth
+from .base import Append, Change, Delete, Put, StoreHealth, Trim
 
-__all__ = ["MemoryKnowledgeStore"]
+__all__ = ["MemoryKnowledgeStore", "MemoryLog"]
+
+
+@attrs.define(eq=False)
+class MemoryLog:
+    """
+    A log.
+
+    Attributes:
+        first: The position of the first record that is there.
+        records: It and those behind it.
+    """
+
+    first: int = 0
+    records: list[bytes] = attrs.field(factory=list)
+
+    def __len__(self) -> int:
+        return self.first + len(self.records)
+
+    def trim(self, first: int) -> None:
+        """Begin at `first`, or where it begins already."""
+        del self.records[: max(first - self.first, 0)]
+        self.first = max(first, self.first)
 
 
 class MemoryKnowledgeStore(StoreShell):
@@ -29,7 +58,7 @@ class MemoryKnowledgeStore(StoreShell):
         super().__init__()
         self._epoch = secrets.token_hex(16)
         self._documents: dict[str, bytes] = {}
-        self._logs: dict[str, list[bytes]] = {}
+        self._logs: dict[str, MemoryLog] = {}
 
     def __repr__(self) -> str:
         return f"<MemoryKnowledgeStore of {len(self._documents)} documents, {len(self._logs)} logs>"
@@ -89,6 +118,10 @@ class MemoryKnowledgeStore(StoreShell):
                     documents[path] = True
                 case Delete():
                     lengths[path], documents[path] = None, False
+                case Trim(first=first):
+                    length = lengths[path] or 0
+                    if first >= length:
+                        raise StoreError(trims_too_far(path, first, length))
                 case _:
                     assert_never(change)
         return tuple(positions)
@@ -97,12 +130,14 @@ class MemoryKnowledgeStore(StoreShell):
         for change in changes:
             match change:
                 case Append(path, record):
-                    self._logs.setdefault(path, []).append(record)
+                    self._logs.setdefault(path, MemoryLog()).records.append(record)
                 case Put(path, data):
                     self._documents[path] = data
                 case Delete(path):
                     self._documents.pop(path, None)
                     self._logs.pop(path, None)
+                case Trim(path, first):
+                    self._logs[path].trim(first)
                 case _:
                     assert_never(change)
 
@@ -122,12 +157,20 @@ class MemoryKnowledgeStore(StoreShell):
         """
         Return the records of a log at positions `start` to `stop` (exclusive; None is the end).
 
+        Raises:
+            RecordsTrimmed: Some of them were trimmed.
+
         Cancellation: changes nothing.
         """
         place = self._place(path)
         lower, upper = checked_range(start, stop)
         await trio.lowlevel.checkpoint()
-        return self._logs.get(place, [])[lower:upper]
+        log = self._logs.get(place)
+        if log is None:
+            return []
+        if lower < min(log.first, upper):
+            raise records_trimmed(place, log.first)
+        return log.records[max(lower - log.first, 0) : max(upper - log.first, 0)]
 
     async def length(self, path: str) -> int:
         """Return the number of records in the log at `path`. Cancellation: changes nothing."""
@@ -140,6 +183,20 @@ class MemoryKnowledgeStore(StoreShell):
         below = child_prefix(self._folder(prefix))
         await trio.lowlevel.checkpoint()
         return {p: len(log) for p, log in sorted(self._logs.items()) if p.startswith(below)}
+
+    async def first(self, path: str) -> int:
+        """Return where the log at `path` begins. Cancellation: changes nothing."""
+        place = self._place(path)
+        await trio.lowlevel.checkpoint()
+        log = self._logs.get(place)
+        return 0 if log is None else log.first
+
+    async def firsts_under(self, prefix: str) -> dict[str, int]:
+        """Return where the trimmed logs below `prefix` begin. Cancellation: changes nothing."""
+        below = child_prefix(self._folder(prefix))
+        await trio.lowlevel.checkpoint()
+        logs = sorted(self._logs.items())
+        return {p: log.first for p, log in logs if log.first and p.startswith(below)}
 
     async def exists(self, path: str) -> bool:
         """Whether a document or log is at `path`. Cancellation: changes nothing."""

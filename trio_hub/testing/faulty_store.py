@@ -30,7 +30,15 @@ import attrs
 import trio
 
 from ..errors import StoreError
-from ..stores.base import Append, Change, Delete, KnowledgeStore, Put, StoreHealth
+from ..stores.base import (
+    Append,
+    Change,
+    Delete,
+    KnowledgeStore,
+    Put,
+    StoreHealth,
+    TrimmingStore,
+)
 
 __all__ = ["FaultyStore", "Operation"]
 
@@ -38,7 +46,16 @@ _T = TypeVar("_T")
 
 #: What can be counted and made to fail.
 Operation = Literal[
-    "commit", "read", "read_under", "read_range", "length", "lengths_under", "exists", "list"
+    "commit",
+    "read",
+    "read_under",
+    "read_range",
+    "length",
+    "lengths_under",
+    "first",
+    "firsts_under",
+    "exists",
+    "list",
 ]
 
 
@@ -197,6 +214,24 @@ class FaultyStore:
     async def lengths_under(self, prefix: str) -> dict[str, int]:
         """As the inner store's, unless it is made to fail."""
         return await self._do("lengths_under", lambda: self._inner.lengths_under(prefix))
+
+    async def first(self, path: str) -> int:
+        """As the inner store's, unless it is made to fail; 0 where that knows of no `Trim`."""
+
+        async def work() -> int:
+            inner: object = self._inner
+            return await inner.first(path) if isinstance(inner, TrimmingStore) else 0
+
+        return await self._do("first", work)
+
+    async def firsts_under(self, prefix: str) -> dict[str, int]:
+        """As the inner store's, unless it is made to fail; none where that knows of no `Trim`."""
+
+        async def work() -> dict[str, int]:
+            inner: object = self._inner
+            return await inner.firsts_under(prefix) if isinstance(inner, TrimmingStore) else {}
+
+        return await self._do("firsts_under", work)
 
     async def exists(self, path: str) -> bool:
         """As the inner store's, unless it is made to fail."""

@@ -32,7 +32,7 @@ import trio
 
 from ..errors import StoreError
 from ..stores.base import Change
-from ..stores.memory import MemoryKnowledgeStore
+from ..stores.memory import MemoryKnowledgeStore, MemoryLog
 from .faulty_store import FaultyStore
 
 __all__ = ["DiskCopy", "MachineStore", "SimulatedDisk"]
@@ -207,7 +207,9 @@ class _Platter(MemoryKnowledgeStore):
         """Return the same content once more. Its epoch is another one."""
         twin = _Platter(self._on_durable)
         twin._documents = dict(self._documents)
-        twin._logs = {path: list(log) for path, log in self._logs.items()}
+        twin._logs = {
+            path: MemoryLog(log.first, list(log.records)) for path, log in self._logs.items()
+        }
         return twin
 
     def forget_listener(self) -> None:
@@ -215,9 +217,9 @@ class _Platter(MemoryKnowledgeStore):
         self._on_durable = None
 
     def missing_from(self, newer: _Platter) -> dict[str, list[bytes]]:
-        """Return what the logs of `newer` have and these have not."""
+        """Return what the logs of `newer` have and these have not; what was trimmed is not."""
         return {
-            path: log[len(self._logs.get(path, ())) :]
+            path: log.records[max(len(self._logs.get(path, ())) - log.first, 0) :]
             for path, log in newer._logs.items()
             if len(log) > len(self._logs.get(path, ()))
         }

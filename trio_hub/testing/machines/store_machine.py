@@ -26,14 +26,22 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from ...errors import StoreError
-from ...stores.base import Append, Change, Delete, KnowledgeStore, Put
+from ...errors import RecordsTrimmed, StoreError
+from ...stores.base import (
+    Append,
+    Change,
+    Delete,
+    KnowledgeStore,
+    Put,
+    Trim,
+    TrimmingStore,
+)
 from ..frozen_loop import FrozenLoop, Held
 
 __all__ = ["StoreMachine"]
 
-#: What a store holds: the documents, and the logs.
-Content = tuple[dict[str, bytes], dict[str, list[bytes]]]
+#: What a store holds: the documents, and the logs (None is a record that was trimmed).
+Content = tuple[dict[str, bytes], dict[str, list[bytes | None]]]
 
 _PATHS = ("/a", "/a/log", "/a/log2", "/b/document", "/b/document/below")
 _DATA = st.binary(max_size=3)
@@ -42,6 +50,7 @@ _CHANGES = st.one_of(
     st.builds(Append, st.sampled_from(_PATHS), _DATA),
     st.builds(Append, st.sampled_from(_PATHS), _DATA, st.integers(0, 3)),
     st.builds(Delete, st.sampled_from(_PATHS)),
+    st.builds(Trim, st.sampled_from(_PATHS), st.integers(0, 3)),
 )
 _BATCHES = st.lists(_CHANGES, max_size=5)
 
@@ -88,6 +97,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(changes=_BATCHES)
     def commit(self, changes: list[Change]) -> None:
         """Commit a batch: all of it or nothing, by the rules."""
+        changes = self._fit(changes)
         after = _applied(self.content, changes)
         try:
             positions = self.loop.run(self.store.commit, changes)
@@ -101,8 +111,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(path=st.sampled_from(_PATHS), start=st.integers(0, 4), length=st.integers(0, 4))
     def read_a_slice(self, path: str, start: int, length: int) -> None:
         """Read a part of a log that may not be there."""
-        records = self.loop.run(self.store.read_range, path, start, start + length)
-        assert records == self.content[1].get(path, [])[start : start + length]
+        self._read_slice(path, start, start + length)
 
     @rule()
     def restart(self) -> None:
@@ -115,6 +124,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(batches=st.lists(_BATCHES, max_size=3))
     def crash_in_the_middle(self, batches: list[list[Change]]) -> None:
         """Crash while batches are under way: a prefix of them is kept, and all answered ones."""
+        batches = [self._fit(changes) for changes in batches]
         answered: list[int] = []
 
         async def commit(number: int, changes: list[Change]) -> None:
@@ -153,16 +163,46 @@ class StoreMachine(RuleBasedStateMachine):
         for path in _PATHS:
             assert self.loop.run(self.store.read, path) == documents.get(path)
             assert self.loop.run(self.store.exists, path) == (path in documents or path in logs)
-            assert self.loop.run(self.store.length, path) == len(logs.get(path, ()))
+            log = logs.get(path, [])
+            assert self.loop.run(self.store.length, path) == len(log)
+            if isinstance(self.store, TrimmingStore):
+                assert self.loop.run(self.store.first, path) == log.count(None)
+            self._read_slice(path, 0, len(log))
 
     def teardown(self) -> None:
         """Close everything."""
         self.loop.close()
 
+    def _read_slice(self, path: str, start: int, stop: int) -> None:
+        log = self.content[1].get(path, [])
+        expected = log[start:stop]
+        begins_at = None
+        try:
+            records = self.loop.run(self.store.read_range, path, start, stop)
+        except RecordsTrimmed as error:
+            begins_at = error.first
+        if None in expected:
+            assert begins_at == log.count(None), "what was trimmed is read as if it were there"
+        else:
+            assert begins_at is None, "nothing of what was asked for has been trimmed"
+            assert records == expected
+
+    def _fit(self, changes: list[Change]) -> list[Change]:
+        """Leave out what this store does not offer."""
+        if isinstance(self.store, TrimmingStore):
+            return changes
+        return [change for change in changes if not isinstance(change, Trim)]
+
     async def _read_all(self) -> Content:
-        documents = await self.store.read_under("/")
-        lengths = await self.store.lengths_under("/")
-        return documents, {path: await self.store.read_range(path, 0) for path in lengths}
+        store = self.store
+        documents = await store.read_under("/")
+        firsts = await store.firsts_under("/") if isinstance(store, TrimmingStore) else {}
+        logs: dict[str, list[bytes | None]] = {}
+        for path, length in (await store.lengths_under("/")).items():
+            first = firsts.get(path, 0)
+            logs[path] = [*[None] * first, *await store.read_range(path, first)]
+            assert len(logs[path]) == length
+        return documents, logs
 
 
 def _applied(content: Content, changes: list[Change]) -> tuple[Content, tuple[int, ...]] | None:
@@ -185,4 +225,8 @@ def _applied(content: Content, changes: list[Change]) -> tuple[Content, tuple[in
             case Delete(path):
                 documents.pop(path, None)
                 logs.pop(path, None)
+            case Trim(path, first):
+                if first >= len(logs.get(path, ())):
+                    return None
+                logs[path][:first] = [None] * first
     return (documents, logs), tuple(positions)
