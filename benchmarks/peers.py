@@ -8,16 +8,17 @@ it means nothing: AG2's disk store never calls fsync, ours answers after one.
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["PEERS", "Peer", "PeerFailed", "RunningPeer", "start"]
+__all__ = ["PEERS", "Peer", "PeerFailed", "RunningPeer", "figures_of", "start"]
 
 ROOT = Path(__file__).resolve().parent.parent
 _END_TIMEOUT_SECONDS = 15.0
@@ -55,6 +56,26 @@ class Peer:
             [python, "-c", probe], cwd=self.root, capture_output=True, check=False
         )
         return done.returncode == 0
+
+
+def figures_of(command: Sequence[str], what: str, *, timeout: float) -> dict[str, float]:
+    """
+    Run a program that measures, and return what it printed: one JSON object.
+
+    Args:
+        what: What it measures, for the error.
+        timeout: Seconds that it may take.
+
+    Raises:
+        PeerFailed: It ended with an error.
+    """
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False
+    )
+    if done.returncode != 0:
+        raise PeerFailed(f"{what}: {done.stderr[-2000:]}")
+    figures: dict[str, float] = json.loads(done.stdout)
+    return figures
 
 
 _AG2_HUB = str(ROOT / "benchmarks" / "ag2_hub.py")

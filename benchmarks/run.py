@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.agenda import FULL, LONG, QUICK, QUICK_SWEEPS, SWEEPS, Question
-from benchmarks.peers import PEERS, ROOT, Peer, PeerFailed, RunningPeer, start
+from benchmarks.peers import PEERS, ROOT, Peer, PeerFailed, RunningPeer, figures_of, start
 from benchmarks.questions import cold_post, one_turn, open_store, reconnect_storm
 from benchmarks.revisions import NoSuchRevision, at_revision
 
@@ -83,18 +83,8 @@ class Bench:
         command = list(command or [self.generator, "-m", "benchmarks.plain_load"])
         command += ["--url", running.url, "--hub-pid", str(running.pid), "--question", question]
         command += ["--with", *(f"{name}={value}" for name, value in sizes.items())]
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=_LOAD_TIMEOUT_SECONDS,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise PeerFailed(f"{question} against {running.peer.name}: {done.stderr[-2000:]}")
-        figures: dict[str, float] = json.loads(done.stdout)
-        return figures
+        what = f"{question} against {running.peer.name}"
+        return figures_of(command, what, timeout=_LOAD_TIMEOUT_SECONDS)
 
 
 def is_for_ours(question: Question) -> bool:

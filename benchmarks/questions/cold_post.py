@@ -8,14 +8,12 @@ was kept, and without, when the log is folded from its beginning. Only this proj
 
 from __future__ import annotations
 
-import json
 import statistics
-import subprocess
 import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from benchmarks.peers import ROOT, PeerFailed
+from benchmarks.peers import figures_of
 
 if TYPE_CHECKING:
     from benchmarks.peers import Peer, RunningPeer
@@ -40,18 +38,7 @@ def measure(
 
     def run(*arguments: str) -> dict[str, float]:
         command = [python, "-m", "benchmarks.cold_channel", directory, *arguments]
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_SECONDS,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise PeerFailed(f"cold_post against {peer.name}: {done.stderr[-2000:]}")
-        figures: dict[str, float] = json.loads(done.stdout)
-        return figures
+        return figures_of(command, f"cold_post against {peer.name}", timeout=_TIMEOUT_SECONDS)
 
     with tempfile.TemporaryDirectory(prefix="hub-bench-") as directory:
         filled = run("fill", str(posts))

@@ -10,12 +10,10 @@ At the longest length AG2 is not asked: it would take longer to fill than all th
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from benchmarks.peers import ROOT, PeerFailed, start
+from benchmarks.peers import figures_of, start
 
 if TYPE_CHECKING:
     from benchmarks.peers import Peer, RunningPeer
@@ -47,17 +45,7 @@ def measure(
     with start(peer, python) as running:
         command = [python, "-m", f"benchmarks.{module}", "--url", running.url]
         command += ["--turns", str(turns), "--lengths", *map(str, lengths)]
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_SECONDS,
-            check=False,
-        )
-    if done.returncode != 0:
-        raise PeerFailed(f"one_turn against {peer.name}: {done.stderr[-2000:]}")
-    took: dict[str, float] = json.loads(done.stdout)
+        took = figures_of(command, f"one_turn against {peer.name}", timeout=_TIMEOUT_SECONDS)
     figures = {"turn_middle_ms": took[str(middle)], "turn_short_ms": took[str(short)]}
     if is_ours:
         figures["turn_long_ms"] = took[str(long)]
