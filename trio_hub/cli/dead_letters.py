@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import attrs
 
@@ -19,7 +19,8 @@ from ..errors import NotFoundError, StoreError
 from ..records import EV_TEXT, Envelope, KeptLetter
 from ..wire.validation import encode
 from .command import Command, CommandError, count
-from .operator import add_connection_arguments, run_as_operator
+from .operator import add_action, run_as_operator
+from .paging import through
 from .tables import print_table, printable
 
 __all__ = ["DEAD_LETTERS"]
@@ -131,21 +132,15 @@ async def _find(client: HubClient, agent_id: str | None, envelope_id: str) -> li
     return found
 
 
-async def _letters(
+def _letters(
     client: HubClient, agent_id: str | None, *, after: str | None = None, limit: int | None = None
 ) -> AsyncIterator[KeptLetter]:
-    left = limit
-    while left is None or left > 0:
-        page = await client.list_dead_letters(
-            agent_id, limit=_PAGE if left is None else min(left, _PAGE), after=after
-        )
+    async def ask(most: int, behind: str | None) -> tuple[Sequence[KeptLetter], str | None]:
+        page = await client.list_dead_letters(agent_id, limit=most, after=behind)
         await client.names_for({letter.agent_id for letter in page.letters})
-        for letter in page.letters:
-            yield letter
-        if page.after is None:
-            return
-        after = page.after
-        left = None if left is None else left - len(page.letters)
+        return page.letters, page.after
+
+    return through(ask, page=_PAGE, limit=limit, after=after)
 
 
 async def _agent_id(client: HubClient, arguments: Namespace) -> str | None:
@@ -199,10 +194,8 @@ def _add_arguments(parser: ArgumentParser) -> None:
         ("replay", "deliver letters once more", _replay),
         ("discard", "throw letters away", _discard),
     ):
-        action = actions.add_parser(name, help=summary, description=summary, allow_abbrev=False)
-        add_connection_arguments(action)
+        action = add_action(actions.add_parser, name, summary, work)
         action.add_argument("--agent", metavar="NAME", help="only this agent's (a name or an id)")
-        action.add_argument("--json", action="store_true", help="a JSON object for each line")
         if work is _list:
             action.add_argument(
                 "--limit", type=count, metavar="N", help="at most so many (default: all)"
@@ -211,7 +204,6 @@ def _add_arguments(parser: ArgumentParser) -> None:
             action.add_argument("envelope_ids", nargs="*", metavar="ENVELOPE", help="envelope ids")
         if work in (_replay, _discard):
             action.add_argument("--all", action="store_true", help="all that there are now")
-        action.set_defaults(work=work)
 
 
 def _run(arguments: Namespace) -> int:

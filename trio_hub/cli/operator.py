@@ -20,7 +20,7 @@ from .connecting import KEY_VARIABLE as KEY_VARIABLE, explained, make_link, pass
 from .logs import configure_logging
 from .visiting import visiting
 
-__all__ = ["KEY_VARIABLE", "add_connection_arguments", "run_as_operator"]
+__all__ = ["KEY_VARIABLE", "add_action", "add_connection_arguments", "run_as_operator"]
 
 
 def add_connection_arguments(parser: ArgumentParser) -> None:
@@ -28,6 +28,25 @@ def add_connection_arguments(parser: ArgumentParser) -> None:
     connecting.add_connection_arguments(
         parser, name_help="the agent to act as: an operator of the hub"
     )
+
+
+def add_action(
+    add_parser: Callable[..., ArgumentParser],
+    name: str,
+    summary: str,
+    work: Callable[[HubClient, Namespace], Awaitable[int]],
+) -> ArgumentParser:
+    """
+    Add something to do, with the flags that all of it has; `work` is its `Namespace.work`.
+
+    Args:
+        add_parser: Of the subparsers that it belongs to.
+    """
+    action = add_parser(name, help=summary, description=summary, allow_abbrev=False)
+    add_connection_arguments(action)
+    action.add_argument("--json", action="store_true", help="a JSON object for each line")
+    action.set_defaults(work=work)
+    return action
 
 
 def run_as_operator(

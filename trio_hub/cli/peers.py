@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import get_args
 
@@ -19,6 +19,7 @@ from ..wire.validation import encode
 from .command import Command, count
 from .connecting import add_connection_arguments, explained, make_link, passport_of
 from .logs import configure_logging
+from .paging import through
 from .tables import print_table, printable
 from .visiting import visiting
 
@@ -57,25 +58,20 @@ async def _find(agent: AgentClient, arguments: Namespace) -> int:
     return 0
 
 
-async def _found(agent: AgentClient, arguments: Namespace) -> AsyncIterator[PeerSummary]:
-    left: int | None = arguments.limit
-    after: str | None = None
-    while left is None or left > 0:
+def _found(agent: AgentClient, arguments: Namespace) -> AsyncIterator[PeerSummary]:
+    async def ask(most: int, behind: str | None) -> tuple[Sequence[PeerSummary], str | None]:
         page = await agent.peers.find(
             capability=arguments.capability,
             domain=arguments.domain,
             text=arguments.text,
             kind=arguments.kind,
             sort_by=arguments.sort_by,
-            limit=PEERS_MAX if left is None else min(left, PEERS_MAX),
-            after=after,
+            limit=most,
+            after=behind,
         )
-        for peer in page:
-            yield peer
-        after = page.after
-        if after is None:
-            return
-        left = None if left is None else left - len(page)
+        return tuple(page), page.after
+
+    return through(ask, page=PEERS_MAX, limit=arguments.limit)
 
 
 async def _describe(agent: AgentClient, arguments: Namespace) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..client import HubClient
@@ -18,7 +18,8 @@ from ..errors import FrameError, ProtocolError
 from ..records import OperatorRule, Rule
 from ..wire.validation import decode_strictly, encode
 from .command import Command, CommandError
-from .operator import add_connection_arguments, run_as_operator
+from .operator import add_action, run_as_operator
+from .paging import through
 from .tables import print_table, printable
 
 __all__ = ["RULES"]
@@ -150,15 +151,12 @@ async def _keep(client: HubClient, name: str, rule: OperatorRule | None) -> None
         raise CommandError(error.message) from error
 
 
-async def _names(client: HubClient) -> AsyncIterator[str]:
-    after: str | None = None
-    while True:
-        page = await client.list_operator_rules(limit=_PAGE, after=after)
-        for name in page.names:
-            yield name
-        if page.after is None:
-            return
-        after = page.after
+def _names(client: HubClient) -> AsyncIterator[str]:
+    async def ask(most: int, behind: str | None) -> tuple[Sequence[str], str | None]:
+        page = await client.list_operator_rules(limit=most, after=behind)
+        return page.names, page.after
+
+    return through(ask, page=_PAGE)
 
 
 def _changed(rule: OperatorRule, fields: Mapping[str, Any]) -> OperatorRule:
@@ -240,9 +238,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         ("set", "change the rule for a name", _set),
         ("clear", "take the rule for a name away", _clear),
     ):
-        action = actions.add_parser(name, help=summary, description=summary, allow_abbrev=False)
-        add_connection_arguments(action)
-        action.add_argument("--json", action="store_true", help="a JSON object for each line")
+        action = add_action(actions.add_parser, name, summary, work)
         if work is not _list:
             action.add_argument("agent", metavar="AGENT", help="the name that the rule is for")
         if work is _set:
@@ -250,7 +246,6 @@ def _add_arguments(parser: ArgumentParser) -> None:
             action.add_argument(
                 "--replace", action="store_true", help="take all fields back that are not given"
             )
-        action.set_defaults(work=work)
 
 
 def _run(arguments: Namespace) -> int:
