@@ -13,7 +13,6 @@ import trio
 
 from trio_hub import (
     AgentClient,
-    DeliveryPolicy,
     FunctionAgent,
     Hub,
     HubClient,
@@ -27,30 +26,10 @@ from trio_hub.client import Turn
 from trio_hub.providers import Tool, _asking as asking
 
 from .apis import APIS, Api
+from .hub_of_models import LEFT_TO_THE_COLLECTOR, Failures, opened_hub, silent
 from .model_server import ModelServer, Reply, model_server
 
-pytestmark = [
-    pytest.mark.parametrize("api", APIS, ids=str),
-    # The SDKs close a stream's response at its end, and leave their own generators over it to
-    # the garbage collector.
-    pytest.mark.filterwarnings("ignore:Async generator .* was garbage collected:ResourceWarning"),
-]
-
-
-async def _silent(_turn: Turn) -> None:
-    return None
-
-
-class Failures(HubListener):
-    """What hubs are told of turns that failed."""
-
-    def __init__(self) -> None:
-        self.reasons: list[str] = []
-        self.failed = trio.Event()
-
-    async def on_turn_failed(self, *about: Any) -> None:
-        self.reasons.append(str(about))
-        self.failed.set()
+pytestmark = [pytest.mark.parametrize("api", APIS, ids=str), LEFT_TO_THE_COLLECTOR]
 
 
 @attrs.frozen
@@ -83,20 +62,11 @@ Open = Callable[..., Any]
 async def opened(
     api: Api, *script: Reply, listener: HubListener | None = None, **options: Any
 ) -> AsyncIterator[Stage]:
-    async with (
-        model_server(*script) as server,
-        api.client(server.url) as sdk,
-        Hub.open(
-            MemoryKnowledgeStore(),
-            listeners=[listener] if listener is not None else [],
-            delivery=DeliveryPolicy(max_attempts=2),
-        ) as hub,
-        HubClient(LocalLink(hub)) as client,
-    ):
-        agent = api.agent(name="bob", client=sdk, model="model-1", **options)
-        bob = await client.register(agent)
-        alice = await client.register(FunctionAgent("alice", _silent))
-        yield Stage(hub, server, alice, bob, client)
+    async with opened_hub(api, *script, listener=listener) as it:
+        agent = api.agent(name="bob", client=it.sdk, model="model-1", **options)
+        bob = await it.client.register(agent)
+        alice = await it.client.register(FunctionAgent("alice", silent))
+        yield Stage(it.hub, it.server, alice, bob, it.client)
 
 
 async def test_model_answers_a_consult(api: Api) -> None:
@@ -139,7 +109,7 @@ async def test_view_of_the_turn_decides_what_the_model_sees(api: Api) -> None:
 
 async def test_where_several_talk_the_model_is_told_who_says_what(api: Api) -> None:
     async with opened(api, api.says("I agree")) as stage:
-        await stage.client.register(FunctionAgent("carol", _silent))
+        await stage.client.register(FunctionAgent("carol", silent))
         channel = await stage.alice.open(type="discussion", target=["bob", "carol"])
         await channel.send("Shall we?")
         await stage.answer_in(channel.channel_id)
@@ -271,7 +241,7 @@ async def test_cancelled_turn_ends_the_http_request(api: Api) -> None:
     ):
         async with HubClient(LocalLink(hub)) as client:
             await client.register(api.agent(name="bob", client=sdk, model="model-1"))
-            alice = await client.register(FunctionAgent("alice", _silent))
+            alice = await client.register(FunctionAgent("alice", silent))
             channel = await alice.open(type="consulting", target="bob")
             await channel.send("Tell me everything")
             with trio.fail_after(20):

@@ -13,12 +13,12 @@ from trio_hub.client import Turn
 from trio_hub.providers import peer_tools
 
 from .apis import ANTHROPIC, OPENAI, Api
+from .hub_of_models import LEFT_TO_THE_COLLECTOR
 from .test_agents import opened
 
 pytestmark = [
     pytest.mark.parametrize("api", [OPENAI, ANTHROPIC], ids=str),
-    # See test_agents.
-    pytest.mark.filterwarnings("ignore:Async generator .* was garbage collected:ResourceWarning"),
+    LEFT_TO_THE_COLLECTOR,
 ]
 
 

@@ -14,48 +14,23 @@ from trio_hub import (
     AgentClient,
     AgentTarget,
     Channel,
-    DeliveryPolicy,
     Envelope,
     Finish,
     FromSpeaker,
     FunctionAgent,
     Handoff,
-    Hub,
-    HubClient,
     HubListener,
-    LocalLink,
-    MemoryKnowledgeStore,
     ToolCalled,
     Transition,
     TransitionGraph,
 )
-from trio_hub.client import Turn
 from trio_hub.records import EV_CHANNEL_CLOSED
 
 from .apis import APIS, Api
-from .model_server import ModelServer, Reply, model_server
+from .hub_of_models import LEFT_TO_THE_COLLECTOR, Failures, opened_hub, silent
+from .model_server import ModelServer, Reply
 
-pytestmark = [
-    pytest.mark.parametrize("api", APIS, ids=str),
-    # The SDKs leave their generators over a response to the garbage collector.
-    pytest.mark.filterwarnings("ignore:Async generator .* was garbage collected:ResourceWarning"),
-]
-
-
-async def _silent(_turn: Turn) -> None:
-    return None
-
-
-class Failures(HubListener):
-    """What hubs are told of turns that failed."""
-
-    def __init__(self) -> None:
-        self.reasons: list[str] = []
-        self.failed = trio.Event()
-
-    async def on_turn_failed(self, *about: Any) -> None:
-        self.reasons.append(str(about))
-        self.failed.set()
+pytestmark = [pytest.mark.parametrize("api", APIS, ids=str), LEFT_TO_THE_COLLECTOR]
 
 
 @attrs.frozen
@@ -108,23 +83,14 @@ class Stage:
 async def opened(
     api: Api, *script: Reply, listener: HubListener | None = None, **options: Any
 ) -> AsyncIterator[Stage]:
-    async with (
-        model_server(*script) as server,
-        api.client(server.url) as sdk,
-        Hub.open(
-            MemoryKnowledgeStore(),
-            listeners=[listener] if listener is not None else [],
-            delivery=DeliveryPolicy(max_attempts=2),
-        ) as hub,
-        HubClient(LocalLink(hub)) as client,
-    ):
+    async with opened_hub(api, *script, listener=listener) as it:
         names: dict[str, str] = {}
         for name in ("triage", "refunds"):
-            agent = api.agent(name=name, client=sdk, model="model-1", **options)
-            names[(await client.register(agent)).agent_id] = name
-        customer = await client.register(FunctionAgent("customer", _silent))
+            agent = api.agent(name=name, client=it.sdk, model="model-1", **options)
+            names[(await it.client.register(agent)).agent_id] = name
+        customer = await it.client.register(FunctionAgent("customer", silent))
         names[customer.agent_id] = "customer"
-        yield Stage(server, customer, names)
+        yield Stage(it.server, customer, names)
 
 
 def hands_off(api: Api, target: str, text: str = "") -> Reply:

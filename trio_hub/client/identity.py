@@ -76,8 +76,7 @@ class Identity:
     @property
     def agent_id(self) -> str:
         """Its id."""
-        assert self.passport.agent_id is not None
-        return self.passport.agent_id
+        return self.passport.stamped_id
 
     def hello(self, dialect: Dialect) -> tuple[HelloFrame, dict[str, str]]:
         """Write the hello that binds it (again), and return the positions that it states."""

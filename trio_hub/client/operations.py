@@ -109,9 +109,7 @@ class HubOperations(PeerOperations, TaskOperations, UpkeepOperations):
         known = self.names.id_of(name_or_id)
         if known is not None:
             return known
-        agent_id = (await self.get_agent(name_or_id)).agent_id
-        assert agent_id is not None
-        return agent_id
+        return (await self.get_agent(name_or_id)).stamped_id
 
     async def list_agents(
         self,

@@ -40,8 +40,7 @@ class PeerProfile:
     @property
     def agent_id(self) -> str:
         """Its id."""
-        assert self.passport.agent_id is not None
-        return self.passport.agent_id
+        return self.passport.stamped_id
 
 
 class Peers:
@@ -119,8 +118,7 @@ class Peers:
         passport = await hub_client.get_agent(
             peer.agent_id if isinstance(peer, PeerSummary) else peer
         )
-        agent_id = passport.agent_id
-        assert agent_id is not None
+        agent_id = passport.stamped_id
         resume = await hub_client.get_resume(agent_id)
         track_record = await hub_client.get_track_record(agent_id)
         page = await hub_client.get_skill(agent_id)

@@ -73,8 +73,7 @@ class Roster:
         auth: AuthBlock,
     ) -> Identity:
         """Make an identity of a stamped passport; `add` puts it on the roster."""
-        agent_id = passport.agent_id
-        assert agent_id is not None
+        agent_id = passport.stamped_id
 
         async def report(envelope: Envelope, error: Exception) -> None:
             await self._report(agent_id, envelope, error)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import attrs
@@ -10,7 +11,7 @@ import attrs
 from ..errors import NotFoundError
 from ..ids import ID_PATTERN
 from ..protocol.workflow import TransitionGraph
-from ..records import AuthBlock, Duration, Envelope, Expectation
+from ..records import AuthBlock, ChannelMetadata, Duration, Envelope, Expectation
 from .channel import Channel
 from .identity_client import IdentityClient
 
@@ -66,20 +67,20 @@ class SpeakingClient(IdentityClient):
         """
         self.identity.check_attached()
         targets = [target] if isinstance(target, str) else list(target)
-        expected = None if expectations is None else tuple(expectations)
+        create = partial(
+            self.hub_client.create_channel,
+            creator_id=self.agent_id,
+            manifest_type=type,
+            manifest_version=version,
+            required_acks=required_acks,
+            ttl=ttl,
+            intent=intent,
+            labels=labels,
+            expectations=None if expectations is None else tuple(expectations),
+            idempotency_key=idempotency_key,
+        )
         try:
-            return await self._open(
-                targets,
-                type,
-                version,
-                ttl,
-                knobs,
-                intent,
-                labels,
-                required_acks,
-                expected,
-                idempotency_key,
-            )
+            return await self._open(create, targets, knobs)
         except NotFoundError:
             # A name that was registered anew has another id than the one remembered here.
             remembered = [one for one in targets if self.hub_client.names.id_of(one) is not None]
@@ -87,31 +88,13 @@ class SpeakingClient(IdentityClient):
                 raise
             for one in remembered:
                 self.hub_client.names.forget(one)
-        return await self._open(
-            targets,
-            type,
-            version,
-            ttl,
-            knobs,
-            intent,
-            labels,
-            required_acks,
-            expected,
-            idempotency_key,
-        )
+        return await self._open(create, targets, knobs)
 
     async def _open(
         self,
+        create: Callable[..., Awaitable[ChannelMetadata]],
         targets: list[str],
-        type: str,
-        version: int,
-        ttl: Duration | None,
         knobs: Mapping[str, Any] | None,
-        intent: str | None,
-        labels: Mapping[str, str] | None,
-        required_acks: int | None,
-        expectations: tuple[Expectation, ...] | None,
-        idempotency_key: str | None,
     ) -> Channel:
         participants = [await self.hub_client.id_for(one) for one in targets]
         graph = (knobs or {}).get("graph")
@@ -121,20 +104,7 @@ class SpeakingClient(IdentityClient):
                 **dict(zip(targets, participants, strict=True)),
             }
             knobs = {**(knobs or {}), "graph": graph.with_ids(ids).to_dict()}
-        metadata = await self.hub_client.create_channel(
-            creator_id=self.agent_id,
-            manifest_type=type,
-            manifest_version=version,
-            participants=participants,
-            required_acks=required_acks,
-            ttl=ttl,
-            knobs=knobs,
-            intent=intent,
-            labels=labels,
-            expectations=expectations,
-            idempotency_key=idempotency_key,
-        )
-        return Channel(metadata, self)
+        return Channel(await create(participants=participants, knobs=knobs), self)
 
     async def channel(self, channel_id: str) -> Channel:
         """Return a handle on a channel that it is in. Raises `NotFoundError`."""

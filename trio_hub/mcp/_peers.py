@@ -10,9 +10,9 @@ import attrs
 import trio
 
 from ..client import AgentClient
-from ..errors import NetworkError, NotFoundError
+from ..errors import NotFoundError
 from ..protocol.discovery import PEERS_MAX
-from ..records import EV_CHANNEL_CLOSED, EV_CHANNEL_EXPIRED, Envelope, PeerSummary
+from ..records import PeerSummary
 
 __all__ = ["PeerTool", "PeerTools"]
 
@@ -21,8 +21,6 @@ _ODD: Final = re.compile(r"[^A-Za-z0-9_-]+")
 _STEM_CHARACTERS_MAX: Final = 48
 _PREFIX: Final = "ask_"
 _SUFFIX_DIGITS: Final = 8
-
-_ENDS: Final = (EV_CHANNEL_CLOSED, EV_CHANNEL_EXPIRED)
 
 
 @attrs.frozen(kw_only=True)
@@ -107,37 +105,10 @@ class PeerTools:
         if agent_id is None:
             raise NotFoundError(f"no agent stands behind a tool called {tool_name!r}: list again")
         with trio.move_on_after(self._timeout_seconds):
-            return await self._consult(agent_id, question)
+            # The scope around this is the one that counts: it names the tool.
+            timeout = 2 * self._timeout_seconds
+            return await self._client.consult(agent_id, question, timeout=timeout)
         raise trio.TooSlowError(f"{tool_name} gave no answer within {self._timeout_seconds:g} s")
-
-    async def _consult(self, agent_id: str, question: str) -> str:
-        channel = await self._client.open(type="consulting", target=agent_id)
-
-        def is_end(envelope: Envelope) -> bool:
-            return envelope.sender_id == agent_id or envelope.event_type in _ENDS
-
-        answered = False
-        try:
-            await channel.send(question)
-            last = await self._client.wait_for_channel_event(
-                channel_id=channel.channel_id,
-                predicate=is_end,
-                # The scope around this is the one that counts.
-                timeout=2 * self._timeout_seconds,
-            )
-            answered = True
-        finally:
-            if not answered:
-                # Nobody waits for the answer any more, so the agent need not work on it.
-                with trio.move_on_after(1) as scope:
-                    scope.shield = True
-                    await channel.close("the question was given up")
-        if last.sender_id != agent_id:
-            reason = last.event_data.get("reason") or last.event_type
-            raise NetworkError(
-                f"the consult {channel.channel_id} ended without an answer: {reason}"
-            )
-        return last.text
 
     async def _peers(self) -> list[PeerSummary]:
         found: list[PeerSummary] = []
