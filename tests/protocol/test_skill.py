@@ -7,7 +7,8 @@ import json
 import pytest
 from hypothesis import given, strategies as st
 
-from trio_hub.protocol.skill import FRONT_MATTER_CHARACTERS_MAX, Skill, read_skill
+from trio_hub.protocol.front_matter import FRONT_MATTER_CHARACTERS_MAX
+from trio_hub.protocol.skill import Skill, read_skill
 
 PAGE = """\
 ---

@@ -175,8 +175,8 @@ class HubProxy:
         channel = channels.get(envelope.channel_id)
         position = await channels.position_of(channel, cause)
         if position is not None:
-            (record,) = await channels.read(channel, position, position + 1)
-            first = record.envelope
+            record = await channels.read_one(channel, position)
+            first = None if record is None else record.envelope
             if first is not None and self._home_of(first.sender_id) == self._naming.peer:
                 there = id_in_key(first.idempotency_key, self._naming.peer)
                 if there is not None:

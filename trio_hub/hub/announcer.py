@@ -215,8 +215,7 @@ class Announcer:
 
     def registered(self, passport: Passport) -> None:
         """Somebody new is there."""
-        assert passport.agent_id is not None, "it was stamped"
-        self._agent(passport.agent_id, "registered", passport=passport)
+        self._agent(passport.stamped_id, "registered", passport=passport)
         self._audit.record(
             "agent_registered",
             agent_id=passport.agent_id,
@@ -225,8 +224,7 @@ class Announcer:
 
     def unregistered(self, passport: Passport, by: str) -> None:
         """Somebody is no more."""
-        assert passport.agent_id is not None, "it was stamped"
-        self._agent(passport.agent_id, "unregistered", name=passport.name)
+        self._agent(passport.stamped_id, "unregistered", name=passport.name)
         self._audit.record(
             "agent_unregistered",
             agent_id=passport.agent_id,

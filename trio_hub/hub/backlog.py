@@ -105,11 +105,10 @@ class BacklogSurvey:
 
     async def _look_up(self, channel: Channel, position: int) -> float | None:
         try:
-            records = await self._channels.read(channel, position, position + 1)
+            record = await self._channels.read_one(channel, position)
         except (NotFoundError, StoreError) as error:
             log.warning("backlog not read", channel_id=channel.channel_id, error=str(error))
             return None
-        for record in records:
-            if record.envelope is not None:
-                return seconds_from_id(record.envelope.envelope_id)
-        return None
+        if record is None or record.envelope is None:
+            return None
+        return seconds_from_id(record.envelope.envelope_id)

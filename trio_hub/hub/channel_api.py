@@ -277,8 +277,7 @@ class ChannelApi(FederationApi):
         if position >= channel.length:
             # It is on its way to the disk, and whoever asks wants to know how that ends.
             await self._committer.caught_up()
-        records = await self.channels.read(channel, position, position + 1)
-        return records[0] if records else None
+        return await self.channels.read_one(channel, position)
 
     async def can_send(
         self, channel_id: str, sender_id: str, *, event_type: str | None = None
@@ -317,8 +316,9 @@ class ChannelApi(FederationApi):
             if trigger is not None:
                 position = await self.channels.position_of(channel, trigger)
                 if position is not None:
-                    (record,) = await self.channels.read(channel, position, position + 1)
-                    since = since if record.envelope is None else record.envelope.created_at
+                    record = await self.channels.read_one(channel, position)
+                    if record is not None and record.envelope is not None:
+                        since = record.envelope.created_at
             turns.append(
                 PendingTurn(
                     channel_id=channel.channel_id, triggering_envelope_id=trigger, expected_at=since

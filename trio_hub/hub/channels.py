@@ -343,6 +343,11 @@ class ChannelBook:
         end = channel.length if stop is None else min(stop, channel.length)
         return await self._logs.read(channel.channel_id, start, end)
 
+    async def read_one(self, channel: Channel, position: int) -> LogRecord | None:
+        """Read one record, or return None where nothing durable stands there. Raises as `read`."""
+        records = await self.read(channel, position, position + 1)
+        return records[0] if records else None
+
     async def position_of(self, channel: Channel, envelope_id: str) -> int | None:
         """Find an envelope by id, or None where the log has none of that id."""
         return await self._logs.position_of(channel.channel_id, channel.length, envelope_id)

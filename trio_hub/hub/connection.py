@@ -13,14 +13,12 @@ committer when the envelope is durable.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Awaitable, Mapping
+from typing import Any
 
-import attrs
 import trio
 
 from .._logging import get_logger
-from ..auth import Credential
 from ..errors import (
     AccessDeniedError,
     AuthError,
@@ -47,16 +45,14 @@ from ..wire.frames import (
     ReceiptFrame,
     RequestFrame,
     ResponseFrame,
-    WelcomeFrame,
 )
 from ..wire.operations import OPERATIONS, Operation
 from ..wire.params import PostEnvelope
 from ..wire.validation import decode_strictly, encode
-from .committer import Ticket
+from .connection_host import ConnectionHost
 from .doorbell import Doorbell
-from .turn import Turn
 
-__all__ = ["Connection", "ConnectionHost", "Greeting", "Handler", "RawJson"]
+__all__ = ["Connection", "RawJson"]
 
 log = get_logger(__name__)
 
@@ -77,89 +73,6 @@ class RawJson:
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-
-
-@attrs.frozen
-class Greeting:
-    """
-    What comes of a hello.
-
-    Attributes:
-        welcome: The answer.
-        processed: Channel id -> the position up to which the client has processed it.
-        replays: Whether what is unsettled is delivered again, or only what comes from now on.
-        credential: What was shown, where that may end.
-    """
-
-    welcome: WelcomeFrame
-    processed: dict[str, int]
-    replays: bool
-    credential: Credential | None
-
-
-#: Carries out an operation: its result, or something to await for it.
-Handler = Callable[["Connection", Any], Any | Awaitable[Any]]
-
-
-class ConnectionHost(Protocol):
-    """What a connection needs of its hub."""
-
-    @property
-    def handlers(self) -> Mapping[str, Handler]:
-        """The handler of every operation but ``post_envelope``."""
-        ...
-
-    @property
-    def epoch(self) -> str:
-        """The identity of the hub's logs."""
-        ...
-
-    @property
-    def turn(self) -> Turn:
-        """In which receipts are taken."""
-        ...
-
-    @property
-    def requests_in_flight_max(self) -> int:
-        """How many unanswered requests one connection may have."""
-        ...
-
-    @property
-    def malformed_frames_per_minute(self) -> int:
-        """How many frames that are none one connection may send."""
-        ...
-
-    def authorize(self, connection: Connection, operation: Operation, params: Any) -> None:
-        """Raise `AccessDeniedError` where the connection may not do that."""
-        ...
-
-    def refused(self, what: str, error: NetworkError) -> None:
-        """Count what a peer is refused: a "request", a "hello", a "frame", its "connection"."""
-        ...
-
-    async def post(self, connection: Connection, params: PostEnvelope) -> tuple[str, Ticket | None]:
-        """Post an envelope; what is returned may be told once the ticket is durable."""
-        ...
-
-    async def hello(self, connection: Connection, frame: HelloFrame) -> Greeting:
-        """Check a credential, and look up where the identity's deliveries begin."""
-        ...
-
-    def begin_deliveries(self, connection: Connection, greeting: Greeting) -> None:
-        """Bind an identity that has been welcomed, and deliver to it."""
-        ...
-
-    def receipt(self, frame: ReceiptFrame) -> None:
-        """Take a receipt of an identity that is bound to the connection it came from."""
-        ...
-
-    def room_again(self, connection: Connection) -> None:
-        """The connection's outbox has room again."""
-        ...
-
-    def released(self, connection: Connection) -> None:
-        """The connection has ended."""
-        ...
 
 
 class Connection:

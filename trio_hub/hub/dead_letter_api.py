@@ -47,10 +47,10 @@ class DeadLetterApi:
         """
         letter = self._letters.get(agent_id, envelope_id)
         channel = self.channels.find(letter.channel_id)
-        records: list[LogRecord] = []
+        record: LogRecord | None = None
         if channel is not None:
-            records = await self.channels.read(channel, letter.position, letter.position + 1)
-        envelope = records[0].envelope if records else None
+            record = await self.channels.read_one(channel, letter.position)
+        envelope = None if record is None else record.envelope
         if envelope is None:
             raise StoreError(
                 f"envelope {envelope_id} cannot be read: record {letter.position} of channel "

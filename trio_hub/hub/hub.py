@@ -47,6 +47,7 @@ from .committer import Committer
 from .dead_letter_api import DeadLetterApi
 from .dead_letters import DeadLetterBox
 from .deliveries import Deliveries
+from .drain_api import DrainApi
 from .expectations import Expectations
 from .federation import FederationDoor, Routes
 from .gate import Gate
@@ -90,6 +91,7 @@ class Hub(
     TaskApi,
     DeadLetterApi,
     WatchApi,
+    DrainApi,
 ):
     """
     A hub. Use `Hub.open`; everything here belongs inside its block.
@@ -358,37 +360,6 @@ class Hub(
                             await hub.drain()
                 finally:
                     nursery.cancel_scope.cancel()
-
-    async def drain(self) -> None:
-        """
-        Take nothing new, tell clients to come back, write what was accepted. Idempotent.
-
-        Cancellation: what was accepted and not answered yet may or may not be kept, as after a
-        crash; what was answered is.
-        """
-        self._gate.close()
-        self._reception.say_goodbye()
-        self._deliveries.flush_cursors()
-        await self._snapshots.write_all(list(self.channels))
-        await self._committer.flushed()
-
-    async def ask_to_drain(self) -> None:
-        """
-        Have the hub drain by itself, right after this returns: for an operator, who would not
-        hear of a drain that this waits for. What was done until then is durable.
-
-        Cancellation: it is not asked to.
-        """
-        await self._committer.caught_up()
-        self._gate.closing.set()
-
-    async def wait_draining(self) -> None:
-        """Return once the hub drains, or is about to, whoever wished for that."""
-        await self._gate.closing.wait()
-
-    async def _drain_when_asked(self) -> None:
-        await self._gate.closing.wait()
-        await self.drain()
 
     # Serving
 

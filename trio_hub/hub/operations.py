@@ -45,7 +45,8 @@ from ..wire import params as p
 from ..wire.operations import OPERATIONS
 from .authorization import may_see_task
 from .channels import LogRecord
-from .connection import Connection, Handler, RawJson
+from .connection import Connection, RawJson
+from .connection_host import Handler
 
 if TYPE_CHECKING:
     from .hub import Hub

@@ -31,7 +31,8 @@ from .attempts import Attempts
 from .authorization import authorize
 from .channels import Channel, ChannelBook
 from .committer import Ticket
-from .connection import Connection, Greeting, Handler
+from .connection import Connection
+from .connection_host import Greeting, Handler
 from .deliveries import Deliveries
 from .doorstep import Doorstep
 from .gate import Gate
@@ -316,8 +317,7 @@ class Reception:
     async def _greet(
         self, connection: Connection, frame: HelloFrame, credential: Credential | None
     ) -> Greeting:
-        agent_id = self._passport_of(frame.name).agent_id
-        assert agent_id is not None, "it was stamped"
+        agent_id = self._passport_of(frame.name).stamped_id
         await self.warm_for(agent_id)
         # Ids of another log say nothing about this one: better twice than never.
         position_lost = frame.epoch is not None and frame.epoch != self._epoch()

@@ -96,8 +96,7 @@ class Registration:
     @property
     def agent_id(self) -> str:
         """The stamped id."""
-        assert self.passport.agent_id is not None
-        return self.passport.agent_id
+        return self.passport.stamped_id
 
     def latencies_of(self, capabilities: Iterable[str]) -> list[LatencySketch]:
         """Return how long tasks took, of those capabilities of which it is known."""

@@ -291,8 +291,7 @@ class ProxyRoute:
         if self.is_up:
             return
         for passport in self.agents.reached_by(self.proxy):
-            assert passport.agent_id is not None
-            await self.agents.warm(passport.agent_id)
+            await self.agents.warm(passport.stamped_id)
         if not self.is_up:
             self.is_up = True
             for passport in self.agents.reached_by(self.proxy):
@@ -364,8 +363,7 @@ class _ProxyBinding:
     """
 
     def __init__(self, route: ProxyRoute, passport: Passport) -> None:
-        assert passport.agent_id is not None, "a registered agent has an id"
-        self.agent_id = passport.agent_id
+        self.agent_id = passport.stamped_id
         self._passport = passport
         self._route = route
         self._lanes: dict[str, deque[Delivery[bytes]]] = {}

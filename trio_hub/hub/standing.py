@@ -25,10 +25,7 @@ class StandingApi:
         """Return an envelope as it stands in its channel's log, or None. Raises `NotFoundError`."""
         channel = self.channels.get(channel_id)
         position = await self.channels.position_of(channel, envelope_id)
-        if position is None:
-            return None
-        records = await self.channels.read(channel, position, position + 1)
-        return records[0] if records else None
+        return None if position is None else await self.channels.read_one(channel, position)
 
     async def standing_of(self, channel_id: str, record: LogRecord) -> list[DeliveryStanding]:
         """

@@ -209,11 +209,10 @@ def _asked_for(resume: Resume, query: PeerQuery) -> list[str]:
 
 def _peer(it: Described, query: PeerQuery) -> PeerSummary:
     passport, resume = it.passport, it.resume
-    assert passport.agent_id is not None, "a hub stamps whom it registers"
     asked_for = _asked_for(resume, query)
     return PeerSummary(
         name=passport.name,
-        agent_id=passport.agent_id,
+        agent_id=passport.stamped_id,
         kind=passport.effective_kind,
         summary=_cut(resume.summary, SUMMARY_CHARACTERS_MAX),
         capabilities=_cut_words(capabilities_of(resume)),

@@ -12,13 +12,9 @@ import datetime
 from typing import Any, Final
 
 import attrs
-import frontmatter
-from frontmatter.default_handlers import YAMLHandler
 
-__all__ = ["FRONT_MATTER_CHARACTERS_MAX", "Skill", "read_skill"]
+__all__ = ["Skill", "read_skill"]
 
-#: Front matter says in a few lines what the page is about; more is not read.
-FRONT_MATTER_CHARACTERS_MAX: Final = 16_384
 # What front matter amounts to once all its aliases are followed: values, and characters in them.
 _WEIGHT_MAX: Final = 65_536
 _DEPTH_MAX: Final = 16
@@ -62,10 +58,13 @@ class Skill:
 
 def read_skill(markdown: str) -> Skill:
     """Read a skill page. Never raises: see `Skill.problem`."""
-    if not _YAML.detect(markdown):
+    # Reading YAML takes a while to import, and most programs read no page.
+    from . import front_matter  # noqa: PLC0415,RUF100
+
+    if not front_matter.is_in(markdown):
         return Skill(markdown=markdown, body=markdown)
     try:
-        metadata, body = frontmatter.parse(markdown, handler=_YAML)
+        metadata, body = front_matter.parse(markdown)
         return Skill(markdown=markdown, body=body, metadata=_plain_mapping(metadata))
     # The loader makes objects of what it reads, and raises whatever their types do.
     except Exception as error:
@@ -75,23 +74,6 @@ def read_skill(markdown: str) -> Skill:
 def _in_one_line(error: Exception) -> str:
     words = " ".join(f"{type(error).__name__}: {error}".split())[:_PROBLEM_CHARACTERS_MAX]
     return "".join(it if it.isprintable() else "?" for it in words)
-
-
-class _FrontMatter(YAMLHandler):  # type: ignore[misc, unused-ignore]  # where it has no types
-    """YAML that is short, and a mapping."""
-
-    def load(self, fm: str, **kwargs: object) -> dict[str, Any]:
-        if len(fm) > FRONT_MATTER_CHARACTERS_MAX:
-            raise ValueError(
-                f"front matter of {len(fm)} characters is more than {FRONT_MATTER_CHARACTERS_MAX}"
-            )
-        loaded = super().load(fm, **kwargs)
-        if loaded is not None and not isinstance(loaded, dict):
-            raise ValueError(f"front matter is a mapping, not a {type(loaded).__name__}")
-        return loaded or {}
-
-
-_YAML: Final = _FrontMatter()
 
 
 def _plain_mapping(metadata: dict[str, Any]) -> dict[str, Any]:

@@ -76,6 +76,12 @@ class Passport:
     created_at: str = ""
 
     @property
+    def stamped_id(self) -> str:
+        """The id, of a passport that a hub has stamped: one that comes from a hub is."""
+        assert self.agent_id is not None, f"{self.name!r} was not registered"
+        return self.agent_id
+
+    @property
     def effective_kind(self) -> PassportKind:
         """The kind, with None read as "agent"."""
         return self.kind or "agent"
