@@ -40,6 +40,7 @@ class Peer:
         command: Arguments after the interpreter; `{data}` stands for the data directory.
         keeps: Whether a restart finds what was posted.
         root: Where its interpreter starts, and looks for modules first.
+        questions: What it can be asked; None is everything.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Peer:
     command: tuple[str, ...]
     keeps: bool = False
     root: Path = ROOT
+    questions: frozenset[str] | None = None
 
     def available(self, python: str) -> bool:
         """Say whether `python` can run this hub."""
@@ -103,6 +105,13 @@ PEERS: dict[str, Peer] = {
             "none: lost with the process",
             "trio_hub.__main__",
             ("-m", "trio_hub", "--port", "0", "--log-level", "warning", "--memory"),
+        ),
+        Peer(
+            "limit",
+            "fsync before the answer: kept, and nothing else promised",
+            "trio_hub.__main__",
+            (str(ROOT / "benchmarks" / "limit_hub.py"), "--data", "{data}"),
+            questions=frozenset({"one_conversation", "many_channels", "fan_out"}),
         ),
     )
 }

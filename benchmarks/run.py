@@ -99,6 +99,7 @@ def ask(bench: Bench, question: Question, peers: list[Peer], rounds: int) -> dic
         for peer in peers
         if (peer.keeps or question.name not in RESTARTS)
         and (peer.name.startswith("trio_hub") or not is_for_ours(question))
+        and (peer.questions is None or question.name in peer.questions)
     ]
     samples: dict[str, list[dict[str, float]]] = {peer.name: [] for peer in asked}
     failures: dict[str, str] = {}
