@@ -19,7 +19,14 @@ from ..errors import StoreError
 from ._checks import trims_too_far
 from .base import Append, Change, Delete, Put, Trim
 
-__all__ = ["LogTable", "Plan", "Step", "document_checksum", "record_checksum"]
+__all__ = [
+    "PATHS_REMEMBERED_MAX",
+    "LogTable",
+    "Plan",
+    "Step",
+    "document_checksum",
+    "record_checksum",
+]
 
 _INSERT_LOG = "INSERT INTO logs (path, log_id) VALUES (?, ?)"
 _INSERT_RECORD = "INSERT INTO records (log_id, position, record, checksum) VALUES (?, ?, ?, ?)"
@@ -30,8 +37,9 @@ _DELETE_RECORDS = "DELETE FROM records WHERE log_id = ?"
 _TRIM_LOG = "UPDATE logs SET first = ?1 WHERE path = ?2 AND first < ?1"
 _TRIM_RECORDS = "DELETE FROM records WHERE log_id = ? AND position < ?"
 
-# Logs remembered. A hub with more than this many in use forgets and looks up again.
-_LOGS_REMEMBERED_MAX = 200_000
+# Paths remembered, some 250 bytes each. A hub with more than this many in use forgets those that
+# were written longest ago, and looks them up again.
+PATHS_REMEMBERED_MAX = 50_000
 
 #: Statements with their rows, which touch different tables and so need no order among them.
 Step = dict[str, list[tuple[object, ...]]]
@@ -57,12 +65,19 @@ class LogTable:
     """
     What is known of the committed logs: remembered, or looked up.
 
+    What is gone is not remembered: hubs make logs and documents all their life, and delete them.
+
     Args:
         connection: The writer's. No other connection changes the database.
+        remembered_max: For so many paths it is remembered what stands there.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, remembered_max: int = PATHS_REMEMBERED_MAX
+    ) -> None:
         self._connection = connection
+        self._remembered_max = remembered_max
+        # None at a path: a document. In the order of the last transaction that was about it.
         self._logs: dict[str, _Log | None] = {}
         # Every log has a record, so this one seek finds the highest id in use.
         (highest,) = connection.execute("SELECT max(log_id) FROM records").fetchone()
@@ -78,9 +93,11 @@ class LogTable:
                 " FROM logs WHERE path = ?",
                 (path,),
             ).fetchone()
-            log = None if row is None else _Log(row[0], row[1] + 1)
-            self._logs[path] = log
-            return log
+            return None if row is None else _Log(row[0], row[1] + 1)
+
+    def __len__(self) -> int:
+        """For how many paths it is remembered what stands there."""
+        return len(self._logs)
 
     def has_document(self, path: str) -> bool:
         """Whether a document stands at `path`. Raises `sqlite3.Error`."""
@@ -92,11 +109,24 @@ class LogTable:
         query = "SELECT count(*) FROM records WHERE log_id = ? AND position < ?"
         self._connection.execute(query, (log_id, first)).fetchone()
 
-    def learn(self, logs: dict[str, _Log | None], next_log_id: int) -> None:
-        """Take over what a transaction changed; call it only after its COMMIT."""
-        if len(self._logs) > _LOGS_REMEMBERED_MAX:
-            self._logs.clear()
-        self._logs.update(logs)
+    def learn(
+        self, logs: dict[str, _Log | None], documents: dict[str, bool], next_log_id: int
+    ) -> None:
+        """
+        Take over what a transaction left; call it only after its COMMIT.
+
+        Args:
+            logs: What it touched; None where no log stands now.
+            documents: Where it wrote a document (True), or knows that there is none.
+            next_log_id: The id that the next new log gets.
+        """
+        remembered = self._logs
+        for path, log in logs.items():
+            remembered.pop(path, None)
+            if log is not None or documents.get(path):
+                remembered[path] = log
+        while len(remembered) > self._remembered_max:
+            del remembered[next(iter(remembered))]
         self.next_log_id = next_log_id
 
 
@@ -147,7 +177,7 @@ class Plan:
 
     def committed(self) -> None:
         """Say that the transaction is durable."""
-        self._table.learn(self._logs, self._next_log_id)
+        self._table.learn(self._logs, self._documents, self._next_log_id)
 
     def log(self, path: str) -> _Log | None:
         """Return the log at `path` as the batches so far leave it."""
