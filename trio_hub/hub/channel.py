@@ -28,7 +28,8 @@ class Channel:
     Attributes:
         metadata: As it stands on disk. The machine's is ahead by what is being committed; who
             was shown that would believe in an end that may yet fail to be kept.
-        length: How many records of its log are durable.
+        length: How many records of its log are durable, those that were trimmed included.
+        first: Where its log begins: the records before it were trimmed.
         firings: What has come of its expectations, as it stands on disk.
         machine: None while it is cold.
         settled_open: Set once it is no longer pending, or is gone.
@@ -43,6 +44,7 @@ class Channel:
     metadata: ChannelMetadata
     length: int
     recipients: Recipients
+    first: int = 0
     firings: Firings = attrs.field(factory=Firings)
     machine: ChannelMachine | None = None
     settled_open: trio.Event = attrs.field(factory=trio.Event)

@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from .._logging import get_logger
-from ..errors import NotFoundError
+from ..errors import NotFoundError, RecordsTrimmed
 from ..ids import Now
 from ..records import (
     EV_TEXT,
@@ -20,6 +20,7 @@ from ..records import (
     Expectation,
     PendingTurn,
 )
+from . import paths
 from .admission import Admission
 from .announcer import Announcer
 from .ceilings import check_ttl
@@ -268,7 +269,13 @@ class ChannelApi(FederationApi):
     async def find_record_by_causation(
         self, channel_id: str, *, sender_id: str, causation_id: str
     ) -> LogRecord | None:
-        """Return the same as `find_envelope_by_causation`, as it stands in the log."""
+        """
+        Return the same as `find_envelope_by_causation`, as it stands in the log.
+
+        Raises:
+            NotFoundError: There is no such channel.
+            RecordsTrimmed: It was posted, and is not kept any more.
+        """
         channel = self.channels.get(channel_id)
         machine = await self.channels.warm(channel)
         position = machine.position_by_cause(sender_id, causation_id)
@@ -277,7 +284,15 @@ class ChannelApi(FederationApi):
         if position >= channel.length:
             # It is on its way to the disk, and whoever asks wants to know how that ends.
             await self._committer.caught_up()
-        return await self.channels.read_one(channel, position)
+        record = await self.channels.read_one(channel, position)
+        if record is None and position < channel.first:
+            raise RecordsTrimmed(
+                f"what {sender_id} posted because of {causation_id} in channel {channel_id} was "
+                f"trimmed: the log begins at {channel.first}",
+                path=paths.channel_log(channel_id),
+                first=channel.first,
+            )
+        return record
 
     async def can_send(
         self, channel_id: str, sender_id: str, *, event_type: str | None = None

@@ -108,9 +108,19 @@ class ChannelBook:
         # The time of the last stamp, as text: the same moment need not be written twice.
         self._stamped_at = (0.0, "")
 
-    def load(self, documents: Mapping[str, bytes], lengths: Mapping[str, int]) -> list[str]:
+    def load(
+        self,
+        documents: Mapping[str, bytes],
+        lengths: Mapping[str, int],
+        firsts: Mapping[str, int],
+    ) -> list[str]:
         """
         Take what the store holds below ``/channels``. Logs are not read yet.
+
+        Args:
+            documents: By path.
+            lengths: Of the logs, by path.
+            firsts: Where those begin that were trimmed, by path.
 
         Returns:
             One sentence for each channel that was set aside.
@@ -127,12 +137,15 @@ class ChannelBook:
             except FrameError as error:
                 problems.append(f"channel {channel_id} is set aside: {error}")
                 continue
-            length = lengths.get(paths.channel_log(channel_id), 0)
+            log_path = paths.channel_log(channel_id)
+            length, first = lengths.get(log_path, 0), firsts.get(log_path, 0)
             if not length:
                 # A channel is kept together with its first envelopes, so they were there once.
                 problems.append(f"channel {channel_id} is damaged: its log cannot be read")
             recipients = self._recipients_of(metadata, firings)
-            self._keep(Channel(metadata, length, recipients, firings, announced=metadata.state))
+            self._keep(
+                Channel(metadata, length, recipients, first, firings, announced=metadata.state)
+            )
         return problems
 
     # Lookup
@@ -335,13 +348,14 @@ class ChannelBook:
 
     async def read(self, channel: Channel, start: int, stop: int | None) -> list[LogRecord]:
         """
-        Read a slice of a log, as far as it is durable. What cannot be read has no envelope.
+        Read a slice of a log, from where it begins and as far as it is durable. What cannot be
+        read has no envelope.
 
         Raises:
             StoreError: The store cannot be read at all.
         """
         end = channel.length if stop is None else min(stop, channel.length)
-        return await self._logs.read(channel.channel_id, start, end)
+        return await self._logs.read(channel.channel_id, max(start, channel.first), end)
 
     async def read_one(self, channel: Channel, position: int) -> LogRecord | None:
         """Read one record, or return None where nothing durable stands there. Raises as `read`."""
@@ -350,7 +364,9 @@ class ChannelBook:
 
     async def position_of(self, channel: Channel, envelope_id: str) -> int | None:
         """Find an envelope by id, or None where the log has none of that id."""
-        return await self._logs.position_of(channel.channel_id, channel.length, envelope_id)
+        return await self._logs.position_of(
+            channel.channel_id, channel.first, channel.length, envelope_id
+        )
 
     # Inside
 

@@ -74,6 +74,7 @@ from .task_api import TaskApi
 from .task_caretaker import TaskCaretaker
 from .tasks import TaskBook
 from .timers import Timers
+from .trimming import firsts_of
 from .turn import Turn
 from .watch_api import WatchApi
 
@@ -458,7 +459,8 @@ class Hub(
             self._deliveries.obey(registration.agent_id, registration.delivery)
         problems += self._letters.load(await store.read_under(paths.DEAD_LETTERS))
         problems += self._deliveries.load(await store.read_under(paths.CURSORS))
-        problems += self.channels.load(await store.read_under(paths.CHANNELS), lengths)
+        firsts = await firsts_of(store, paths.CHANNELS)
+        problems += self.channels.load(await store.read_under(paths.CHANNELS), lengths, firsts)
         problems += self.tasks.load(await store.read_under(paths.TASKS))
         self._problems = problems
         for problem in problems:

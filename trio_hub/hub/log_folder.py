@@ -75,6 +75,9 @@ class LogFolder:
         """
         channel_id, known = channel.channel_id, channel.length
         machine, takes_records = new_machine(), True
+        if channel.failure is not None:
+            # A trim may be what failed, and nobody knows what of it was kept.
+            channel.first = await self._logs.first(channel_id)
         owing: Mapping[str, Owing] = {}
         try:
             length = await self._store.length(paths.channel_log(channel_id))
@@ -91,10 +94,12 @@ class LogFolder:
         folded = machine.length
         unseen: list[LogRecord] = []
         # Of what is in a snapshot, only what somebody may be owed or has not seen is read.
-        first = min(folded, known if counter is None else counter.lowest)
+        first = max(channel.first, min(folded, known if counter is None else counter.lowest))
         for start in range(first, length, self._page):
             stop = min(start + self._page, length)
             for record in await self._logs.read(channel_id, start, stop):
+                if record.position > machine.length:
+                    _miss(machine, record.position)
                 if record.position >= folded:
                     _replay(machine, record)
                 if counter is not None:
@@ -104,6 +109,16 @@ class LogFolder:
         if not length:
             machine.damage = machine.damage or "its log cannot be read"
         return Folded(machine, length, takes_records, counter, unseen)
+
+
+def _miss(machine: ChannelMachine, first: int) -> None:
+    """Take note of records that were trimmed and are in no snapshot that can be used."""
+    begun = machine.length
+    machine.damage = machine.damage or (
+        f"its log begins at {first}, and no snapshot of what stood before can be used: nothing "
+        f"is known of {begun} to {first}. Restore a backup, or open another channel"
+    )
+    machine.memory.skip(first - begun)
 
 
 def _replay(machine: ChannelMachine, record: LogRecord) -> None:

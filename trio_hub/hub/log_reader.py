@@ -1,12 +1,15 @@
-"""Reading the logs of channels: around what is damaged in them, and a page at a time."""
+"""
+Reading the logs of channels: around what is damaged in them, behind what was trimmed, and a page at
+a time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from .._logging import get_logger
-from ..errors import DamagedRecord, NotFoundError, StoreError
-from ..stores import KnowledgeStore
+from ..errors import DamagedRecord, NotFoundError, RecordsTrimmed, StoreError
+from ..stores import KnowledgeStore, TrimmingStore
 from . import paths
 from .log_record import LogRecord, read_record
 
@@ -32,27 +35,47 @@ class LogReader:
 
     async def read(self, channel_id: str, start: int, stop: int) -> list[LogRecord]:
         """
-        Read a slice of a log. What cannot be read has no envelope.
+        Read a slice of a log, from where it begins. What cannot be read has no envelope.
 
         Raises:
             NotFoundError: The channel is gone.
             StoreError: The store cannot be read at all.
         """
         records: list[LogRecord] = []
-        while len(records) < stop - start:
-            records += await self._read_run(channel_id, start + len(records), stop)
+        while start < stop:
+            run = await self._read_run(channel_id, start, stop)
+            if not run:
+                break
+            records += run
+            start = run[-1].position + 1
         return records
 
-    async def position_of(self, channel_id: str, length: int, envelope_id: str) -> int | None:
+    async def first(self, channel_id: str) -> int:
+        """Return where a log begins. Raises `StoreError`."""
+        if isinstance(self._store, TrimmingStore):
+            return await self._store.first(paths.channel_log(channel_id))
+        return 0
+
+    async def position_of(
+        self, channel_id: str, first: int, length: int, envelope_id: str
+    ) -> int | None:
         """
         Find an envelope by id, or None where the log, up to `length`, has none of that id.
 
         Ids increase along a log, so it is a binary search of single reads.
+
+        Args:
+            first: Where the log begins, or began a while ago.
         """
-        low, high = 0, length
+        low, high = first, length
         while low < high:
             middle = (low + high) // 2
-            (record,) = await self.read(channel_id, middle, middle + 1)
+            records = await self.read(channel_id, middle, middle + 1)
+            if not records:
+                # It was trimmed meanwhile.
+                low = middle + 1
+                continue
+            (record,) = records
             if record.envelope is None:
                 return await self._position_by_scan(channel_id, length, envelope_id)
             if record.envelope.envelope_id < envelope_id:
@@ -70,6 +93,9 @@ class LogReader:
         while True:
             try:
                 raws = await self._store.read_range(path, length, length + self._page)
+            except RecordsTrimmed as error:
+                length = error.first
+                continue
             except DamagedRecord as error:
                 return error.position
             if not raws:
@@ -87,16 +113,27 @@ class LogReader:
         return None
 
     async def _read_run(self, channel_id: str, start: int, stop: int) -> list[LogRecord]:
-        """Read from `start` on: at least one record, up to one that is damaged, one page at most."""
-        path = paths.channel_log(channel_id)
-        stop = min(stop, start + self._page)
-        try:
-            raws = await self._store.read_range(path, start, stop)
-        except DamagedRecord as error:
-            if error.position <= start:
-                log.error("damaged record", channel_id=channel_id, position=start)  # noqa: TRY400
-                return [LogRecord(start, None, b"")]
-            raws = await self._store.read_range(path, start, error.position)
+        """
+        Read from `start` on, or from where the log begins: at least one record, up to one that is
+        damaged, one page at most. Nothing where all of it was trimmed.
+        """
+        path, end = paths.channel_log(channel_id), stop
+        while True:
+            stop = min(end, start + self._page)
+            try:
+                raws = await self._store.read_range(path, start, stop)
+                break
+            except RecordsTrimmed as error:
+                start = error.first
+                if start >= end:
+                    return []
+            except DamagedRecord as error:
+                if error.position <= start:
+                    log.error(  # noqa: TRY400
+                        "damaged record", channel_id=channel_id, position=start
+                    )
+                    return [LogRecord(start, None, b"")]
+                end = error.position
         if not raws and not self._is_kept(channel_id):
             raise NotFoundError(f"no channel with id {channel_id!r} (any more)")
         if not raws:

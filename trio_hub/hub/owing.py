@@ -43,7 +43,9 @@ class OwingCounter:
         self._channel = channel
         self._rows: list[_Row] = []
         for mailbox in mailboxes:
-            saved = mailbox.saved.get(channel.channel_id, SavedCursor())
+            saved = _behind_what_was_trimmed(
+                mailbox.saved.get(channel.channel_id, SavedCursor()), channel.first
+            )
             row, counted = _Row(mailbox, saved, saved.cursor), owing.get(mailbox.agent_id)
             if counted is not None and (counted.cursor, counted.settled) == (
                 saved.cursor,
@@ -76,7 +78,18 @@ class OwingCounter:
                 )
             except ValueError:
                 # The cursor of another log: better twice than never.
-                inbox.restore(channel_id, length=length)
+                inbox.restore(channel_id, length=length, cursor=min(self._channel.first, length))
+
+
+def _behind_what_was_trimmed(saved: SavedCursor, first: int) -> SavedCursor:
+    """Nothing is trimmed before it is settled; the cursor that says so is written later."""
+    if saved.cursor >= first:
+        return saved
+    runs = [(max(start, first), stop) for start, stop in saved.settled if stop > first]
+    if runs and runs[0][0] == first:
+        # What follows the cursor at once is passed by it.
+        return SavedCursor(runs[0][1], tuple(runs[1:]))
+    return SavedCursor(first, tuple(runs))
 
 
 def owing_of(channel: Channel, mailboxes: Iterable[Mailbox]) -> dict[str, Owing]:

@@ -102,9 +102,14 @@ class Replay:
             )
             inbox.read_failed(page, trio.current_time())
         else:
+            # What was trimmed before it got here is owed to nobody.
+            missing = (records[0].position if records else page.stop) - page.start
             inbox.loaded(
                 page,
-                [self._seen_by(mailbox, channel, it) for it in records],
+                [
+                    *[("", None)] * missing,
+                    *(self._seen_by(mailbox, channel, it) for it in records),
+                ],
                 {
                     it.position: moment
                     for it in records

@@ -207,8 +207,9 @@ class Snapshots:
         position = snapshot.position
         if not 0 < position <= length:
             raise SnapshotUnfit(f"it stands at {position}, and the log has {length} records")
-        (last,) = await read_log(channel_id, position - 1, position)
-        if last.envelope is None or last.envelope.envelope_id != snapshot.last_id:
+        records = await read_log(channel_id, position - 1, position)
+        last = records[0].envelope if records else None
+        if last is None or last.envelope_id != snapshot.last_id:
             raise SnapshotUnfit(f"the log has another envelope before {position}")
 
     async def _restore_pages(self, channel_id: str, machine: ChannelMachine, count: int) -> None:

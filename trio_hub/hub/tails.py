@@ -68,7 +68,8 @@ class Tails:
         seen: TailSpan | None = None
         if reader is not None:
             known = self._spans.get((channel.channel_id, reader))
-        while start > 0 and len(found) < limit:
+        first = channel.first
+        while start > first and len(found) < limit:
             if seen is not None and known is not None and known.covers(start):
                 lacking = limit - len(found)
                 positions = known.last_before(start, lacking)
@@ -77,7 +78,7 @@ class Tails:
                 found[:0] = filter(wanted, await self._read_at(channel, positions))
                 continue
             floor = known.high if known is not None and known.high < start else 0
-            stop, start = start, max(floor if seen is not None else 0, start - page)
+            stop, start = start, max(floor if seen is not None else 0, first, start - page)
             records = await self._channels.read(channel, start, stop)
             good = [record for record in records if wanted(record)]
             found[:0] = good
@@ -91,7 +92,8 @@ class Tails:
             start = found[0].position
         if reader is not None and seen is not None and seen.high - seen.low > 2 * limit:
             self._remember((channel.channel_id, reader), seen)
-        return start, found
+        # Before its first record a log has nothing, at whatever position that stands.
+        return (start if start > first else 0), found
 
     async def _read_at(self, channel: Channel, positions: tuple[int, ...]) -> list[LogRecord]:
         """Read what is wanted, in as few pieces as it stands in."""

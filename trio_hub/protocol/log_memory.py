@@ -64,7 +64,7 @@ class LogMemory:
                 envelope.envelope_id, envelope.event_type, envelope.causation_id
             )
 
-    def skip(self) -> None:
-        """Take note of a record that nothing can be made of."""
-        self.posted.skip()
+    def skip(self, count: int = 1) -> None:
+        """Take note of records that nothing can be made of."""
+        self.posted.skip(count)
         self.last_id = ""

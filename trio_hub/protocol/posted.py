@@ -66,9 +66,9 @@ class PostedIndex:
             self._start = self.length
             self._by_key, self._by_cause = {}, {}
 
-    def skip(self) -> None:
-        """Take note of a record that nothing can be made of."""
-        self.length += 1
+    def skip(self, count: int = 1) -> None:
+        """Take note of records that nothing can be made of."""
+        self.length += count
 
     # Keeping it
 

@@ -427,9 +427,9 @@ class Recorder:
     async def read_logs(self, hub: Hub) -> None:
         """Record every envelope of every channel of a hub, as its store has them."""
         for metadata in hub.list_channels(limit=None):
-            log = await hub.read_wal(metadata.channel_id)
-            for position, envelope in enumerate(log):
-                self.logged(position, envelope, metadata.participant_ids)
+            for record in await hub.read_records(metadata.channel_id, 0, None):
+                if record.envelope is not None:
+                    self.logged(record.position, record.envelope, metadata.participant_ids)
 
     def logged(self, position: int, envelope: Envelope, participants: Iterable[str]) -> None:
         """Record that an envelope stands at a position of the log of its channel."""
