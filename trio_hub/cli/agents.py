@@ -133,8 +133,6 @@ def _run(arguments: Namespace) -> int:
 
 
 AGENTS = Command(
-    name="agents",
-    summary="shut agents out, and let them come again",
     description=_DESCRIPTION,
     add_arguments=_add_arguments,
     run=_run,

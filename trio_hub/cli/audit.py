@@ -152,8 +152,6 @@ def _run(arguments: Namespace) -> int:
 
 
 AUDIT = Command(
-    name="audit",
-    summary="read or check the audit log of a hub that is not running",
     description=_DESCRIPTION,
     add_arguments=_add_arguments,
     run=_run,

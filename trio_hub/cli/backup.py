@@ -63,15 +63,11 @@ def _restore(arguments: Namespace) -> int:
 
 
 BACKUP = Command(
-    name="backup",
-    summary="copy a data directory into one file, while the hub runs",
     description=_BACKUP_DESCRIPTION,
     add_arguments=_add_backup_arguments,
     run=_back_up,
 )
 RESTORE = Command(
-    name="restore",
-    summary="make a data directory out of a backup",
     description=_RESTORE_DESCRIPTION,
     add_arguments=_add_restore_arguments,
     run=_restore,

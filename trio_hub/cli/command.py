@@ -25,18 +25,14 @@ class CommandError(Exception):
 @attrs.frozen(kw_only=True)
 class Command:
     """
-    One command: `main` finds it in its list, and calls `run` if it is the one that was typed.
+    What one command does; its name and what the list of commands says of it stand in `main`.
 
     Attributes:
-        name: The word for it on the command line.
-        summary: Half a line, for the list of commands.
         description: What it does, for its own ``--help``.
         add_arguments: Adds its flags to its parser.
         run: Does it, and returns the exit status.
     """
 
-    name: str
-    summary: str
     description: str
     add_arguments: Callable[[ArgumentParser], None]
     run: Callable[[Namespace], int]

@@ -65,8 +65,6 @@ async def _retire(data: Path, retention: Retention, archive: Path | None) -> int
 
 
 COMPACT = Command(
-    name="compact",
-    summary="make the data directory of a hub that does not run smaller",
     description=_DESCRIPTION,
     add_arguments=_add_arguments,
     run=_run,

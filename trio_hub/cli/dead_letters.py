@@ -219,8 +219,6 @@ def _run(arguments: Namespace) -> int:
 
 
 DEAD_LETTERS = Command(
-    name="dead-letters",
-    summary="see to what a hub could not deliver",
     description=_DESCRIPTION,
     add_arguments=_add_arguments,
     run=_run,

@@ -36,8 +36,6 @@ def _run(arguments: Namespace) -> int:
 
 
 DRAIN = Command(
-    name="drain",
-    summary="have a hub end in good order",
     description=_DESCRIPTION,
     add_arguments=_add_arguments,
     run=_run,

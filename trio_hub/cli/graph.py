@@ -38,8 +38,6 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 GRAPH = Command(
-    name="graph",
-    summary="check the graph of a workflow, and draw it",
     description=_DESCRIPTION,
     add_arguments=_add_arguments,
     run=_run,

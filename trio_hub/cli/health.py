@@ -56,8 +56,6 @@ def _run(arguments: Namespace) -> int:
 
 
 HEALTH = Command(
-    name="health",
-    summary="ask a hub how it is doing",
     description=_DESCRIPTION,
     add_arguments=_add_arguments,
     run=_run,

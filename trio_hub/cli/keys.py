@@ -134,8 +134,6 @@ def _run(arguments: Namespace) -> int:
 
 
 KEYS = Command(
-    name="keys",
-    summary="make, list, revoke and rotate API keys",
     description=_DESCRIPTION,
     add_arguments=_add_arguments,
     run=_run,

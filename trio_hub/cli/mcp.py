@@ -67,8 +67,6 @@ async def _say_nothing(_turn: Turn) -> None:
 
 
 MCP = Command(
-    name="mcp",
-    summary="the agents of a hub as tools for MCP clients",
     description=_DESCRIPTION,
     add_arguments=_add_arguments,
     run=_run,

@@ -168,8 +168,6 @@ async def _visit(arguments: Namespace, work: Work) -> int:
 
 
 PEERS = Command(
-    name="peers",
-    summary="who is at a hub, and what they can do",
     description=_DESCRIPTION,
     add_arguments=_add_arguments,
     run=_run,

@@ -258,8 +258,6 @@ def _run(arguments: Namespace) -> int:
 
 
 RULES = Command(
-    name="rules",
-    summary="set ceilings over what agents may do",
     description=_DESCRIPTION,
     add_arguments=_add_arguments,
     run=_run,

@@ -442,8 +442,6 @@ def _run(arguments: Namespace) -> int:
 
 
 SERVE = Command(
-    name="serve",
-    summary="serve a hub (this is what happens without a command)",
     description=_DESCRIPTION,
     add_arguments=_add_arguments,
     run=_run,

@@ -173,8 +173,6 @@ async def _find_or_open(client: HubClient, human: HumanClient, peer: str, *, new
 
 
 CHAT = Command(
-    name="chat",
-    summary="talk with an agent, line by line",
     description=_DESCRIPTION,
     add_arguments=_add_arguments,
     run=_run,

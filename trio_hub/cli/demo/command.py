@@ -90,8 +90,6 @@ async def _perform(folder: Path, screen: Screen, patience: float) -> None:
 
 
 DEMO = Command(
-    name="demo",
-    summary="kill an agent and the hub in the middle of things, and see nothing lost",
     description=_DESCRIPTION,
     add_arguments=_add_arguments,
     run=_run,
