@@ -7,7 +7,7 @@ A revocation is of a name, whoever has it and whether or not anybody has come un
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ..client import HubClient
@@ -15,7 +15,8 @@ from ..errors import ProtocolError
 from ..records import Revocation
 from ..wire.validation import encode
 from .command import Command, CommandError
-from .operator import add_connection_arguments, run_as_operator
+from .operator import add_action, run_as_operator
+from .paging import through
 from .tables import print_table, printable
 
 __all__ = ["AGENTS"]
@@ -82,15 +83,12 @@ async def _revoked(client: HubClient, arguments: Namespace) -> int:
     return 0
 
 
-async def _all(client: HubClient) -> AsyncIterator[Revocation]:
-    after: str | None = None
-    while True:
-        page = await client.list_revocations(limit=_PAGE, after=after)
-        for revocation in page.revocations:
-            yield revocation
-        if page.after is None:
-            return
-        after = page.after
+def _all(client: HubClient) -> AsyncIterator[Revocation]:
+    async def ask(most: int, after: str | None) -> tuple[Sequence[Revocation], str | None]:
+        page = await client.list_revocations(limit=most, after=after)
+        return page.revocations, page.after
+
+    return through(ask, page=_PAGE)
 
 
 @contextmanager
@@ -112,9 +110,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         ("reinstate", "let whoever has a name come again", _reinstate),
         ("revoked", "show who is shut out, why and by whom", _revoked),
     ):
-        action = actions.add_parser(name, help=summary, description=summary, allow_abbrev=False)
-        add_connection_arguments(action)
-        action.add_argument("--json", action="store_true", help="a JSON object for each line")
+        action = add_action(actions.add_parser, name, summary, work)
         if work is not _revoked:
             action.add_argument("agent", metavar="AGENT", help="the name of the agent")
         if work is _revoke:
@@ -124,7 +120,6 @@ def _add_arguments(parser: ArgumentParser) -> None:
                 metavar="TEXT",
                 help="a sentence that the agent is told, and the audit log keeps",
             )
-        action.set_defaults(work=work)
 
 
 def _run(arguments: Namespace) -> int:
