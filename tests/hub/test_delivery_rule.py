@@ -116,3 +116,11 @@ async def test_client_sets_the_rule_of_its_agents_and_of_no_others() -> None:
         assert await here.get_delivery_rule(bob.agent_id) == DeliveryRule(max_attempts=7)
         with pytest.raises(AccessDeniedError):
             await elsewhere.set_delivery_rule(bob.agent_id, DeliveryRule(max_attempts=1))
+
+
+async def test_what_an_operator_sets_is_audited_with_its_name() -> None:
+    async with open_house(operators=["ops"], allow_unauthenticated_operators=True) as house:
+        bob, ops = await house.join("bob"), await house.join("ops")
+        await ops.request("set_delivery_rule", agent_id=bob.id, rule={"max_attempts": 1})
+        [record] = (await house.hub.audit.query(kind="delivery_rule_changed")).records
+        assert (record.agent_id, record.by) == (bob.id, "ops")

@@ -190,3 +190,29 @@ async def test_agent_that_is_unregistered_leaves_nothing_with_its_proxy() -> Non
             assert far.agent_id is not None
             await house.hub.unregister(far.agent_id)
         assert not house.hub._remote_agents._routes["pigeon"]._bindings
+
+
+async def test_one_that_is_revoked_is_handed_nothing_until_it_is_reinstated() -> None:
+    store: KnowledgeStore = MemoryKnowledgeStore()
+    async with store:
+        async with open_house(store) as house:
+            pigeons = Pigeons()
+            await house.enter(house.hub.remote_proxy(pigeons))
+            far = await house.hub.register(FAR)
+            assert far.agent_id is not None
+            alice, channel_id = await talk(house, with_id=far.agent_id)
+            await alice.say(channel_id, "before")
+            await pigeons.has_carried("before")
+            await house.hub.revoke_agent("far", "x")
+            await alice.say(channel_id, "kept")
+            assert house.hub.owed_to(far.agent_id) == 1
+        async with open_house(store) as house:
+            again = Pigeons()
+            await house.enter(house.hub.remote_proxy(again))
+            alice = await house.peer()
+            await alice.hello("alice")
+            await alice.say(channel_id, "kept, too")
+            await alice.quiet()
+            assert (pigeons.tried, again.tried) == (["before"], [])
+            await house.hub.reinstate_agent("far")
+            await again.has_carried("kept", "kept, too")

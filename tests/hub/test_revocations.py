@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from trio_hub import (
     AuthRegistry,
     DiskKnowledgeStore,
     HubClient,
+    HubListener,
     LocalLink,
     MemoryKnowledgeStore,
     Passport,
@@ -327,6 +329,42 @@ async def test_the_audit_log_says_who_revoked_whom_and_why() -> None:
             ("agent_revoked", None, "ops", {"name": "bob", "reason": "x"}),
             ("agent_reinstated", alice.id, "ops", {"name": "alice"}),
         ]
+
+
+async def test_listeners_hear_of_it() -> None:
+    heard: list[tuple[str, str, Mapping[str, Any]]] = []
+
+    class Ear(HubListener):
+        async def on_agent_event(
+            self, agent_id: str, kind: str, payload: Mapping[str, Any]
+        ) -> None:
+            heard.append((agent_id, kind, payload))
+
+        async def on_connection_event(
+            self, connection_id: str, kind: str, payload: Mapping[str, Any]
+        ) -> None:
+            if kind == "revoked_turned_away":
+                heard.append((connection_id, kind, payload))
+
+    async with open_house() as house:
+        alice = await house.join("alice")
+        await house.enter(house.hub.add_listener(Ear()))
+        await house.hub.revoke_agent("alice", "x", by="ops")
+        await alice.gone()
+        again = await house.peer()
+        again.send("hello", name="alice", since_envelope_id="")
+        await again.expect("error")
+        await house.hub.reinstate_agent("alice", by="ops")
+        await wait_all_tasks_blocked()
+    assert [kind for _, kind, _ in heard] == [
+        "detached",
+        "revoked",
+        "revoked_turned_away",
+        "reinstated",
+    ]
+    assert heard[1] == (alice.id, "revoked", {"reason": "x", "by": "ops"})
+    assert heard[2][2]["name"] == "alice"
+    assert heard[3] == (alice.id, "reinstated", {"by": "ops"})
 
 
 # On disk

@@ -98,6 +98,8 @@ class Connection:
         self._nursery: trio.Nursery | None = None
         self._unanswered = 0
         self._answered = Doorbell()
+        # Requests that wait for something, and the agent that each is about, where it is about one.
+        self._begun: dict[trio.CancelScope, str | None] = {}
         self._patience = TokenBucket()
         self._dismissed = False
         self._log = log.bind(connection_id=endpoint.endpoint_id, peer=endpoint.peer)
@@ -182,11 +184,16 @@ class Connection:
         """
         Tell the peer that it does not act for an identity any more; close if it acts for nobody.
 
+        Of its requests that are being carried out, those about that identity go no further.
+
         Args:
             error: What it is told.
             reason: The same in a few words.
         """
         name = self.bound.pop(agent_id)
+        for scope, subject in self._begun.items():
+            if subject == agent_id or not self.bound:
+                scope.cancel()
         if not self.bound:
             self.dismiss(error, reason, name=name)
             return
@@ -325,7 +332,9 @@ class Connection:
             if inspect.isawaitable(result):
                 assert self._nursery is not None
                 self._unanswered += 1
-                self._nursery.start_soon(self._finish, request_id, operation, result)
+                scope = trio.CancelScope()
+                self._begun[scope] = operation.subject(params)
+                self._nursery.start_soon(self._finish, request_id, operation, result, scope)
                 return
             self._respond(request_id, result)
         except FrameError as error:
@@ -352,10 +361,16 @@ class Connection:
 
         ticket.when_settled(settled)
 
-    async def _finish(self, request_id: str, operation: Operation, result: Awaitable[Any]) -> None:
+    async def _finish(
+        self,
+        request_id: str,
+        operation: Operation,
+        result: Awaitable[Any],
+        scope: trio.CancelScope,
+    ) -> None:
         """Wait for what an operation waits for, and answer."""
         try:
-            answer = await result
+            answer = await self._carried_out(operation, result, scope)
             # Whoever has come in by a hello was told; a plain peer would not know the word.
             is_new = operation.name == "register" and self.endpoint.dialect is Dialect.BATCHED
             self._respond(request_id, answer, epoch=self._host.epoch if is_new else "")
@@ -364,7 +379,22 @@ class Connection:
         except Exception:
             self._respond_failure(request_id, operation.name)
         finally:
+            del self._begun[scope]
             self._count_answer()
+
+    async def _carried_out(
+        self, operation: Operation, result: Awaitable[Any], scope: trio.CancelScope
+    ) -> Any:
+        outcome = "it was not begun"
+        if scope.cancel_called:
+            # Not even up to the first thing that it would wait for.
+            if inspect.iscoroutine(result):
+                result.close()
+        else:
+            outcome = "whether it was carried out is unknown"
+            with scope:
+                return await result
+        raise AuthError(f"{operation.name}: this connection was let go meanwhile, and {outcome}")
 
     def _count_answer(self) -> None:
         self._unanswered -= 1

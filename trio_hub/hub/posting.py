@@ -73,6 +73,12 @@ class Posting:
             raise AccessDeniedError(
                 f"{envelope.sender_id} takes no part in a channel {envelope.channel_id!r}"
             )
+        if channel.machine is None:
+            await self._channels.warm(channel)
+            if envelope.sender_id not in bound:
+                raise AccessDeniedError(
+                    f"this connection does not act for agent {envelope.sender_id!r} any more"
+                )
         return await self.post(envelope)
 
     async def post(self, envelope: Envelope) -> tuple[str, Ticket | None]:
