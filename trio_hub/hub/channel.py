@@ -60,6 +60,10 @@ class Channel:
         """Its id."""
         return self.metadata.channel_id
 
+    def durable_slice(self, start: int, stop: int | None) -> tuple[int, int]:
+        """Return what there is of a slice of its log; a `stop` of None is the end."""
+        return max(start, self.first), self.length if stop is None else min(stop, self.length)
+
 
 @attrs.frozen
 class Posted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import attrs
@@ -171,7 +172,7 @@ class ChannelApi(FederationApi):
     ) -> list[ChannelMetadata]:
         """Return the channels of an agent (None: of everybody), oldest first."""
         channels = self.channels if agent_id is None else self.channels.of_agent(agent_id)
-        return [channel.metadata for channel in channels][:limit]
+        return [channel.metadata for channel in islice(channels, limit)]
 
     async def close_channel(self, channel_id: str, *, reason: str = "") -> ChannelMetadata:
         """
@@ -231,6 +232,14 @@ class ChannelApi(FederationApi):
     async def read_records(self, channel_id: str, since: int, until: int | None) -> list[LogRecord]:
         """Return a slice of a channel's log as it stands there."""
         return await self.channels.read(self.channels.get(channel_id), since, until)
+
+    async def read_raw(
+        self, channel_id: str, since: int, until: int | None, wanted: Callable[[LogRecord], bool]
+    ) -> list[bytes]:
+        """Return the same as bytes, those that are `wanted`."""
+        channel = self.channels.get(channel_id)
+        start, stop = channel.durable_slice(since, until)
+        return await self.channels.logs.read_raw(channel_id, start, stop, wanted)
 
     async def read_tail_records(
         self,

@@ -96,8 +96,8 @@ class ChannelBook:
         self._listening = listening
         self._on_activity = on_activity
         self._index = ChannelIndex()
-        self._logs = LogReader(store, limits.page_records_max, self._index.__contains__)
-        self._folder = LogFolder(store, self._logs, snapshots, limits.page_records_max)
+        self.logs = LogReader(store, limits.page_records_max, self._index.__contains__)
+        self._folder = LogFolder(store, self.logs, snapshots, limits.page_records_max)
         # Posts that can be repeated (by key; answers of invites, by cause) and whose commit is
         # under way, so that a second one can join the first.
         self._in_flight: dict[str, Ticket] = {}
@@ -346,16 +346,16 @@ class ChannelBook:
 
     # Reading
 
-    async def read(self, channel: Channel, start: int, stop: int | None) -> list[LogRecord]:
-        """
-        Read a slice of a log, from where it begins and as far as it is durable. What cannot be
-        read has no envelope.
-
-        Raises:
-            StoreError: The store cannot be read at all.
-        """
-        end = channel.length if stop is None else min(stop, channel.length)
-        return await self._logs.read(channel.channel_id, max(start, channel.first), end)
+    async def read(
+        self,
+        channel: Channel,
+        start: int,
+        stop: int | None,
+        wanted: Callable[[LogRecord], bool] | None = None,
+    ) -> list[LogRecord]:
+        """Read a slice of a log, as far as it is durable. See `LogReader.read`."""
+        start, stop = channel.durable_slice(start, stop)
+        return await self.logs.read(channel.channel_id, start, stop, wanted)
 
     async def read_one(self, channel: Channel, position: int) -> LogRecord | None:
         """Read one record, or return None where nothing durable stands there. Raises as `read`."""
@@ -364,7 +364,7 @@ class ChannelBook:
 
     async def position_of(self, channel: Channel, envelope_id: str) -> int | None:
         """Find an envelope by id, or None where the log has none of that id."""
-        return await self._logs.position_of(
+        return await self.logs.position_of(
             channel.channel_id, channel.first, channel.length, envelope_id
         )
 

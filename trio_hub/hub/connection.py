@@ -49,10 +49,11 @@ from ..wire.frames import (
 from ..wire.operations import OPERATIONS, Operation
 from ..wire.params import PostEnvelope
 from ..wire.validation import decode_strictly, encode
+from .answers import RawJson, in_turns
 from .connection_host import ConnectionHost
 from .doorbell import Doorbell
 
-__all__ = ["Connection", "RawJson"]
+__all__ = ["Connection"]
 
 log = get_logger(__name__)
 
@@ -64,15 +65,6 @@ _FRAMES_AT_ONCE = 64
 _LOGGED_MAX = 100
 # RFC 6455's registry of close codes: "Policy Violation".
 _POLICY_VIOLATION = 1008
-
-
-class RawJson:
-    """A result that is JSON already, such as envelopes straight from a log."""
-
-    __slots__ = ("data",)
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
 
 
 class Connection:
@@ -328,7 +320,7 @@ class Connection:
             if operation.name == "post_envelope":
                 await self._post(request_id, params)
                 return
-            result = self._host.handlers[operation.name](self, params)
+            result = in_turns(self._host.handlers[operation.name](self, params))
             if inspect.isawaitable(result):
                 assert self._nursery is not None
                 self._unanswered += 1

@@ -11,7 +11,7 @@ from ..protocol.channel import ChannelMachine
 from ..stores import KnowledgeStore
 from . import paths
 from .channel import Channel, LogCounter, Owing
-from .log_reader import LogReader
+from .log_reader import RECORDS_AT_ONCE, LogReader
 from .log_record import LogRecord
 from .snapshots import Snapshots
 
@@ -46,7 +46,7 @@ class LogFolder:
         store: Where they are.
         logs: Reads them.
         snapshots: Spare the reading.
-        page: How many records are read at once.
+        page: How many records are folded at once; never more than `RECORDS_AT_ONCE`.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class LogFolder:
         self._store = store
         self._logs = logs
         self._snapshots = snapshots
-        self._page = page
+        self._page = min(page, RECORDS_AT_ONCE)
 
     async def fold(
         self,

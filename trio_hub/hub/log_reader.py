@@ -1,11 +1,17 @@
 """
-Reading the logs of channels: around what is damaged in them, behind what was trimmed, and a page at
-a time.
+Reading the logs of channels: around what is damaged in them, behind what was trimmed, and a little
+at a time.
+
+A log changes only at its ends, so what is read in several goes is the same as if it had been read
+in one. Others get their turn in between.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
+
+import trio
 
 from .._logging import get_logger
 from ..errors import DamagedRecord, NotFoundError, RecordsTrimmed, StoreError
@@ -13,9 +19,15 @@ from ..stores import KnowledgeStore, TrimmingStore
 from . import paths
 from .log_record import LogRecord, read_record
 
-__all__ = ["LogReader"]
+__all__ = ["RECORDS_AT_ONCE", "LogReader"]
 
 log = get_logger(__name__)
+
+#: Records that are read, decoded and looked at before others get their turn: well below a
+#: millisecond, where they are as small as most are.
+RECORDS_AT_ONCE: Final = 128
+# The same in bytes, for large ones.
+_BYTES_AT_ONCE: Final = 256 * 1024
 
 
 class LogReader:
@@ -24,31 +36,50 @@ class LogReader:
 
     Args:
         store: Where they are.
-        page: How many records are read at once, at the most.
+        page: How many records are read at once, at the most; never more than `RECORDS_AT_ONCE`.
         is_kept: Whether there is such a channel (still).
     """
 
     def __init__(self, store: KnowledgeStore, page: int, is_kept: Callable[[str], bool]) -> None:
         self._store = store
-        self._page = page
+        self._page = min(page, RECORDS_AT_ONCE)
         self._is_kept = is_kept
 
-    async def read(self, channel_id: str, start: int, stop: int) -> list[LogRecord]:
+    async def read(
+        self,
+        channel_id: str,
+        start: int,
+        stop: int,
+        wanted: Callable[[LogRecord], bool] | None = None,
+    ) -> list[LogRecord]:
         """
         Read a slice of a log, from where it begins. What cannot be read has no envelope.
+
+        Args:
+            wanted: Which records are returned; None is all of them.
 
         Raises:
             NotFoundError: The channel is gone.
             StoreError: The store cannot be read at all.
+
+        Cancellation: nothing happens.
         """
         records: list[LogRecord] = []
-        while start < stop:
-            run = await self._read_run(channel_id, start, stop)
-            if not run:
-                break
-            records += run
+        while start < stop and (run := await self._read_run(channel_id, start, stop)):
+            records += run if wanted is None else filter(wanted, run)
             start = run[-1].position + 1
         return records
+
+    async def read_raw(
+        self, channel_id: str, start: int, stop: int, wanted: Callable[[LogRecord], bool]
+    ) -> list[bytes]:
+        """Read the same, and return of the records that are wanted how they stand in the log."""
+        raws: list[bytes] = []
+        while start < stop and (run := await self._read_run(channel_id, start, stop)):
+            # To let go of many thousand envelopes at the end would take its time, too.
+            raws += [record.raw for record in run if wanted(record)]
+            start = run[-1].position + 1
+        return raws
 
     async def first(self, channel_id: str) -> int:
         """Return where a log begins. Raises `StoreError`."""
@@ -141,4 +172,11 @@ class LogReader:
                 f"the log of channel {channel_id} ends at {start}, before {stop}: records that "
                 "were there are gone; restore a backup"
             )
-        return [read_record(position, raw) for position, raw in enumerate(raws, start)]
+        records, size = [], 0
+        for position, raw in enumerate(raws, start):
+            if size >= _BYTES_AT_ONCE:
+                size = 0
+                await trio.lowlevel.checkpoint()
+            records.append(read_record(position, raw))
+            size += len(raw)
+        return records

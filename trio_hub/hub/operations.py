@@ -43,9 +43,10 @@ from ..records import (
 )
 from ..wire import params as p
 from ..wire.operations import OPERATIONS
+from .answers import RawJson
 from .authorization import may_see_task
 from .channels import LogRecord
-from .connection import Connection, RawJson
+from .connection import Connection
 from .connection_host import Handler
 
 if TYPE_CHECKING:
@@ -157,14 +158,18 @@ class OperationHandlers:
         agent_ids = list(caller.bound) if it.agent_id is None else [it.agent_id]
         found: dict[str, ChannelMetadata] = {}
         for agent_id in agent_ids:
-            for metadata in self._hub.list_channels(agent_id=agent_id, limit=None):
+            for metadata in self._hub.list_channels(agent_id=agent_id, limit=it.limit):
                 found[metadata.channel_id] = metadata
         return list(found.values())[: it.limit]
 
     async def read_wal(self, caller: Connection, it: p.ReadWal) -> RawJson:
         readers = self._readers(caller, it.channel_id)
-        records = await self._hub.read_records(it.channel_id, it.since or 0, it.until)
-        shown = [record.raw for record in records if self._sees(caller, readers, record)]
+        shown = await self._hub.read_raw(
+            it.channel_id,
+            it.since or 0,
+            it.until,
+            lambda record: self._sees(caller, readers, record),
+        )
         return RawJson(b"[%b]" % b",".join(shown))
 
     async def read_tail(self, caller: Connection, it: p.ReadTail) -> RawJson:

@@ -75,12 +75,11 @@ class Tails:
                 positions = known.last_before(start, lacking)
                 start = positions[0] if len(positions) == lacking else known.low
                 # What was damaged since is wanted no more.
-                found[:0] = filter(wanted, await self._read_at(channel, positions))
+                found[:0] = await self._read_at(channel, positions, wanted)
                 continue
             floor = known.high if known is not None and known.high < start else 0
             stop, start = start, max(floor if seen is not None else 0, first, start - page)
-            records = await self._channels.read(channel, start, stop)
-            good = [record for record in records if wanted(record)]
+            good = await self._channels.read(channel, start, stop, wanted)
             found[:0] = good
             piece = TailSpan(start, stop, tuple(record.position for record in good))
             seen = piece if seen is None else seen.join(piece)
@@ -95,12 +94,15 @@ class Tails:
         # Before its first record a log has nothing, at whatever position that stands.
         return (start if start > first else 0), found
 
-    async def _read_at(self, channel: Channel, positions: tuple[int, ...]) -> list[LogRecord]:
+    async def _read_at(
+        self, channel: Channel, positions: tuple[int, ...], wanted: Callable[[LogRecord], bool]
+    ) -> list[LogRecord]:
         """Read what is wanted, in as few pieces as it stands in."""
         records: list[LogRecord] = []
         for _, run in groupby(enumerate(positions), lambda it: it[1] - it[0]):
             places = [position for _, position in run]
-            records += await self._channels.read(channel, places[0], places[-1] + 1)
+            start, stop = places[0], places[-1] + 1
+            records += await self._channels.read(channel, start, stop, wanted)
         return records
 
     def _remember(self, key: tuple[str, Hashable], span: TailSpan) -> None:
