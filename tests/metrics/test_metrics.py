@@ -70,6 +70,7 @@ async def test_what_went_through_is_counted() -> None:
         def grown(name: str) -> float:
             return after[name] - before.get(name, 0.0)
 
+        assert after["trio_hub_names_revoked"] == 0
         assert grown('trio_hub_posts_total{channel_type="conversation"}') == 1
         assert grown("trio_hub_deliveries_total") == 2
         assert grown("trio_hub_redeliveries_total") == 1
@@ -79,6 +80,16 @@ async def test_what_went_through_is_counted() -> None:
         assert after["trio_hub_connections"] == after["trio_hub_connections_opened_total"] == 2
         assert after["trio_hub_agents"] == 2
         assert after["trio_hub_channels"] == 1
+
+
+async def test_who_is_shut_out_is_counted_as_long_as_that_lasts() -> None:
+    async with open_house() as house:
+        server = await watch(house)
+        for name in ("alice", "bob"):
+            await house.hub.revoke_agent(name, "x")
+        assert (await scrape(server.url))["trio_hub_names_revoked"] == 2
+        await house.hub.reinstate_agent("bob")
+        assert (await scrape(server.url))["trio_hub_names_revoked"] == 1
 
 
 async def test_what_is_refused_is_counted_by_reason() -> None:

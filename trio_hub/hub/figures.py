@@ -27,6 +27,7 @@ class HubFigures:
         buried: Envelopes that became dead letters.
         expired: Deliveries that were not made because the envelope's TTL was over.
         connections_opened: Connections that were ever taken.
+        names_revoked: Names that operators have shut out now.
         outbox_bytes: What waits to be written to all peers together.
         commit_seconds: From the submission of a batch until it was durable.
         tasks_running: Trio tasks in the whole process.
@@ -42,6 +43,7 @@ class HubFigures:
     buried: int
     expired: int
     connections_opened: int
+    names_revoked: int
     outbox_bytes: int
     commit_seconds: Histogram
     tasks_running: int

@@ -23,6 +23,7 @@ from .listeners import QUEUE_MAX, HubListener, Listeners
 from .reception import Reception
 from .registry import Registry
 from .retirement import Retirement
+from .revocations import Revocations
 from .tasks import TaskBook
 
 __all__ = ["WatchApi"]
@@ -48,6 +49,7 @@ class WatchApi:
     _survey: BacklogSurvey
     _retirement: Retirement
     _reception: Reception
+    _revocations: Revocations
 
     def add_listener(
         self, listener: HubListener, *, queue_max: int = QUEUE_MAX
@@ -105,6 +107,7 @@ class WatchApi:
             buried=self._deliveries.buried,
             expired=self._deliveries.expired,
             connections_opened=self._reception.opened,
+            names_revoked=len(self._revocations),
             outbox_bytes=sum(it.endpoint.outbox.bytes_waiting for it in self._reception),
             commit_seconds=self._committer.seconds,
             tasks_running=trio.lowlevel.current_statistics().tasks_living,

@@ -325,6 +325,13 @@ METRICS: tuple[Metric, ...] = (
         _one(lambda it: it.health.agents),
     ),
     Metric(
+        "trio_hub_names_revoked",
+        "gauge",
+        "Names that operators have shut out now.",
+        (),
+        _one(lambda it: it.names_revoked),
+    ),
+    Metric(
         "trio_hub_channels",
         "gauge",
         "Channels in the store, ended ones among them.",
