@@ -31,6 +31,7 @@ from .burials import Burials
 from .delivery_policy import DeliveryPolicy
 from .delivery_states import DeliveryState
 from .holdings import Holdings
+from .inbox_parts import NO_CHANNELS, InboxParts
 from .inbox_work import CursorSnapshot, DeadLetter, Delivery, Expired, PageWanted, Victim, Work
 from .ledger import Ledger
 from .ledger_entry import Entry
@@ -74,14 +75,12 @@ class Inbox(Generic[PayloadT]):
     held: int
     owed: int
     _rng: random.Random
+    # What `InboxParts` has; used with every envelope, so not by way of it.
     _holdings: Holdings[PayloadT]
     _ledgers: dict[str, Ledger[PayloadT]]
     _parked: dict[str, Ledger[PayloadT]]
-    # With something to send, in the order in which it came up.
     _ready: dict[str, Ledger[PayloadT]]
-    # Those that are behind, and what is being read for them.
     _pages: PageTurns[PayloadT]
-    # When to look at a channel again.
     _alarms: Alarms
     _dirty: dict[str, None]
     _burials: Burials
@@ -99,15 +98,8 @@ class Inbox(Generic[PayloadT]):
         self.attached = False
         self.held = self.owed = 0
         self._rng = rng
-        self._holdings = Holdings()
-        self._ledgers, self._parked = self._holdings.ledgers, self._holdings.parked
-        self._ready = {}
-        self._pages = PageTurns(policy, rng)
-        self._alarms = Alarms()
-        self._dirty = {}
-        self._burials = Burials()
-        self._expired = []
         self._replays = True
+        self._use(NO_CHANNELS)
 
     # Channels come and go.
 
@@ -134,6 +126,8 @@ class Inbox(Generic[PayloadT]):
             ValueError: Cursor and runs are those of another log.
         """
         assert channel_id not in self._ledgers, f"channel {channel_id} is there already"
+        if self._holdings is NO_CHANNELS.holdings:
+            self._use(InboxParts(self.policy, self._rng))
         ledger: Ledger[PayloadT] = Ledger(
             self.policy, self._rng, length=length, cursor=cursor, settled=settled, owed=owed
         )
@@ -510,6 +504,13 @@ class Inbox(Generic[PayloadT]):
             self._dirty[channel_id] = None
 
     # Inside.
+
+    def _use(self, parts: InboxParts[PayloadT]) -> None:
+        self._holdings = parts.holdings
+        self._ledgers, self._parked = parts.holdings.ledgers, parts.holdings.parked
+        self._ready, self._dirty = parts.ready, parts.dirty
+        self._pages, self._alarms = parts.pages, parts.alarms
+        self._burials, self._expired = parts.burials, parts.expired
 
     def _park(self, channel_id: str, ledger: Ledger[PayloadT]) -> None:
         """Begin a channel at the end of its log, for this binding."""
