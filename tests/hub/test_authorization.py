@@ -184,7 +184,7 @@ ROWS: dict[str, Params] = {
     "list_operator_rules": lambda w: {"after": ALICE},
     "revoke_agent": lambda w: {"name": ALICE, "reason": "why"},
     "reinstate_agent": lambda w: {"name": ALICE},
-    "list_revocations": lambda w: {},
+    "list_revocations": lambda w: {"after": ALICE},
     "get_effective_rule": lambda w: {"agent_id": w.alice_id},
     "list_dead_letters": lambda w: {"agent_id": w.alice_id},
     "read_dead_letter": lambda w: {"agent_id": w.alice_id, "envelope_id": w.letter_id},
