@@ -18,12 +18,11 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from ..auth import ClientCertAuth
-from ..federation import Peer
 from ..links import WsLink
 from ..protocol.federation.policy import check_hubs
 from ..records import AuthBlock
@@ -31,6 +30,9 @@ from . import options as o
 from .command import CommandError
 from .tls import connecting_context
 from .toml_files import load_toml, malformed, read_file, toml_name
+
+if TYPE_CHECKING:
+    from ..federation import Peer
 
 __all__ = ["FEDERATION_OPTION", "FederationSettings"]
 
@@ -95,6 +97,9 @@ def _from_file(path: Path) -> FederationSettings:
 
 
 def _peer(name: str, fields: Any, folder: Path) -> Peer:
+    # It is a client of other hubs, which a hub without such a table does not have to load.
+    from ..federation import Peer  # noqa: PLC0415,RUF100
+
     if not isinstance(fields, Mapping):
         raise ValueError(f"expected a table, got {toml_name(fields)}")  # noqa: TRY004  as `Kind` says
     for field in fields:

@@ -16,19 +16,16 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import attrs
-import platformdirs
 import trio
 
 from .._logging import get_logger
 from .._nursery import open_plain_nursery
 from ..auth import AuthRegistry
 from ..errors import NetworkError, StoreError
-from ..federation import Federation
 from ..hub import Hub, HubLimits
 from ..links import ServerLimits, TransportName, choose_transport, serve_ws
 from ..links.server import WsServer
 from ..links.transport import TRANSPORTS
-from ..metrics import serve_metrics
 from ..records import Duration
 from ..stores import DiskKnowledgeStore, KnowledgeStore, MemoryKnowledgeStore
 from . import options as o
@@ -320,6 +317,8 @@ async def _open_server(
 async def _open_metrics(settings: ServeSettings, hub: Hub, stack: AsyncExitStack) -> None:
     if settings.metrics_port is None:
         return
+    from ..metrics import serve_metrics  # noqa: PLC0415,RUF100 - it brings an HTTP server
+
     host, port = settings.metrics_host, settings.metrics_port
     try:
         await stack.enter_async_context(serve_metrics(hub, host, port))
@@ -333,6 +332,8 @@ async def _open_metrics(settings: ServeSettings, hub: Hub, stack: AsyncExitStack
 async def _join(settings: ServeSettings, hub: Hub, stack: AsyncExitStack) -> None:
     if settings.federation is None:
         return
+    from ..federation import Federation  # noqa: PLC0415,RUF100 - it stands on the client
+
     of = settings.federation
     federation = Federation.open(
         hub, of.name, of.peers, allow_unauthenticated=of.allow_unauthenticated
@@ -393,8 +394,13 @@ def _announce(server: WsServer, host: str) -> None:
 def _make_store(settings: ServeSettings) -> KnowledgeStore:
     if settings.memory:
         return MemoryKnowledgeStore()
-    data = settings.data or Path(platformdirs.user_data_dir("trio_hub", appauthor=False))
-    return DiskKnowledgeStore(data)
+    return DiskKnowledgeStore(settings.data or _user_data())
+
+
+def _user_data() -> Path:
+    import platformdirs  # noqa: PLC0415,RUF100 - a hub that is told where does not ask
+
+    return platformdirs.user_data_path("trio_hub", appauthor=False)
 
 
 def _add_arguments(parser: ArgumentParser) -> None:

@@ -5,10 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 __all__ = ["print_table", "printable"]
 
 
@@ -21,6 +17,10 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows below their columns' names, ids whole; peers' texts are made printable."""
     safe = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
+        from rich.console import Console  # noqa: PLC0415,RUF100 - slow, and for terminals only
+        from rich.table import Table  # noqa: PLC0415,RUF100
+        from rich.text import Text  # noqa: PLC0415,RUF100
+
         table = Table(*columns, header_style="bold")
         for row in safe:
             table.add_row(*(Text(cell, overflow="fold") for cell in row))
