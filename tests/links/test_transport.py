@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from importlib import metadata
 from itertools import product
 
 import pytest
 
-from trio_hub.links import TransportName, WsLink, choose_transport, serve_ws
+from trio_hub.links import (
+    TransportName,
+    WsLink,
+    choose_transport,
+    serve_ws,
+    transport as transports,
+)
 
 from .echo import EchoHub, running
 
@@ -30,16 +35,12 @@ async def test_every_client_talks_with_every_server(
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, version: str | None) -> None:
-    real = metadata.version
+    real = transports.installed_version
 
-    def version_of(distribution: str) -> str:
-        if distribution != "websockets":
-            return real(distribution)
-        if version is None:
-            raise metadata.PackageNotFoundError(distribution)
-        return version
+    def version_of(distribution: str) -> str | None:
+        return version if distribution == "websockets" else real(distribution)
 
-    monkeypatch.setattr(metadata, "version", version_of)
+    monkeypatch.setattr(transports, "installed_version", version_of)
 
 
 def test_the_fastest_one_that_is_installed_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,7 +131,8 @@ class Connection:
         """Let everybody know that the connection is gone. Only the first reason counts."""
         if self.lost is not None:
             return
-        self.lost = error
+        # Its traceback refers to frames that refer to this: a circle, for the collector to free.
+        self.lost = error.with_traceback(None)
         for waiting in self._handshakes.values():
             for handshake in waiting:
                 handshake.error = ConnectionLost(f"no answer to the hello: {error}")

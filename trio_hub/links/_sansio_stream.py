@@ -25,6 +25,7 @@ from ..errors import ConnectionLost
 from ..wire.frames import Dialect
 from ._byte_sender import ByteSender
 from ._last_words import broken_how, last_words
+from ._let_go import let_go
 from ._server_frames import TEXT, server_frame_head
 from ._whole_texts import WholeTexts
 from .limits import RECEIVE_BUFFER_BYTES
@@ -181,6 +182,7 @@ class SansIoStream:
             except trio.BrokenResourceError:
                 pass  # The TLS goodbye found nobody. The socket is closed all the same.
             finally:
+                let_go(self._protocol)
                 self._close_finished.set()
 
     # In

@@ -22,6 +22,7 @@ from websockets.uri import WebSocketURI
 
 from ..errors import AuthError, ConnectionLost, NetworkError
 from ..wire.frames import BATCHED_SUBPROTOCOL, Dialect
+from ._let_go import let_go
 from ._sansio_stream import SansIoStream
 from .limits import RECEIVE_BUFFER_BYTES, LinkLimits, library_bytes_max
 from .transport import Target
@@ -40,6 +41,13 @@ _HTTP_FORBIDDEN = {401, 403}
 _BODY_CHARACTERS_MAX = 200
 
 
+class _Protocol(ServerProtocol):
+    # Not given to the library as an argument: it would keep it as a method bound to the protocol
+    # itself, and such a circle is only freed by the collector.
+    def select_subprotocol(self, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+        return Subprotocol(BATCHED_SUBPROTOCOL) if BATCHED_SUBPROTOCOL in offered else None
+
+
 class WebsocketsTransport:
     """A `Transport`."""
 
@@ -55,11 +63,18 @@ class WebsocketsTransport:
         admit: Admit = admit_everybody,
     ) -> SansIoStream:
         """See `Transport.accept`."""
-        protocol = ServerProtocol(
-            select_subprotocol=_select_subprotocol,
-            max_size=library_bytes_max(limits.message_bytes_max),
-            logger=_log,
-        )
+        protocol = _Protocol(max_size=library_bytes_max(limits.message_bytes_max), logger=_log)
+        try:
+            early = await self._shake_hands(protocol, raw, admit)
+        except BaseException:
+            let_go(protocol)
+            raise
+        return _stream(protocol, raw, nursery, peer, early)
+
+    async def _shake_hands(
+        self, protocol: ServerProtocol, raw: trio.abc.Stream, admit: Admit
+    ) -> bytes:
+        """Return what came behind the handshake."""
         request, early = await _receive_first(protocol, raw, b"GET ")
         if not isinstance(request, Request):
             raise ConnectionLost(f"{_NO_WEBSOCKET}: {protocol.handshake_exc}")
@@ -76,7 +91,7 @@ class WebsocketsTransport:
             raise refused(refusal)
         if protocol.state is not State.OPEN:
             raise ConnectionLost(f"no WebSocket was opened: {protocol.handshake_exc}")
-        return _stream(protocol, raw, nursery, peer, early)
+        return early
 
     async def connect(
         self, raw: trio.abc.Stream, nursery: trio.Nursery, *, target: Target, limits: LinkLimits
@@ -93,18 +108,18 @@ class WebsocketsTransport:
         for name, value in target.headers:
             request.headers[name] = value
         protocol.send_request(request)
-        await _send(raw, protocol.data_to_send())
-        _, early = await _receive_first(protocol, raw, b"HTTP/")
-        if protocol.handshake_exc is not None:
-            raise _refusal(protocol.handshake_exc)
+        try:
+            await _send(raw, protocol.data_to_send())
+            _, early = await _receive_first(protocol, raw, b"HTTP/")
+            if protocol.handshake_exc is not None:
+                raise _refusal(protocol.handshake_exc)
+        except BaseException:
+            let_go(protocol)
+            raise
         return _stream(protocol, raw, nursery, target.peer, early)
 
 
 TRANSPORT = WebsocketsTransport()
-
-
-def _select_subprotocol(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    return Subprotocol(BATCHED_SUBPROTOCOL) if BATCHED_SUBPROTOCOL in offered else None
 
 
 def _response(protocol: ServerProtocol, request: Request) -> Response:

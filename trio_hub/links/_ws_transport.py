@@ -94,6 +94,9 @@ class Wire(trio.abc.Stream):
         words = b""
         if self.last_words and not (self.ended or self._sending or self._close_frame_sent):
             words = self.last_words()
+        # It refers to the connection, which refers to this: a circle, which only Python's collector
+        # would free.
+        self.last_words = None
         self._end()
         try:
             if words:
@@ -154,12 +157,18 @@ async def run_websocket(
         failure = _first_leaf(group)
     if failure is None:
         return
-    if not started:
-        raise _handshake_failure(failure) from failure
-    # The reader closed the message channel on its way out, so the owner hears of it. A known
-    # case is a ping that crosses our close frame (python-trio/trio-websocket#184).
-    wire.failure = f"the connection broke: the WebSocket reader failed: {failure!r}"
-    await trio.aclose_forcefully(wire)
+    try:
+        if not started:
+            if isinstance(failure, NetworkError):
+                raise failure
+            raise _handshake_failure(failure) from failure
+        # The reader closed the message channel on its way out, so the owner hears of it. A known
+        # case is a ping that crosses our close frame (python-trio/trio-websocket#184).
+        wire.failure = f"the connection broke: the WebSocket reader failed: {failure!r}"
+        await trio.aclose_forcefully(wire)
+    finally:
+        # It refers to this frame: another circle.
+        del failure
 
 
 def describe_close(error: trio_websocket.ConnectionClosed) -> str:
@@ -178,8 +187,6 @@ def _first_leaf(group: BaseException) -> BaseException:
 
 
 def _handshake_failure(error: BaseException) -> NetworkError:
-    if isinstance(error, NetworkError):
-        return error
     if isinstance(error, trio_websocket.ConnectionRejected):
         body = (error.body or b"").decode(errors="replace")[:200].strip()
         text = f"the peer refused the connection: HTTP {error.status_code} {body}".rstrip()

@@ -132,7 +132,7 @@ class Outbox:
         if not self._has_room and self._bytes_waiting < self._low_bytes:
             self._has_room = True
             self._wake_pushers()
-            if self.on_drained is not None and not self._closed:
+            if self.on_drained is not None:
                 self.on_drained()
 
     async def wait_for_room(self) -> None:
@@ -147,6 +147,10 @@ class Outbox:
     def close(self) -> None:
         """Take nothing more in. What waits can still be taken out. Idempotent."""
         self._closed = True
+        # Nothing is called any more; and whoever is no longer referred to is gone at once, not when
+        # the collector gets to it. Hubs lose connections all the time.
+        self.on_drained = None
+        self.on_waiting = _nobody
         self.wake_writer()
         self._wake_pushers()
 
@@ -166,3 +170,7 @@ class Outbox:
     def _wake_pushers(self) -> None:
         self._room.set()
         self._room = trio.Event()
+
+
+def _nobody() -> None:
+    """Nobody is to be told."""

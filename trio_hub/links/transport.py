@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from functools import cache
 from importlib import metadata
 from typing import Literal, Protocol
 
@@ -29,6 +30,7 @@ __all__ = [
     "Transport",
     "TransportName",
     "choose_transport",
+    "installed_version",
 ]
 
 TransportName = Literal["auto", "trio-websocket", "websockets"]
@@ -143,11 +145,19 @@ def choose_transport(name: str = "auto") -> Transport:
     return _load(next(found for found in AUTO_ORDER if _problem_with(found) is None))
 
 
+@cache
+def installed_version(distribution: str) -> str | None:
+    """Return the version of a library, or None. It is asked of the disk once for each library."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
 def _problem_with(name: str) -> str | None:
     _, distribution, major_min = _MODULES[name]
-    try:
-        version = metadata.version(distribution)
-    except metadata.PackageNotFoundError:
+    version = installed_version(distribution)
+    if version is None:
         return f"the transport {name!r} needs {distribution}: install trio_hub[fast]"
     major = version.partition(".")[0]
     if major.isdigit() and int(major) < major_min:

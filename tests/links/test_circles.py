@@ -1,0 +1,135 @@
+"""
+Connections that are over leave nothing for Python's collector.
+
+Circles of references would: a hub runs the collector rarely, and what thousands of lost connections
+were made of would pile up until then.
+"""
+
+from __future__ import annotations
+
+import gc
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+import trio
+import trio.testing
+
+from trio_hub import Hub, MemoryKnowledgeStore, WsLink, serve_ws
+from trio_hub.links import LinkLimits, WsServer
+from trio_hub.links.transport import TransportName
+
+from .echo import running
+from .test_ws import all_gone, frame, raw_connection, read_to_end, upgraded
+
+QUICK = LinkLimits(ping_interval_seconds=0.05, ping_timeout_seconds=0.05, close_timeout_seconds=0.2)
+LIBRARIES = {"trio_hub", "trio_websocket", "websockets", "wsproto"}
+REGISTER = b'{"kind":"request","request_id":"1","op":"register","params":{"passport":{"name":"ann"},"resume":{},"rule":{}}}'
+
+
+@contextmanager
+def circles() -> Iterator[list[str]]:
+    """Yield a list of the classes of what only the collector frees; it is filled at the end."""
+    found: list[str] = []
+    gc.collect()
+    gc.disable()
+    try:
+        yield found
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        kinds = {type(it) for it in gc.garbage}
+        found += [repr(kind) for kind in kinds if kind.__module__.partition(".")[0] in LIBRARIES]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
+async def hangs_up_at_once(server: WsServer) -> None:
+    await (await raw_connection(server)).aclose()
+
+
+async def hangs_up_in_the_handshake(server: WsServer) -> None:
+    async with await raw_connection(server) as stream:
+        await stream.send_all(b"GET / HTTP/1.1\r\nHost: hub\r\n")
+
+
+async def speaks_something_else(server: WsServer) -> None:
+    async with await raw_connection(server) as stream:
+        await stream.send_all(b"EHLO hub\r\n\r\n")
+        await read_to_end(stream)
+
+
+async def asks_for_no_websocket(server: WsServer) -> None:
+    async with await raw_connection(server) as stream:
+        await stream.send_all(b"GET / HTTP/1.1\r\nHost: hub\r\n\r\n")
+        await read_to_end(stream)
+
+
+async def closes_in_good_order(server: WsServer) -> None:
+    async with WsLink(server.url).connect() as endpoint, running(endpoint):
+        pass
+
+
+async def is_reset(server: WsServer) -> None:
+    stream = await upgraded(server)
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    await stream.aclose()
+
+
+async def breaks_the_frames(server: WsServer) -> None:
+    async with await upgraded(server) as stream:
+        await stream.send_all(b"\xff" * 100)
+        await read_to_end(stream)
+
+
+async def falls_silent(server: WsServer) -> None:
+    async with await upgraded(server) as stream:
+        await read_to_end(stream)
+
+
+async def registers_and_is_reset(server: WsServer) -> None:
+    stream = await upgraded(server)
+    await stream.send_all(frame(1, REGISTER))
+    assert await stream.receive_some()
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    await stream.aclose()
+
+
+@pytest.mark.parametrize("transport", ["trio-websocket", "websockets"])
+@pytest.mark.parametrize(
+    "peer",
+    [
+        hangs_up_at_once,
+        hangs_up_in_the_handshake,
+        speaks_something_else,
+        asks_for_no_websocket,
+        closes_in_good_order,
+        is_reset,
+        breaks_the_frames,
+        falls_silent,
+        registers_and_is_reset,
+    ],
+)
+async def test_a_connection_is_gone_when_it_is_over(
+    peer: Callable[[WsServer], Awaitable[None]],
+    transport: TransportName,
+    request: pytest.FixtureRequest,
+) -> None:
+    if peer is speaks_something_else and transport == "trio-websocket":
+        # h11 raises an error from a frame that keeps it, and nobody hands that on to us.
+        request.applymarker(pytest.mark.xfail(strict=True))
+    async with (
+        Hub.open(MemoryKnowledgeStore()) as hub,
+        serve_ws(hub, "127.0.0.1", 0, transport=transport, limits=QUICK) as server,
+    ):
+        await peer(server)
+        await all_gone(server)
+        with circles() as found:
+            for _ in range(3):
+                await peer(server)
+                await all_gone(server)
+            await trio.testing.wait_all_tasks_blocked()
+        assert found == []
