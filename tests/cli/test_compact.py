@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import trio
 
 from trio_hub import DiskKnowledgeStore, FunctionAgent, Hub, HubClient, LocalLink
 from trio_hub.client import Turn
@@ -55,6 +56,28 @@ async def test_what_ended_is_archived_and_the_disk_gets_its_space_back(tmp_path:
     assert (data / "store.sqlite3").stat().st_size < before / 2
     async with Hub.open(DiskKnowledgeStore(data)) as hub:
         assert {channel.channel_id for channel in hub.channels} == set(ids[8:])
+
+
+async def test_logs_of_open_channels_are_trimmed(tmp_path: Path) -> None:
+    data, archive = tmp_path / "data", tmp_path / "archive"
+    async with Hub.open(DiskKnowledgeStore(data)) as hub, HubClient(LocalLink(hub)) as client:
+        await client.register(FunctionAgent("bob", silence))
+        alice = await client.register(FunctionAgent("alice", silence))
+        channel = await alice.open(type="conversation", target="bob")
+        for number in range(100):
+            await channel.send(f"{number}" + "x" * 10_000)
+        with trio.fail_after(30):
+            while hub.owed_to(hub.find_agent_id("bob") or ""):
+                await client.find_agent_id("bob")
+    before = (data / "store.sqlite3").stat().st_size
+    ended = await run("compact", "--data", data, "--retain-records-max", "10", "--archive", archive)
+    assert ended.status == 0, ended
+    assert "93 records of open channels taken out" in ended.stdout
+    assert os.listdir(archive) == [f"{channel.channel_id}.trimmed.jsonl"]
+    assert (data / "store.sqlite3").stat().st_size < before / 3
+    async with Hub.open(DiskKnowledgeStore(data)) as hub:
+        log = await hub.read_wal(channel.channel_id)
+        assert [it.event_data["text"].rstrip("x") for it in log] == [str(n) for n in range(90, 100)]
 
 
 async def test_without_a_wish_everything_stays(tmp_path: Path) -> None:

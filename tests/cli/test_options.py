@@ -51,6 +51,9 @@ def test_every_option_can_stand_in_the_file(tmp_path: Path) -> None:
         metrics-port = 9100
         retain-ended = "30d"
         retain-ended-max = 100
+        retain-records = "90d"
+        retain-records-max = 100_000
+        retain-records-bytes = 50_000_000
         archive = "old"
         log-level = "error"
         log-format = "json"
@@ -85,6 +88,9 @@ def test_every_option_can_stand_in_the_file(tmp_path: Path) -> None:
         "metrics_port": 9100,
         "retain_ended": "30d",
         "retain_ended_max": 100,
+        "retain_records": "90d",
+        "retain_records_max": 100_000,
+        "retain_records_bytes": 50_000_000,
         "archive": tmp_path / "old",
         "federation": FederationSettings(name="east", peers=()),
         "log_level": "error",

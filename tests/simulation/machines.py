@@ -91,6 +91,7 @@ class HubMachine:
                         limits=HUB_LIMITS,
                         delivery=DELIVERY,
                         listeners=[world.recorder.listener()],
+                        retention=world.retention,
                     ) as hub,
                     world.network.serving(hub),
                 ):

@@ -8,7 +8,7 @@ gives the same trace every time it is called.
 A run has two halves. While it is stormy, agents open channels, talk, ask and answer, and faults
 strike: cut and silent and pulled connections, dying clients, a hub that loses its power or is
 closed, failing disks, a clock that jumps; in some worlds also messages that come twice, and a
-store that is restored from a backup. Then comes the calm: everything is healed and given
+store that is restored from a backup, or whose logs are trimmed. Then comes the calm: everything is healed and given
 time, until nothing is owed any more, or too long. At last the logs are read into the trace.
 """
 
@@ -22,11 +22,12 @@ import attrs
 import msgspec
 import trio
 
+from trio_hub import Hub, Retention
 from trio_hub.errors import NetworkError
 from trio_hub.hub import paths
 from trio_hub.links import LinkLimits
 from trio_hub.records import EV_TEXT, Envelope
-from trio_hub.stores import Put
+from trio_hub.stores import Append, Delete, Put, Trim
 from trio_hub.stores.base import Change
 from trio_hub.testing.checkers import as_restored, everything_owed_is_settled, violations
 from trio_hub.testing.simulated_disk import DiskCopy, SimulatedDisk
@@ -113,6 +114,15 @@ class World:
             eager=kind.random() < 0.75,
             duplicates=0.05 if kind.random() < 0.4 else 0.0,
         )
+        trims = self.generator("trims")
+        self.retention = Retention()
+        if trims.random() < 0.3:
+            self.retention = Retention(records_max=trims.choice([0, 3, 10]))
+            # What was trimmed after a backup is in neither.
+            self._restores_backups = False
+        # Every record of every channel's log that was ever durable, and how many were trimmed.
+        self._durable: dict[str, list[bytes]] = {}
+        self.records_trimmed = 0
         self._backup: DiskCopy | None = None
         self.hub_machine = HubMachine(self)
         self.machines = [Machine(self, name, agents) for name, agents in MACHINES.items()]
@@ -190,11 +200,11 @@ class World:
             if hub is None or (heard != events and trio.current_time() < deadline):
                 continue
             seen = Trace(event for event in self.trace if not isinstance(event, Logged))
-            await Recorder(seen).read_logs(hub)
+            await self._read_logs(Recorder(seen), hub)
             owed = everything_owed_is_settled(as_restored(seen))
             if (not owed and not self._posting) or trio.current_time() > deadline:
                 break
-        await self.recorder.read_logs(hub)
+        await self._read_logs(self.recorder, hub)
         if self._posting:
             self.problems.append(f"{self._posting} posts have no answer at the end")
         self.problems += [
@@ -202,6 +212,16 @@ class World:
             for agent in self.agents
             if agent.is_to_be_told
         ]
+
+    async def _read_logs(self, recorder: Recorder, hub: Hub) -> None:
+        """Record all envelopes, from the logs and, of what was trimmed, as they once stood there."""
+        for metadata in hub.list_channels(limit=None):
+            path = paths.channel_log(metadata.channel_id)
+            first = hub.channels.get(metadata.channel_id).first
+            for position, record in enumerate(self._durable.get(path, ())[:first]):
+                envelope = msgspec.json.decode(record, type=Envelope)
+                recorder.logged(position, envelope, metadata.participant_ids)
+        await recorder.read_logs(hub)
 
     # What agents do
 
@@ -387,6 +407,8 @@ class World:
 
     def _on_durable(self, changes: Sequence[Change]) -> None:
         for change in changes:
+            if not self.retention.keeps_records and change.path.startswith(f"{paths.CHANNELS}/"):
+                self._follow(change)
             if not isinstance(change, Put):
                 continue
             _, folder, *names = change.path.split("/")
@@ -413,6 +435,17 @@ class World:
                         envelope_id=envelope_id,
                     )
                 )
+
+    def _follow(self, change: Change) -> None:
+        """Keep what is written to a log, for when it is trimmed."""
+        match change:
+            case Append(path, record):
+                self._durable.setdefault(path, []).append(record)
+            case Trim(path, first):
+                self.records_trimmed += first
+                assert first < len(self._durable[path])
+            case Delete(path):
+                self._durable.pop(path, None)
 
 
 def run_seed(seed: int, operations: int) -> Run:

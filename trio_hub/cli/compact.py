@@ -1,4 +1,4 @@
-"""``compact``: let ended channels go as was wished, and give the disk what they leave."""
+"""``compact``: let go of what is not kept any more, and give the disk what that leaves."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ Make the data directory of a hub that does not run smaller.
 
   python -m trio_hub compact --data hub-data --retain-ended 30d --archive hub-archive
 
-First, channels that ended long enough ago and owe nobody anything are archived and taken out, as
-a hub with the same options does while it runs. Then the database is rewritten without the space
-that they left, which takes as much free disk as the result. Ending it at any moment is safe.
+First, channels that ended long enough ago and owe nobody anything are archived and taken out, and
+the logs of open channels are trimmed, as a hub with the same options does while it runs. Then the
+database is rewritten without the space that they left, which takes as much free disk as the
+result. Ending it at any moment is safe.
 
 Status 0: done; 2: it could not be, and nothing is lost.
 """
@@ -42,16 +43,16 @@ def _add_arguments(parser: ArgumentParser) -> None:
 def _run(arguments: Namespace) -> int:
     configure_logging(level="error", format="text")
     wishes = {option.key: getattr(arguments, option.key, None) for option in RETENTION_OPTIONS}
-    retention = make_retention(
-        wishes["retain_ended"], wishes["retain_ended_max"], archives=wishes["archive"] is not None
-    )
+    retention = make_retention(wishes)
     # Opening a store makes it where there is none, which nobody wants who compacts.
     if not (arguments.data / DATABASE_NAME).exists():
         raise CommandError(f"{arguments.data} is no data directory of a hub")
     try:
         if not retention.keeps_all:
-            count = trio.run(_retire, arguments.data, retention, wishes["archive"])
-            print(f"{count} channels taken out")
+            channels, records = trio.run(_let_go, arguments.data, retention, wishes["archive"])
+            print(f"{channels} channels taken out")
+            if not retention.keeps_records:
+                print(f"{records} records of open channels taken out")
         before, after = compact(arguments.data)
     except (StoreError, OSError) as error:
         raise CommandError(str(error)) from error
@@ -59,9 +60,12 @@ def _run(arguments: Namespace) -> int:
     return 0
 
 
-async def _retire(data: Path, retention: Retention, archive: Path | None) -> int:
+async def _let_go(data: Path, retention: Retention, archive: Path | None) -> tuple[int, int]:
     async with Hub.open(DiskKnowledgeStore(data), retention=retention, archive=archive) as hub:
-        return await hub.retire_due()
+        channels = await hub.retire_due()
+        await hub.trim_due()
+        # The hub may have begun by itself.
+        return channels, hub.health().records_trimmed
 
 
 COMPACT = Command(

@@ -195,6 +195,9 @@ class ServeSettings(CredentialSettings):
     metrics_host: str
     retain_ended: Duration | None
     retain_ended_max: int | None
+    retain_records: Duration | None
+    retain_records_max: int | None
+    retain_records_bytes: int | None
     archive: Path | None
     federation: FederationSettings | None
     log_level: str
@@ -235,9 +238,7 @@ async def serve(
 
 async def _open_hub(settings: ServeSettings, auth: AuthRegistry, stack: AsyncExitStack) -> Hub:
     store = _make_store(settings)
-    retention = make_retention(
-        settings.retain_ended, settings.retain_ended_max, archives=settings.archive is not None
-    )
+    retention = make_retention(attrs.asdict(settings, recurse=False))
     limits = HubLimits()
     if settings.behind_proxy:
         limits = attrs.evolve(

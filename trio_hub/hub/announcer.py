@@ -194,6 +194,17 @@ class Announcer:
             "channel_retired", channel_id=metadata.channel_id, details={"archived": archived}
         )
 
+    def log_trimmed(
+        self, metadata: ChannelMetadata, first: int, records: int, archived: bool
+    ) -> None:
+        """The log of an open channel begins at `first` now."""
+        self._channel(metadata, "trimmed")
+        self._audit.record(
+            "log_trimmed",
+            channel_id=metadata.channel_id,
+            details={"first": first, "records": records, "archived": archived},
+        )
+
     async def turn_failed(
         self, channel_id: str, agent_id: str, envelope_id: str, error: str
     ) -> None:

@@ -35,6 +35,7 @@ from .limits import HubLimits
 from .posting import Posting
 from .registry import Registry
 from .tails import Tails
+from .trimming import Trimming
 
 __all__ = ["ChannelApi"]
 
@@ -56,6 +57,7 @@ class ChannelApi(FederationApi):
     _admission: Admission
     _announcer: Announcer
     _expectations: Expectations
+    _trimming: Trimming
 
     async def create_channel(
         self,
@@ -349,6 +351,19 @@ class ChannelApi(FederationApi):
                 )
             )
         return turns
+
+    async def trim_due(self) -> int:
+        """
+        Trim the logs of open channels that the retention of this hub does not keep; return how
+        many records went.
+
+        The hub does so by itself as time passes and channels grow; this waits for it. What could
+        not be cut (somebody has not settled it, the disk is full) is tried again later.
+
+        Durability: they are gone from the store, and in the archive, when it returns.
+        Cancellation: what was cut is cut.
+        """
+        return await self._trimming.trim_due()
 
     async def report_turn_failure(
         self, *, channel_id: str, agent_id: str, envelope_id: str, error: str

@@ -24,6 +24,7 @@ from ..ids import Now
 from ..protocol.delivery_policy import DeliveryPolicy
 from ..protocol.expiry import EXPIRED
 from ..protocol.inbox import DeadLetter, Inbox
+from ..protocol.trimming import Needs
 from ..records import DeliveryRule, Envelope, InboxBlock, KeptLetter
 from ..stores import Change, Delete
 from ..wire.frames import ReceiptFrame
@@ -222,6 +223,18 @@ class Deliveries:
         return any(
             not mailbox.inbox.is_settled(channel_id) for mailbox in mailboxes if mailbox is not None
         ) or any(letter.channel_id == channel_id for letter in self._letters)
+
+    def needs_of(self, channel: Channel, *, has_task: bool) -> Needs:
+        """Return what the log of a warm channel is needed for, as far as deliveries know."""
+        channel_id = channel.channel_id
+        members = [self._mailboxes[it] for it in channel.recipients.ids if it in self._mailboxes]
+        letters = [it.position for it in self._letters if it.channel_id == channel_id]
+        return Needs(
+            length=channel.length,
+            settled=[_settled_to(it.inbox, channel_id) for it in members],
+            letters=[*letters, *(at for it in members for at in it.unkept.get(channel_id, ()))],
+            has_task=has_task,
+        )
 
     # The logs (see `LogListener`)
 
@@ -427,3 +440,11 @@ class Deliveries:
                 "it; discard its letters"
             )
         return await self._letter_replay.ask(agent_id, envelope_id)
+
+
+def _settled_to(inbox: Inbox[bytes], channel_id: str) -> int:
+    """Return up to where a channel is settled; 0 where the inbox has not heard of it."""
+    try:
+        return inbox.snapshot(channel_id).cursor
+    except KeyError:
+        return 0

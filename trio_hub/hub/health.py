@@ -21,6 +21,8 @@ class HubHealth:
     Attributes:
         problems: What was set aside when the hub opened, and the channels that were found
             damaged since, one sentence each.
+        channels_retired: Channels that had ended and went since the hub opened.
+        records_trimmed: Records of open channels that did.
         commits: Batches kept: a post, an answer to an invite and the cursors of a moment are one
             each. A store may write many of them with one sync.
         delivered: Envelopes sent to recipients since the hub opened.
@@ -37,6 +39,7 @@ class HubHealth:
     agents: int
     channels: int
     channels_retired: int
+    records_trimmed: int
     tasks: int
     connections: int
     commits: int

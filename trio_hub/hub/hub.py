@@ -74,7 +74,7 @@ from .task_api import TaskApi
 from .task_caretaker import TaskCaretaker
 from .tasks import TaskBook
 from .timers import Timers
-from .trimming import firsts_of
+from .trimming import Trimming, firsts_of
 from .turn import Turn
 from .watch_api import WatchApi
 
@@ -185,6 +185,8 @@ class Hub(
             self._deliveries.owing,
             every=limits.snapshot_records,
             delay=limits.cursor_flush_seconds,
+            keeps_two=lambda it: it.first > 0 or not self._trimming.wish_for(it).keeps_all,
+            on_kept=lambda it: self._trimming.snapshot_kept(it),
         )
         self.channels = ChannelBook(
             store,
@@ -225,6 +227,20 @@ class Hub(
             self.channels,
             self._is_needed,
             self._announcer.channel_retired,
+            self._timers,
+            clock,
+        )
+        self._trimming = Trimming(
+            store,
+            retention,
+            archive,
+            self.channels,
+            self._snapshots,
+            self._committer,
+            lambda it: self._deliveries.needs_of(
+                it, has_task=self.tasks.index.is_open_in(it.channel_id)
+            ),
+            self._announcer.log_trimmed,
             self._timers,
             clock,
         )
@@ -311,13 +327,14 @@ class Hub(
                 and settle everybody's dead letters, ask for its health.
             allow_unauthenticated_operators: Honour these names also where nothing proves them
                 (the scheme "none"). For tests, and for hubs that only trusted processes reach.
-            retention: How long channels are kept after their end; by default for ever.
-            archive: A directory for the logs of channels that are not kept any more; None throws
-                them away.
+            retention: How long channels are kept after their end, and how much of their logs before;
+                by default for ever, and all.
+            archive: A directory for what is not kept any more; None throws it away.
 
         Raises:
             StoreError: The store cannot be opened or read at all.
-            ValueError: There are to be operators, and `auth` authenticates nobody.
+            ValueError: There are to be operators, and `auth` authenticates nobody; or logs are to
+                be trimmed, and the store cannot.
 
         Cancellation: as leaving the block, without waiting for anybody but the disk.
         """
@@ -348,6 +365,7 @@ class Hub(
                 nursery.start_soon(hub._expectations.run)
                 nursery.start_soon(hub._task_caretaker.run)
                 nursery.start_soon(hub._retirement.run)
+                nursery.start_soon(hub._trimming.run)
                 nursery.start_soon(hub.audit.run)
                 nursery.start_soon(hub._drain_when_asked)
                 hub._listeners.start(nursery)
@@ -469,6 +487,7 @@ class Hub(
             self._caretaker.look_after(channel)
             self._expectations.look_after(channel)
             self._retirement.look_after(channel)
+            self._trimming.look_after(channel)
         for task in self.tasks:
             self._task_caretaker.look_after(task)
         self.tasks.retire_surplus()
@@ -501,6 +520,7 @@ class Hub(
         self._caretaker.look_after(channel)
         self._expectations.look_after(channel)
         self._retirement.look_after(channel)
+        self._trimming.look_after(channel)
 
     def _on_channel_activity(self, channel: Channel) -> None:
         self._expectations.look_after(channel)
@@ -514,4 +534,5 @@ class Hub(
         self._expectations.look()
         self._task_caretaker.look()
         self._retirement.look()
+        self._trimming.look()
         self._reception.look()

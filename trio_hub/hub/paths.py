@@ -9,7 +9,7 @@ Where the hub keeps what in its store.
     /channels/<channel id>/metadata             a document
     /channels/<channel id>/log                  the write-ahead log: envelopes
     /channels/<channel id>/firings              a document: what has come of its expectations
-    /snapshots/<channel id>/{state,pages}       what folding the log has built, and so can again
+    /snapshots/<channel id>/{state,other,pages} what folding the log has built, and so can again
     /cursors/<agent id>/<channel id>            how far a recipient has settled a channel
     /tasks/<task id>/{metadata,checkpoint,mark,writers}
     /dead_letters/<agent id>/<envelope id>
@@ -90,9 +90,9 @@ def channel_firings(channel_id: str) -> str:
     return f"{CHANNELS}/{channel_id}/firings"
 
 
-def snapshot(channel_id: str) -> str:
-    """Return the path of the latest snapshot of a channel."""
-    return f"{SNAPSHOTS}/{channel_id}/state"
+def snapshot(channel_id: str, slot: int = 0) -> str:
+    """Return the path of a snapshot of a channel; of one that is trimmed there are two, 0 and 1."""
+    return f"{SNAPSHOTS}/{channel_id}/{'other' if slot else 'state'}"
 
 
 def snapshot_pages(channel_id: str) -> str:

@@ -62,7 +62,7 @@ class Retirement:
         timers: Timers,
         clock: Now,
     ) -> None:
-        self._keeps_all = retention.keeps_all
+        self._keeps_all = retention.keeps_ended
         self._ended = EndedChannels(retention)
         self._archive = archive
         self._channels = channels

@@ -2,7 +2,8 @@
 Snapshots of channels in the store: written behind, read when a cold channel is warmed.
 
 Under ``/snapshots/<channel id>`` stand the latest snapshot, as a document, and the pages of what
-was posted, as a log that only grows. Both are written in one batch, after the records of the
+was posted, as a log that only grows. Of a channel whose log is trimmed the one before stands there
+too: without either of them, nobody could tell what it was. Both are written in one batch, after the records of the
 channel's log that they speak of, so they are never ahead of it on disk. Nobody waits for them,
 and a post takes no part in it: channels that have grown enough are gathered for a moment, and
 what is written of them goes out with whatever is being committed.
@@ -19,7 +20,7 @@ import msgspec
 import trio
 
 from .._logging import get_logger
-from ..errors import StoreError
+from ..errors import DamagedRecord, StoreError
 from ..protocol.channel import ChannelMachine
 from ..protocol.channel_snapshot import ChannelSnapshot, SnapshotUnfit, freeze, thaw
 from ..protocol.posted_pages import PostedPage
@@ -71,6 +72,8 @@ class Snapshots:
         owing: Returns what a channel owes to whom.
         every: After how many records of a log the next one is due.
         delay: Seconds for which channels are gathered.
+        keeps_two: Whether of a channel the snapshot before the latest is kept as well.
+        on_kept: Told of such a channel when a snapshot of it is durable.
     """
 
     def __init__(
@@ -82,6 +85,8 @@ class Snapshots:
         *,
         every: int,
         delay: float,
+        keeps_two: Callable[[Channel], bool] = lambda _channel: False,
+        on_kept: Callable[[Channel], None] = lambda _channel: None,
     ) -> None:
         self._store = store
         self._committer = committer
@@ -89,6 +94,10 @@ class Snapshots:
         self._owing = owing
         self._every = every
         self._delay = delay
+        self._keeps_two = keeps_two
+        self._on_kept = on_kept
+        # How many records are in each of the two; 0: none, or nobody knows what stands there.
+        self._two: dict[Channel, list[int]] = {}
         self._due: dict[Channel, None] = {}
         self._is_timed = False
         self._under_way: dict[Channel, Ticket] = {}
@@ -117,8 +126,35 @@ class Snapshots:
     def removal(self, channel: Channel) -> list[Change]:
         """Return what takes out all that was kept of a channel; nothing more is written of it."""
         channel.snapshot_at = _NEVER
+        self._two.pop(channel, None)
         channel_id = channel.channel_id
-        return [Delete(paths.snapshot(channel_id)), Delete(paths.snapshot_pages(channel_id))]
+        places = [paths.snapshot(channel_id, slot) for slot in (0, 1)]
+        return [Delete(it) for it in (*places, paths.snapshot_pages(channel_id))]
+
+    async def keep_two(self, channel: Channel, records: int) -> int:
+        """
+        Have both snapshots of a warm channel hold `records` of its log, where that can be.
+
+        Returns:
+            How many both hold.
+
+        Raises:
+            StoreError: They could not be written.
+
+        Cancellation: they are written all the same.
+        """
+        for _ in (0, 1):
+            pending = self._under_way.get(channel)
+            if pending is not None:
+                await pending.wait()
+            if self._both_hold(channel) < records:
+                self._write(channel)
+                if channel in self._under_way:
+                    await self._under_way[channel].wait()
+        return self._both_hold(channel)
+
+    def _both_hold(self, channel: Channel) -> int:
+        return min(self._two.get(channel, (0,)))
 
     def _write_some(self) -> None:
         for channel in list(self._due)[:_IN_A_ROW_MAX]:
@@ -142,10 +178,17 @@ class Snapshots:
         changes: list[Change] = [] if kept else [Delete(path)]
         changes += [Append(path, page.encode()) for page in pages[kept:]]
         data = _encode(_Kept(snapshot, self._owing(channel)))
-        changes.append(Put(paths.snapshot(channel_id), data))
+        two = self._two.setdefault(channel, [0, 0]) if self._keeps_two(channel) else [0]
+        # In the place of the older one, of which nobody knows what it is until that is written.
+        slot = two.index(min(two))
+        two[slot] = 0
+        changes.append(Put(paths.snapshot(channel_id, slot), data))
 
         def durable() -> None:
             del self._under_way[channel]
+            two[slot] = snapshot.position
+            if len(two) > 1:
+                self._on_kept(channel)
 
         def failed(_error: StoreError) -> None:
             # What is there is unknown: the next one begins anew.
@@ -166,18 +209,19 @@ class Snapshots:
         read_log: ReadLog,
     ) -> tuple[ChannelMachine, dict[str, Owing]] | None:
         """
-        Return a machine that stands where the latest snapshot was taken, and what was owed then.
-
-        None is no snapshot, or none that can be used.
+        Return a machine that stands where the latest snapshot was taken that can be used, and what
+        was owed then; None where there is none.
 
         Args:
             length: Of the log.
             new_machine: Makes one that has folded nothing.
             read_log: Reads from channel, start and stop.
 
+        Raises:
+            StoreError: The store could not be read, and the log alone is not enough.
+
         Cancellation: nothing has changed.
         """
-        channel_id = channel.channel_id
         pending = self._under_way.get(channel)
         if pending is not None:
             # What is read next to it would be half of what was and half of what will be.
@@ -185,20 +229,46 @@ class Snapshots:
                 pending.when_settled(lambda _error: settled.cancel())
                 await trio.sleep_forever()
         channel.snapshot_at = channel.snapshot_pages = 0
+        self._two.pop(channel, None)
+        has_two = self._keeps_two(channel)
+        found = [
+            (slot, kept)
+            for slot in range(2 if has_two else 1)
+            if (kept := await self._read(channel, slot)) is not None
+        ]
+        for slot, kept in sorted(found, key=lambda it: it[1].snapshot.position, reverse=True):
+            snapshot, machine = kept.snapshot, new_machine()
+            try:
+                await self._check_place(channel.channel_id, snapshot, length, read_log)
+                has_more = await self._restore_pages(channel.channel_id, machine, snapshot.pages)
+                if has_more and not has_two:
+                    raise SnapshotUnfit(f"there are more than {snapshot.pages} pages")
+                thaw(machine, snapshot)
+            except (StoreError, SnapshotUnfit, ValueError) as error:
+                self._set_aside(channel, error)
+                continue
+            channel.snapshot_at = snapshot.position
+            # Behind the older one there are pages that do not belong to it: all are written anew.
+            channel.snapshot_pages = 0 if has_more else snapshot.pages
+            if has_two:
+                self._two[channel] = [0, 0]
+                self._two[channel][slot] = snapshot.position
+            return machine, kept.owing
+        return None
+
+    async def _read(self, channel: Channel, slot: int) -> _Kept | None:
         try:
-            data = await self._store.read(paths.snapshot(channel_id))
-            if data is None:
-                return None
-            kept, machine = _decode(data), new_machine()
-            snapshot = kept.snapshot
-            await self._check_place(channel_id, snapshot, length, read_log)
-            await self._restore_pages(channel_id, machine, snapshot.pages)
-            thaw(machine, snapshot)
-        except (StoreError, SnapshotUnfit, msgspec.MsgspecError, ValueError) as error:
-            log.warning("snapshot set aside", channel_id=channel_id, error=str(error))
+            data = await self._store.read(paths.snapshot(channel.channel_id, slot))
+            return None if data is None else _decode(data)
+        except (StoreError, msgspec.MsgspecError) as error:
+            self._set_aside(channel, error)
             return None
-        channel.snapshot_at, channel.snapshot_pages = snapshot.position, snapshot.pages
-        return machine, kept.owing
+
+    def _set_aside(self, channel: Channel, error: Exception) -> None:
+        if channel.first and isinstance(error, StoreError) and not isinstance(error, DamagedRecord):
+            # It may be read the next time, and the log alone says nothing.
+            raise error
+        log.warning("snapshot set aside", channel_id=channel.channel_id, error=str(error))
 
     async def _check_place(
         self, channel_id: str, snapshot: ChannelSnapshot, length: int, read_log: ReadLog
@@ -212,11 +282,11 @@ class Snapshots:
         if last is None or last.envelope_id != snapshot.last_id:
             raise SnapshotUnfit(f"the log has another envelope before {position}")
 
-    async def _restore_pages(self, channel_id: str, machine: ChannelMachine, count: int) -> None:
+    async def _restore_pages(self, channel_id: str, machine: ChannelMachine, count: int) -> bool:
+        """Give a machine the pages of a snapshot; return whether there are more of them."""
         path, posted = paths.snapshot_pages(channel_id), machine.memory.posted
         for start in range(0, count, _PAGES_AT_ONCE):
             stop = min(start + _PAGES_AT_ONCE, count)
             for data in await self._store.read_range(path, start, stop):
                 posted.restore(PostedPage.decode(data))
-        if await self._store.read_range(path, count, count + 1):
-            raise SnapshotUnfit(f"there are more than {count} pages of what was posted")
+        return bool(await self._store.read_range(path, count, count + 1))

@@ -25,6 +25,7 @@ from .registry import Registry
 from .retirement import Retirement
 from .revocations import Revocations
 from .tasks import TaskBook
+from .trimming import Trimming
 
 __all__ = ["WatchApi"]
 
@@ -48,6 +49,7 @@ class WatchApi:
     _deliveries: Deliveries
     _survey: BacklogSurvey
     _retirement: Retirement
+    _trimming: Trimming
     _reception: Reception
     _revocations: Revocations
 
@@ -79,6 +81,7 @@ class WatchApi:
             agents=len(self._registry),
             channels=len(self.channels),
             channels_retired=self._retirement.retired,
+            records_trimmed=self._trimming.trimmed,
             tasks=len(self.tasks),
             connections=len(self._reception),
             commits=self._committer.commits,

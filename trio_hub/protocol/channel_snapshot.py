@@ -3,8 +3,9 @@ Snapshots of channels: all that folding a log builds, written down at some posit
 
 A snapshot spares time and nothing else. Whatever keeps it from being used (it was made by another
 adapter, in another form, over another log, or is damaged), the log is folded from its beginning,
-as it would be without. So it says of itself where it stands: how many records were folded, and
-which envelope was the last of them.
+as it would be without; unless that does not begin at 0 any more, for then the channel is damaged.
+So it says of itself where it stands: how many records were folded, and which envelope was the
+last of them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from .posted_pages import PostedPage
 
 __all__ = ["FORMAT", "ChannelSnapshot", "SnapshotUnfit", "freeze", "thaw"]
 
-#: Changes whenever a snapshot says something else or in another way.
+#: Changes whenever a snapshot says something else or in another way. Of a channel whose log was
+#: trimmed there is nothing else: whoever changes it goes on reading the form before.
 FORMAT: Final = 1
 
 _encode = msgspec.json.Encoder().encode

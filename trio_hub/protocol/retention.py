@@ -1,7 +1,8 @@
 """
 How long a hub keeps channels that have ended, and which of them may go now.
 
-`Retention` is what somebody wishes; `EndedChannels` is the pure queue that works it out. Whether
+`Retention` is what somebody wishes, also of the logs of channels that are open (see `trimming`);
+`EndedChannels` is the pure queue that works it out. Whether
 anybody is still owed something in a channel is not known here: whoever takes channels out of the
 queue looks, and says whether one is `gone` or has to stay (`hold`).
 """
@@ -16,6 +17,7 @@ import attrs
 
 from ..records import Duration
 from ..records.duration import check_duration, duration_seconds
+from .trimming import TrimWish
 
 __all__ = ["EndedChannels", "Retention"]
 
@@ -28,18 +30,27 @@ def _check_count(_record: object, field: Any, value: int | None) -> None:
 @attrs.frozen(kw_only=True)
 class Retention:
     """
-    How long channels are kept after they have ended. By default for ever.
+    How long channels are kept after they have ended, and how much of their logs while they are
+    open. By default for ever, and all.
 
-    A channel goes when one of the two says so, and never before everything in it is settled.
+    A channel goes when one of the two that begin with ``ended`` says so, a record when one of the
+    three that begin with ``records`` does; never before everything in it is settled.
 
     Args:
         ended_for: How long since its end, such as ``"30d"``; None is for ever, 0 not at all.
         ended_max: How many ended ones of one type, the youngest; None is any number.
+        records_for: How long a record of an open channel is kept, such as ``"90d"``; None is for ever.
+        records_max: How many records of an open channel, the youngest; None is any number.
+        records_bytes_max: How many bytes of records of an open channel, of the youngest; None is any
+            number.
         by_type: What holds for channels of some types instead.
     """
 
     ended_for: Duration | None = attrs.field(default=None, validator=check_duration)
     ended_max: int | None = attrs.field(default=None, validator=_check_count)
+    records_for: Duration | None = attrs.field(default=None, validator=check_duration)
+    records_max: int | None = attrs.field(default=None, validator=_check_count)
+    records_bytes_max: int | None = attrs.field(default=None, validator=_check_count)
     by_type: Mapping[str, Retention] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -51,14 +62,38 @@ class Retention:
         """Return what holds for channels of a type."""
         return self.by_type.get(channel_type, self)
 
+    def trim_wish(self, channel_type: str) -> TrimWish:
+        """Return what is kept of the log of a channel of a type that is open."""
+        wish = self.for_type(channel_type)
+        return TrimWish(
+            seconds=None if wish.records_for is None else duration_seconds(wish.records_for),
+            records=wish.records_max,
+            size=wish.records_bytes_max,
+        )
+
     @property
-    def keeps_all(self) -> bool:
-        """Whether nothing ever goes."""
+    def keeps_ended(self) -> bool:
+        """Whether channels that have ended never go."""
         return (
             self.ended_for is None
             and self.ended_max is None
-            and all(inner.keeps_all for inner in self.by_type.values())
+            and all(inner.keeps_ended for inner in self.by_type.values())
         )
+
+    @property
+    def keeps_records(self) -> bool:
+        """Whether the logs of open channels are never trimmed."""
+        return (
+            self.records_for is None
+            and self.records_max is None
+            and self.records_bytes_max is None
+            and all(inner.keeps_records for inner in self.by_type.values())
+        )
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether nothing ever goes."""
+        return self.keeps_ended and self.keeps_records
 
 
 @attrs.define(eq=False)
