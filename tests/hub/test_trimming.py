@@ -125,7 +125,7 @@ async def listening(
 
 async def until(is_so: Callable[[], bool]) -> None:
     """Let time go by. The archive is written in a thread, which virtual time does not wait for."""
-    for _ in range(20_000):
+    for _ in range(300_000):
         if is_so():
             return
         await trio.sleep(30)
