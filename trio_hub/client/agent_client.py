@@ -150,7 +150,8 @@ class AgentClient(SpeakingClient):
     async def handle(self, envelope: Envelope, attempt: int) -> None:
         """Give an envelope to the handler, as if it had just arrived."""
         # The first envelope can be here before `register` has returned.
-        await self._bound.wait()
+        if not self._bound.is_set():
+            await self._bound.wait()
         await self._handler(envelope, self, attempt)
 
     async def resume_pending_turns(self) -> int:

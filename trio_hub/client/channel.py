@@ -102,7 +102,11 @@ class Channel:
                 event_data={"text": text} if event_data is None else dict(event_data),
                 causation_id=causation_id,
                 depth=depth,
-                idempotency_key=idempotency_key,
+                idempotency_key=(
+                    self._client.hub_client.new_key()
+                    if idempotency_key is None
+                    else idempotency_key
+                ),
             )
         )
 

@@ -27,6 +27,7 @@ from .._tracing import find_tracing
 from ..protocol.adapters import left_by
 from ..protocol.expiry import EXPIRED
 from ..records import Envelope, is_bookkeeping
+from .places import take_place
 
 __all__ = ["Deliveries", "DeliveryHost"]
 
@@ -34,6 +35,8 @@ _log = get_logger("trio_hub.client")
 
 _CHANNELS_MAX = 4096
 _REASON_CHARACTERS_MAX = 500
+# Envelopes of one channel that handlers which never wait may take before others have their turn.
+_IN_A_ROW_MAX = 8
 # Beyond any date, and small enough to be added to one.
 _TTL_SECONDS_MAX = 1e15
 
@@ -64,7 +67,7 @@ class DeliveryHost(Protocol):
 class _Lane:
     """One channel: what waits, what is being handled, what failed, what is done."""
 
-    # With the attempt, and until when it is worth being handled.
+    # Oldest first; with the attempt, and until when it is worth being handled.
     waiting: deque[tuple[Envelope, int, float]] = attrs.field(factory=deque)
     waiting_ids: set[str] = attrs.field(factory=set)
     handling: Envelope | None = None
@@ -127,7 +130,7 @@ class Deliveries:
         self._host = host
         self._nursery = nursery
         self._tracing = find_tracing()
-        self._limiter = trio.CapacityLimiter(handlers_max)
+        self._places = trio.Semaphore(handlers_max)
         self._max_in_flight = max_in_flight
         self._lanes: OrderedDict[str, _Lane] = OrderedDict()
         self._settled: OrderedDict[str, str] = OrderedDict()
@@ -230,8 +233,14 @@ class Deliveries:
                 yield lane.handling
 
     async def _work(self, lane: _Lane) -> None:
+        in_a_row = 0
         try:
             while lane.waiting:
+                if in_a_row == _IN_A_ROW_MAX:
+                    await trio.lowlevel.checkpoint()
+                    in_a_row = 0
+                    continue
+                in_a_row += 1
                 envelope, attempt, worth_until = lane.take()
                 try:
                     if worth_until <= lane.handling_since:
@@ -268,8 +277,11 @@ class Deliveries:
         if is_bookkeeping(envelope.event_type) and not left_by(envelope):
             await self._host.handle(envelope, attempt)
             return
-        async with self._limiter:
+        await take_place(self._places)
+        try:
             await self._host.handle(envelope, attempt)
+        finally:
+            self._places.release()
 
     async def _failed(self, lane: _Lane, envelope: Envelope, error: Exception) -> None:
         if self._stopped:
@@ -314,7 +326,10 @@ class Deliveries:
     def _advance(self, lane: _Lane, envelope: Envelope) -> None:
         # Not past anything that failed or waits: the position speaks for all before it.
         lane.highest = max(lane.highest, envelope.envelope_id)
-        oldest_open = min(lane.failed | lane.waiting_ids, default=None)
+        oldest_open = lane.waiting[0][0].envelope_id if lane.waiting else None
+        if lane.failed:
+            oldest_failed = min(lane.failed)
+            oldest_open = oldest_failed if oldest_open is None else min(oldest_open, oldest_failed)
         if oldest_open is None or oldest_open > lane.highest:
             position = lane.highest
         else:

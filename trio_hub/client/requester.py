@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-import msgspec
 import trio
 
 from ..errors import TooLarge
-from ..wire.codec import encode_frame
-from ..wire.frames import Dialect, RequestFrame, ResponseFrame
-from ..wire.validation import decode_strictly, encode
+from ..wire.codec import encode_request
+from ..wire.frames import Dialect, ResponseFrame
+from ..wire.validation import decode_strictly
 from .calls import WAITS_FOR_OTHERS, Call, Calls
 from .connection import Connection
+from .places import take_place
 from .state_board import StateBoard
 
 __all__ = ["Requester"]
@@ -65,12 +65,10 @@ class Requester:
             timeout = self._open_timeout if op in WAITS_FOR_OTHERS else self._request_timeout
         self._count += 1
         request_id = f"{self._count:x}"
-        frame = RequestFrame(request_id=request_id, op=op, params=msgspec.Raw(encode(params)))
         call = Call(
             request_id=request_id,
             op=op,
-            # The same bytes in both dialects.
-            frame=encode_frame(frame, Dialect.PLAIN),
+            frame=encode_request(request_id, op, params),
             hint=hint or _HINTS.get(op, ""),
             on_result=on_result,
             names_task=getattr(params, "task_id", None) is not None,
@@ -87,18 +85,20 @@ class Requester:
         return decode_strictly(call.result, result, f"answer to {op}")
 
     async def _carry_out(self, call: Call) -> None:
-        async with self.calls.place_for(call.op):
+        places = self.calls.place_for(call.op)
+        await take_place(places)
+        try:
             if self.connection is not None:
                 await self.connection.wait_for_room()
             if self._board.closed:
                 raise self._board.why_closed()
             self.calls.add(call)
-            try:
-                if self.connection is not None:
-                    self._send(call, self.connection)
-                await call.answered.wait()
-            finally:
-                self.calls.discard(call)
+            if self.connection is not None:
+                self._send(call, self.connection)
+            await call.answered.wait()
+        finally:
+            self.calls.discard(call)
+            places.release()
 
     async def send_waiting(self, connection: Connection) -> None:
         """

@@ -9,7 +9,8 @@ encoded is spliced into its notify frame as it stands.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import attrgetter
 
 import attrs
 import msgspec
@@ -35,6 +36,7 @@ __all__ = [
     "decode_message",
     "encode_frame",
     "encode_notify",
+    "encode_request",
     "encode_result",
     "iter_frames",
     "join_frames",
@@ -56,6 +58,27 @@ _FRAME_CLASSES: dict[str, type[Frame]] = {
 }
 
 _NEWLINE = b"\n"
+
+# What a frame is written from: the names of its fields, and what gets their values.
+_Layout = tuple[tuple[str, ...], Callable[[Frame], tuple[object, ...]]]
+
+
+def _layouts(hidden: Mapping[str, frozenset[str]]) -> dict[type[Frame], _Layout]:
+    """Return how each kind of frame is written, without those fields of it."""
+    layouts: dict[type[Frame], _Layout] = {}
+    for kind, frame_class in _FRAME_CLASSES.items():
+        fields = [field.name for field in attrs.fields(frame_class)]
+        names = ("kind", *(name for name in fields if name not in hidden.get(kind, ())))
+        layouts[frame_class] = names, attrgetter(*names) if len(names) > 1 else _only_kind
+    return layouts
+
+
+def _only_kind(frame: Frame) -> tuple[object, ...]:
+    return (frame.kind,)
+
+
+_PLAIN_LAYOUTS = _layouts(EXTENSIONS)
+_BATCHED_LAYOUTS = _layouts({})
 
 
 @attrs.frozen
@@ -138,14 +161,14 @@ def _request_id_in(text: str) -> str | None:
 
 def encode_frame(frame: Frame, dialect: Dialect) -> bytes:
     """Write one frame. In the plain dialect, what AG2 does not know of is left out."""
-    hidden = EXTENSIONS.get(frame.kind, frozenset()) if dialect is Dialect.PLAIN else frozenset()
-    fields = {"kind": frame.kind}
-    fields.update(
-        (field.name, getattr(frame, field.name))
-        for field in attrs.fields(type(frame))
-        if field.name not in hidden
-    )
-    return encode(fields)
+    layouts = _PLAIN_LAYOUTS if dialect is Dialect.PLAIN else _BATCHED_LAYOUTS
+    names, values_of = layouts[type(frame)]
+    return encode(dict(zip(names, values_of(frame), strict=True)))
+
+
+def encode_request(request_id: str, op: str, params: object) -> bytes:
+    """Write a request, the same in both dialects. `params` is the operation's attrs class."""
+    return encode({"kind": "request", "request_id": request_id, "op": op, "params": params})
 
 
 def encode_notify(envelope_json: bytes, recipient_id: str, attempt: int, dialect: Dialect) -> bytes:
