@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import structlog
 
+import trio_hub
 from trio_hub._logging import get_logger
 
 
@@ -62,3 +64,10 @@ def test_the_configuration_of_structlog_plays_no_part(caplog: pytest.LogCaptureF
         get_logger("trio_hub.x").warning("heard")
     assert captured == []
     assert len(caplog.records) == 1
+
+
+def test_every_module_of_the_library_logs_this_way() -> None:
+    package = Path(trio_hub.__file__).parent
+    may = {package / "_logging.py", *package.glob("cli/**/*.py")}
+    others = [path for path in package.glob("**/*.py") if path not in may]
+    assert [path.name for path in others if "import structlog" in path.read_text()] == []
