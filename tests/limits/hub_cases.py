@@ -21,6 +21,7 @@ from trio_hub.errors import AccessDeniedError, ProtocolError, TooLarge
 from trio_hub.hub import paths
 from trio_hub.ids import seconds_from_id
 from trio_hub.testing import FaultyStore
+from trio_hub.wire.validation import encode
 
 from ..hub.peer import House, Peer, open_house
 from .registry import case, text
@@ -89,7 +90,7 @@ async def requests_in_flight() -> None:
                     busy.ask("set_skill", agent_id=busy.id, skill_md="x")
                 await other.quiet()
                 # It is one more, and itself answered at once where it is read.
-                late = busy.ask("list_agents")
+                late = busy.ask("find_agent_id", name="busy")
                 await other.quiet()
                 assert busy.is_answered(late) == (unanswered < 3)
 
@@ -222,6 +223,8 @@ async def page_records() -> None:
             before = store.operations["read_range"]
             await alice.request("read_wal", channel_id=channel_id)
             assert store.operations["read_range"] - before == reads
+            tail = await alice.request("read_tail", channel_id=channel_id, limit=100)
+            assert (len(tail["envelopes"]), tail["start"]) == (8, reads - 1)
             await alice.say(channel_id, "one past it")
 
 
@@ -242,14 +245,93 @@ async def dead_letters() -> None:
             assert [it.envelope_id for it in letters] == died[-2:]
 
 
-async def observes(alice: Peer, number: int, state: str) -> None:
+async def observes(alice: Peer, number: int, state: str, **fields: Any) -> None:
     metadata = {
+        **fields,
         "task_id": f"t{number}",
         "owner_id": alice.id,
         "spec": {"title": str(number)},
         "state": state,
     }
     await alice.request("observe_task", metadata=metadata)
+
+
+@case(HubLimits, "agents_per_answer_max")
+async def agents_per_answer() -> None:
+    async with house_of(agents_per_answer_max=2) as house:
+        peers = []
+        for name, shown in (("a", ["a"]), ("b", ["a", "b"]), ("c", ["a", "b"])):
+            peers.append(await house.join(name))
+            for limit in (None, 100):
+                listed = await peers[0].request("list_agents", limit=limit)
+                assert [it["name"] for it in listed] == shown
+        rest = await peers[0].request("list_agents", after=peers[1].id)
+        assert [it["name"] for it in rest] == ["c"]
+
+
+@case(HubLimits, "names_per_request_max")
+async def names_per_request() -> None:
+    async with house_of(names_per_request_max=2) as house:
+        alice = await house.join("alice")
+        ids = [alice.id, "other"]
+        assert await alice.request("names_for", agent_ids=ids) == {
+            alice.id: "alice",
+            "other": "other",
+        }
+        with pytest.raises(ProtocolError):
+            await alice.request("names_for", agent_ids=[*ids, "third"])
+
+
+@case(HubLimits, "channels_per_answer_max")
+async def channels_per_answer() -> None:
+    async with house_of(channels_per_answer_max=2) as house:
+        alice, bob = await house.join("alice"), await house.join("bob")
+        opened = []
+        for shown in (1, 2, 2):
+            opened.append(await alice.open("conversation", bob))
+            for limit in (None, 100):
+                listed = await alice.request("list_channels", agent_id=alice.id, limit=limit)
+                assert [it["channel_id"] for it in listed] == opened[:shown]
+        after = f"{listed[-1]['created_at']} {listed[-1]['channel_id']}"
+        rest = await alice.request("list_channels", agent_id=alice.id, after=after)
+        assert [it["channel_id"] for it in rest] == opened[2:]
+
+
+@case(HubLimits, "turns_per_answer_max")
+async def turns_per_answer() -> None:
+    async with house_of(turns_per_answer_max=2) as house:
+        alice, bob = await house.join("alice"), await house.join("bob")
+        opened = []
+        for shown in (1, 2, 2):
+            opened.append(await alice.open("consulting", bob))
+            await alice.say(opened[-1], "well?")
+            turns = await bob.request("pending_turns_for", agent_id=bob.id)
+            assert [it["channel_id"] for it in turns] == sorted(opened)[:shown]
+        rest = await bob.request(
+            "pending_turns_for", agent_id=bob.id, after=turns[-1]["channel_id"]
+        )
+        assert [it["channel_id"] for it in rest] == sorted(opened)[2:]
+
+
+@case(HubLimits, "task_bytes_max")
+async def task_bytes() -> None:
+    async with open_house(clock=lambda: START) as house:
+        alice = await house.join("alice")
+        await observes(alice, 0, "running")
+        await alice.request("update_task", task_id="t0", progress={"a": text(100)})
+        size = len(encode(house.hub.tasks.get("t0")))
+    limits = HubLimits(task_bytes_max=size)
+    async with open_house(clock=lambda: START, limits=limits) as house:
+        alice = await house.join("alice")
+        await observes(alice, 0, "running")
+        await alice.request("update_task", task_id="t0", progress={"a": text(100)})
+        for more in ({"a": text(101)}, {"b": ""}):
+            with pytest.raises(TooLarge):
+                await alice.request("update_task", task_id="t0", progress=more)
+        with pytest.raises(TooLarge):
+            await observes(alice, 1, "running", progress={"a": text(size)})
+        # It can end all the same.
+        await alice.request("update_task", task_id="t0", state="completed")
 
 
 @case(HubLimits, "tasks_per_answer_max")

@@ -37,6 +37,9 @@ from .upkeep_operations import UpkeepOperations
 
 __all__ = ["HubOperations", "Tail"]
 
+# Fewer than any hub resolves at once.
+_NAMES_AT_ONCE = 1_000
+
 
 @attrs.frozen(kw_only=True)
 class Tail:
@@ -84,9 +87,11 @@ class HubOperations(PeerOperations, TaskOperations, UpkeepOperations):
         wanted = list(dict.fromkeys(agent_ids))
         known = {one: name for one in wanted if (name := self.names.name_of(one)) is not None}
         missing = tuple(one for one in wanted if one not in known)
-        if missing:
+        for start in range(0, len(missing), _NAMES_AT_ONCE):
             found: dict[str, str] = await self.request(
-                "names_for", p.OfAgents(agent_ids=missing), dict[str, str]
+                "names_for",
+                p.OfAgents(agent_ids=missing[start : start + _NAMES_AT_ONCE]),
+                dict[str, str],
             )
             for agent_id, name in found.items():
                 self.names.remember_name(agent_id, name)
@@ -119,12 +124,26 @@ class HubOperations(PeerOperations, TaskOperations, UpkeepOperations):
         kind: PassportKind | None = None,
         sort_by: str | None = None,
         limit: int = p.LIST_LIMIT_DEFAULT,
+        after: Passport | None = None,
     ) -> list[Passport]:
-        """Find agents by what they can do."""
+        """
+        Find agents by what they can do.
+
+        Args:
+            sort_by: "name", "created_at" or "observed"; None is the order of registration.
+            limit: At most so many; the hub has a bound too (`HubLimits.agents_per_answer_max`).
+            after: Go on behind this one, in order of registration. (AG2's hubs begin at the first
+                one again.)
+        """
         passports: list[Passport] = await self.request(
             "list_agents",
             p.ListAgents(
-                capability=capability, query=query, kind=kind, sort_by=sort_by, limit=limit
+                capability=capability,
+                query=query,
+                kind=kind,
+                sort_by=sort_by,
+                limit=limit,
+                after=None if after is None else after.agent_id,
             ),
             list[Passport],
         )
@@ -256,12 +275,27 @@ class HubOperations(PeerOperations, TaskOperations, UpkeepOperations):
         agent_id: str | None = None,
         include_terminal: bool = False,
         limit: int = p.LIST_LIMIT_DEFAULT,
+        after: ChannelMetadata | None = None,
     ) -> list[ChannelMetadata]:
-        """List an agent's channels, or those of all that are attached here."""
-        # The hub does not filter, so ask for more than is wanted where some will be left out.
-        asked = limit if include_terminal else 4 * limit
+        """
+        List an agent's channels, or those of all that are attached here, oldest first.
+
+        Args:
+            include_terminal: Those that have ended too.
+            limit: At most so many; the hub has a bound too (`HubLimits.channels_per_answer_max`).
+            after: Go on behind this one. (AG2's hubs begin at the first one again.)
+        """
+        # AG2's hubs do not filter, so ask for more than is wanted where some will be left out.
+        asked = 4 * limit if self.speaks_plain and not include_terminal else limit
         channels: list[ChannelMetadata] = await self.request(
-            "list_channels", p.ListChannels(agent_id=agent_id, limit=asked), list[ChannelMetadata]
+            "list_channels",
+            p.ListChannels(
+                agent_id=agent_id,
+                limit=asked,
+                after=None if after is None else f"{after.created_at} {after.channel_id}",
+                include_terminal=include_terminal,
+            ),
+            list[ChannelMetadata],
         )
         return [one for one in channels if include_terminal or not one.is_terminal][:limit]
 
@@ -343,10 +377,21 @@ class HubOperations(PeerOperations, TaskOperations, UpkeepOperations):
 
     async def pending_turns_for(self, agent_id: str) -> list[PendingTurn]:
         """List the turns that protocols expect of an agent that is attached here."""
-        turns: list[PendingTurn] = await self.request(
-            "pending_turns_for", p.OfAgent(agent_id=agent_id), list[PendingTurn]
-        )
-        return turns
+        turns: list[PendingTurn] = []
+        after: str | None = None
+        while True:
+            page: list[PendingTurn] = await self.request(
+                "pending_turns_for",
+                p.PendingTurnsFor(agent_id=agent_id, after=after),
+                list[PendingTurn],
+            )
+            if after is not None:
+                page = [it for it in page if it.channel_id > after]
+            turns += page
+            # AG2's hubs say everything at once, and would say it again.
+            if not page or self.speaks_plain:
+                return turns
+            after = page[-1].channel_id
 
     async def report_turn_failure(
         self, *, channel_id: str, agent_id: str, envelope_id: str, error: str | BaseException

@@ -236,12 +236,22 @@ class ChannelApi(FederationApi):
         return await self.channels.read(self.channels.get(channel_id), since, until)
 
     async def read_raw(
-        self, channel_id: str, since: int, until: int | None, wanted: Callable[[LogRecord], bool]
+        self,
+        channel_id: str,
+        since: int,
+        until: int | None,
+        wanted: Callable[[LogRecord], bool],
+        bytes_max: int,
     ) -> list[bytes]:
-        """Return the same as bytes, those that are `wanted`."""
+        """
+        Return the same as bytes, those that are `wanted`.
+
+        Raises:
+            TooLarge: They have more bytes than that together; little more has been read.
+        """
         channel = self.channels.get(channel_id)
         start, stop = channel.durable_slice(since, until)
-        return await self.channels.logs.read_raw(channel_id, start, stop, wanted)
+        return await self.channels.logs.read_raw(channel_id, start, stop, wanted, bytes_max)
 
     async def read_tail_records(
         self,
@@ -328,29 +338,47 @@ class ChannelApi(FederationApi):
             return await self._may_send_far(channel, sender_id, event_type)
         return True
 
-    async def pending_turns_for(self, agent_id: str) -> list[PendingTurn]:
-        """Return the turns that the protocols of an agent's channels expect of it."""
+    async def pending_turns_for(
+        self, agent_id: str, *, limit: int | None = None, after: str | None = None
+    ) -> list[PendingTurn]:
+        """
+        Return the turns that the protocols of an agent's channels expect of it, by channel id.
+
+        Args:
+            limit: At most so many; None is all.
+            after: Those in channels behind this one.
+        """
         turns: list[PendingTurn] = []
-        for channel in list(self.channels.of_agent(agent_id)):
-            if channel.metadata.is_terminal:
-                continue
-            expected = (await self.channels.warm(channel)).expected_next()
-            if expected is None or expected.agent_id != agent_id:
-                continue
-            trigger = expected.triggering_envelope_id
-            since = channel.metadata.created_at
-            if trigger is not None:
-                position = await self.channels.position_of(channel, trigger)
-                if position is not None:
-                    record = await self.channels.read_one(channel, position)
-                    if record is not None and record.envelope is not None:
-                        since = record.envelope.created_at
-            turns.append(
-                PendingTurn(
-                    channel_id=channel.channel_id, triggering_envelope_id=trigger, expected_at=since
-                )
-            )
+        channels = (
+            it
+            for it in self.channels.of_agent(agent_id)
+            if not it.metadata.is_terminal and (after is None or it.channel_id > after)
+        )
+        for channel in sorted(channels, key=lambda it: it.channel_id):
+            if limit is not None and len(turns) >= limit:
+                break
+            turn = await self._turn_in(channel, agent_id)
+            if turn is not None:
+                turns.append(turn)
         return turns
+
+    async def _turn_in(self, channel: Channel, agent_id: str) -> PendingTurn | None:
+        if channel.metadata.is_terminal:
+            return None
+        expected = (await self.channels.warm(channel)).expected_next()
+        if expected is None or expected.agent_id != agent_id:
+            return None
+        trigger = expected.triggering_envelope_id
+        since = channel.metadata.created_at
+        if trigger is not None:
+            position = await self.channels.position_of(channel, trigger)
+            if position is not None:
+                record = await self.channels.read_one(channel, position)
+                if record is not None and record.envelope is not None:
+                    since = record.envelope.created_at
+        return PendingTurn(
+            channel_id=channel.channel_id, triggering_envelope_id=trigger, expected_at=since
+        )
 
     async def trim_due(self) -> int:
         """

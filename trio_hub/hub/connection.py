@@ -385,7 +385,8 @@ class Connection:
         else:
             outcome = "whether it was carried out is unknown"
             with scope:
-                return await result
+                answer = in_turns(await result)
+                return await answer if inspect.isawaitable(answer) else answer
         raise AuthError(f"{operation.name}: this connection was let go meanwhile, and {outcome}")
 
     def _count_answer(self) -> None:

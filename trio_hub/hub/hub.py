@@ -275,7 +275,7 @@ class Hub(
             rng,
             self._revocations.find,
         )
-        self._reception.handlers = OperationHandlers(self).table()
+        self._reception.handlers = OperationHandlers(self, limits).table()
 
     @classmethod
     @asynccontextmanager

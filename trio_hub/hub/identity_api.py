@@ -22,6 +22,7 @@ from ..records import (
     TrackRecord,
     without_claim,
 )
+from ..wire.params import ListAgents
 from .admission import Admission, check_rule
 from .announcer import Announcer
 from .attempts import Attempts
@@ -30,6 +31,7 @@ from .channels import ChannelBook
 from .connection import Connection
 from .deliveries import Deliveries
 from .gate import Gate
+from .listing import list_agents
 from .operators import Operators
 from .reception import Reception
 from .registry import Registry
@@ -164,6 +166,10 @@ class IdentityApi:
         return self._registry.search(
             capability=capability, query=query, kind=kind, sort_by=sort_by, limit=limit
         )
+
+    async def find_agents(self, wanted: ListAgents, *, most: int) -> list[Passport]:
+        """Return the same so many at a time, while others have their turn. See `listing`."""
+        return await list_agents(self._registry, wanted, most=most)
 
     def get_resume(self, agent_id: str) -> Resume:
         """Return a resume. Raises `NotFoundError`."""

@@ -55,12 +55,26 @@ class HubLimits:
             types that ship have one or two.
         expectation_seconds_min: The shortest time that an expectation may set. What follows from
             one is posted to many and audited, so it must not follow from every post at once.
-        page_records_max: Envelopes in one answer of `read_wal` before it is cut into pages by
-            the store; the answer itself is bounded by the message limit of the link.
+        page_records_max: Envelopes in one answer of `read_tail`, letters in one of
+            `list_dead_letters`, names in one of `list_operator_rules`, and what is read of a store
+            at once. Those who want more go on from there. An answer of `read_wal` is bounded by
+            the message limit of the link, and nothing more than that is read for it.
         dead_letters_per_agent_max: Dead letters of one agent that are kept; then the oldest that
             nobody is replaying is discarded for each new one, and audited. 10,000 are a few
             megabytes, and more than anybody goes through. An inbox that stopped instead would
             let one poisonous sender silence an agent.
+        agents_per_answer_max: Agents in one answer of `list_agents`; whoever wants more goes on
+            behind the last one, or asks `find_peers`, which has pages. 1,000 passports are some
+            hundred kilobytes, and the peers of AG2 take a megabyte.
+        names_per_request_max: Ids in one question of `names_for`. More than the members of a
+            channel, all of whom AG2's clients ask about at once; some milliseconds of work.
+        channels_per_answer_max: Channels in one answer of `list_channels`; whoever wants more goes
+            on behind the last one. With few participants, 1,000 are less than a megabyte.
+        turns_per_answer_max: Turns in one answer of `pending_turns_for`; the others are there to
+            be asked for behind them, or once these were taken. A log may be read for each.
+        task_bytes_max: A task as the hub keeps it, with all that was ever told of its progress, its
+            result and its payload. What peers of AG2 take; a result that is larger belongs into an
+            envelope, or is kept elsewhere. All tasks are in memory.
         tasks_per_answer_max: Tasks in one answer of `list_tasks`; whoever wants more goes on
             behind the last one.
         ended_tasks_per_owner_max: Ended tasks of one agent that are kept, with their
@@ -119,10 +133,23 @@ class HubLimits:
         default=1.0, validator=_positive, metadata=_SECONDS
     )
     page_records_max: int = attrs.field(
-        default=1_000, validator=_positive, metadata={"unit": "envelopes"}
+        default=1_000, validator=_positive, metadata={"unit": "records"}
     )
     dead_letters_per_agent_max: int = attrs.field(
         default=10_000, validator=_positive, metadata={"unit": "letters"}
+    )
+    agents_per_answer_max: int = attrs.field(default=1_000, validator=_positive, metadata=_AGENTS)
+    names_per_request_max: int = attrs.field(
+        default=10_000, validator=_positive, metadata={"unit": "ids"}
+    )
+    channels_per_answer_max: int = attrs.field(
+        default=1_000, validator=_positive, metadata={"unit": "channels"}
+    )
+    turns_per_answer_max: int = attrs.field(
+        default=1_000, validator=_positive, metadata={"unit": "turns"}
+    )
+    task_bytes_max: int = attrs.field(
+        default=1 * _MIB, validator=_positive, metadata={"unit": "bytes"}
     )
     tasks_per_answer_max: int = attrs.field(default=1_000, validator=_positive, metadata=_TASKS)
     ended_tasks_per_owner_max: int = attrs.field(

@@ -14,7 +14,7 @@ from typing import Final
 import trio
 
 from .._logging import get_logger
-from ..errors import DamagedRecord, NotFoundError, RecordsTrimmed, StoreError
+from ..errors import DamagedRecord, NotFoundError, RecordsTrimmed, StoreError, TooLarge
 from ..stores import KnowledgeStore, TrimmingStore
 from . import paths
 from .log_record import LogRecord, read_record
@@ -71,13 +71,31 @@ class LogReader:
         return records
 
     async def read_raw(
-        self, channel_id: str, start: int, stop: int, wanted: Callable[[LogRecord], bool]
+        self,
+        channel_id: str,
+        start: int,
+        stop: int,
+        wanted: Callable[[LogRecord], bool],
+        bytes_max: int,
     ) -> list[bytes]:
-        """Read the same, and return of the records that are wanted how they stand in the log."""
+        """
+        Read the same, and return of the records that are wanted how they stand in the log.
+
+        Raises:
+            TooLarge: They have more bytes than that together; the rest was not read.
+        """
         raws: list[bytes] = []
+        size = 0
         while start < stop and (run := await self._read_run(channel_id, start, stop)):
             # To let go of many thousand envelopes at the end would take its time, too.
-            raws += [record.raw for record in run if wanted(record)]
+            found = [record.raw for record in run if wanted(record)]
+            size += sum(map(len, found))
+            if size > bytes_max:
+                raise TooLarge(
+                    f"the envelopes from there on have more than {bytes_max} bytes, which is what "
+                    "this connection takes: ask for less (read_wal: since and until)"
+                )
+            raws += found
             start = run[-1].position + 1
         return raws
 

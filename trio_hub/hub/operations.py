@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from ..errors import AccessDeniedError, NotFoundError
+from ..errors import AccessDeniedError, NotFoundError, ProtocolError
 from ..protocol.federation import CrossingAnswer
 from ..protocol.task_index import key_of_cursor
 from ..records import (
@@ -48,6 +48,8 @@ from .authorization import may_see_task
 from .channels import LogRecord
 from .connection import Connection
 from .connection_host import Handler
+from .limits import HubLimits
+from .listing import list_channels
 
 if TYPE_CHECKING:
     from .hub import Hub
@@ -61,10 +63,12 @@ class OperationHandlers:
 
     Args:
         hub: Whose methods do the work.
+        limits: How much is answered at once.
     """
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, limits: HubLimits) -> None:
         self._hub = hub
+        self._limits = limits
 
     def table(self) -> Mapping[str, Handler]:
         """Return the handler of each operation, by name."""
@@ -88,16 +92,15 @@ class OperationHandlers:
         return self._hub.find_agent_id(it.name)
 
     def names_for(self, caller: Connection, it: p.OfAgents) -> dict[str, str]:
+        most = self._limits.names_per_request_max
+        if len(it.agent_ids) > most:
+            raise ProtocolError(
+                f"{len(it.agent_ids)} ids are more than are resolved at once: ask for {most} at a time"
+            )
         return {agent_id: self._hub.name_for(agent_id) for agent_id in it.agent_ids}
 
-    def list_agents(self, caller: Connection, it: p.ListAgents) -> list[Passport]:
-        return self._hub.list_agents(
-            capability=it.capability,
-            query=it.query,
-            kind=it.kind,
-            sort_by=it.sort_by,
-            limit=it.limit,
-        )
+    async def list_agents(self, caller: Connection, it: p.ListAgents) -> list[Passport]:
+        return await self._hub.find_agents(it, most=self._limits.agents_per_answer_max)
 
     def get_resume(self, caller: Connection, it: p.OfAgent) -> Resume:
         return self._hub.get_resume(it.agent_id)
@@ -154,21 +157,23 @@ class OperationHandlers:
     async def close_channel(self, caller: Connection, it: p.CloseChannel) -> ChannelMetadata:
         return await self._hub.close_channel(it.channel_id, reason=it.reason or "")
 
-    def list_channels(self, caller: Connection, it: p.ListChannels) -> list[ChannelMetadata]:
+    async def list_channels(self, caller: Connection, it: p.ListChannels) -> list[ChannelMetadata]:
         agent_ids = list(caller.bound) if it.agent_id is None else [it.agent_id]
-        found: dict[str, ChannelMetadata] = {}
-        for agent_id in agent_ids:
-            for metadata in self._hub.list_channels(agent_id=agent_id, limit=it.limit):
-                found[metadata.channel_id] = metadata
-        return list(found.values())[: it.limit]
+        # Each once, however many of them take part in it.
+        found = dict.fromkeys(
+            channel for agent_id in agent_ids for channel in self._hub.channels.of_agent(agent_id)
+        )
+        return await list_channels(found, it, most=self._limits.channels_per_answer_max)
 
     async def read_wal(self, caller: Connection, it: p.ReadWal) -> RawJson:
         readers = self._readers(caller, it.channel_id)
+        # Not further than can be answered, however long the log is.
         shown = await self._hub.read_raw(
             it.channel_id,
             it.since or 0,
             it.until,
             lambda record: self._sees(caller, readers, record),
+            caller.endpoint.frame_bytes_max,
         )
         return RawJson(b"[%b]" % b",".join(shown))
 
@@ -182,7 +187,7 @@ class OperationHandlers:
 
         start, shown = await self._hub.read_tail_records(
             it.channel_id,
-            it.limit,
+            min(it.limit, self._limits.page_records_max),
             before=it.before,
             wanted=wanted,
             reader=(readers, it.said) if readers else None,
@@ -212,8 +217,12 @@ class OperationHandlers:
     async def can_send(self, caller: Connection, it: p.CanSend) -> bool:
         return await self._hub.can_send(it.channel_id, it.sender_id, event_type=it.event_type)
 
-    async def pending_turns_for(self, caller: Connection, it: p.OfAgent) -> list[PendingTurn]:
-        return await self._hub.pending_turns_for(it.agent_id)
+    async def pending_turns_for(
+        self, caller: Connection, it: p.PendingTurnsFor
+    ) -> list[PendingTurn]:
+        return await self._hub.pending_turns_for(
+            it.agent_id, limit=self._limits.turns_per_answer_max, after=it.after
+        )
 
     async def report_turn_failure(self, caller: Connection, it: p.ReportTurnFailure) -> None:
         channel = self._hub.find_channel(it.channel_id)

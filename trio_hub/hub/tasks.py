@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from .._logging import get_logger
-from ..errors import AccessDeniedError, FrameError, NotFoundError, ProtocolError
+from ..errors import AccessDeniedError, FrameError, NotFoundError, ProtocolError, TooLarge
 from ..ids import Now, iso_from_seconds
 from ..protocol.task_index import TaskIndex
 from ..protocol.task_lifecycle import check_transition, is_repetition
@@ -64,7 +64,7 @@ class TaskBook:
         committer: Writes what changes.
         clock: Seconds since 1970.
         on_change: Told of a task that is durable in a new form, and of the one before.
-        limits: How many tasks are kept, and shown at once.
+        limits: How many tasks are kept, how large, and how many are shown at once.
         open_max: Returns how many tasks an owner may have that have not ended; 0 is any number.
     """
 
@@ -83,6 +83,7 @@ class TaskBook:
         self._open_max = open_max
         self._ended_per_owner_max = limits.ended_tasks_per_owner_max
         self._per_answer_max = limits.tasks_per_answer_max
+        self._bytes_max = limits.task_bytes_max
         #: Those that are durable. To be read, by others than this book.
         self.index = TaskIndex()
         self._ends: dict[str, _End] = {}
@@ -180,6 +181,7 @@ class TaskBook:
         Raises:
             AccessDeniedError: It is a new one, and its owner has as many as its rule allows.
             ProtocolError: The task has ended otherwise, or would go backwards.
+            TooLarge: It is over `task_bytes_max`.
         """
         check_task_id(metadata.task_id)
         known = self._latest(metadata.task_id)
@@ -189,7 +191,7 @@ class TaskBook:
             self._check_room(metadata.owner_id)
         if not metadata.created_at:
             metadata = attrs.evolve(metadata, created_at=iso_from_seconds(self._clock()))
-        await self._keep(metadata)
+        await self._keep(metadata, is_told=True)
 
     async def update(self, change: UpdateTask) -> TaskMetadata:
         """
@@ -198,6 +200,7 @@ class TaskBook:
 
         Raises:
             ProtocolError: The task has ended otherwise, or would go backwards.
+            TooLarge: It would be over `task_bytes_max`; it stays as it was.
         """
         task = self._latest(change.task_id) or self.get(change.task_id)
         if is_repetition(task, change.state, change.result, change.error):
@@ -224,7 +227,8 @@ class TaskBook:
             if change.state.is_terminal:
                 fields["completed_at"] = now
         updated = attrs.evolve(task, **fields)
-        await self._keep(updated)
+        is_told = not fields.keys().isdisjoint({"progress", "result", "error"})
+        await self._keep(updated, is_told=is_told)
         return updated
 
     def _check_room(self, owner_id: str) -> None:
@@ -246,7 +250,13 @@ class TaskBook:
     def _latest(self, task_id: str) -> TaskMetadata | None:
         return self._coming.get(task_id) or self.find(task_id)
 
-    async def _keep(self, metadata: TaskMetadata) -> None:
+    async def _keep(self, metadata: TaskMetadata, *, is_told: bool = False) -> None:
+        """
+        Write a task.
+
+        Args:
+            is_told: Whether its owner tells more of it, and not only that it has ended.
+        """
         task_id = metadata.task_id
 
         def kept() -> None:
@@ -259,8 +269,14 @@ class TaskBook:
                 self._tell_end(metadata)
                 self._retire_surplus_of(metadata.owner_id)
 
+        document = encode(metadata)
+        if is_told and len(document) > self._bytes_max:
+            raise TooLarge(
+                f"task {task_id} would take {len(document)} bytes and {self._bytes_max} is the "
+                "limit (task_bytes_max): tell less of it, or where the rest can be fetched"
+            )
         self._coming[task_id] = metadata
-        change = Put(paths.task_metadata(task_id), encode(metadata))
+        change = Put(paths.task_metadata(task_id), document)
         await self._committer.submit([change], kept, lambda _: self._settle(metadata)).wait()
 
     def _tell_end(self, metadata: TaskMetadata) -> None:

@@ -212,7 +212,7 @@ _ROWS = (
     ),
     _self(
         "pending_turns_for",
-        p.OfAgent,
+        p.PendingTurnsFor,
         "[{channel_id, triggering_envelope_id, expected_at}]",
         _agent,
         "List the turns that protocols expect of an agent.",

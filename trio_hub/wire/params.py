@@ -93,13 +93,17 @@ class OfAgents:
 
 @attrs.frozen(kw_only=True)
 class ListAgents:
-    """Which agents to list: those that meet all that is given."""
+    """
+    Which agents to list: those that meet all that is given, behind `after` (the id of one, in order
+    of registration; null: from the first).
+    """
 
     capability: str | None = None
     query: str | None = None
     kind: PassportKind | None = None
     sort_by: str | None = None
     limit: int | None = attrs.field(default=LIST_LIMIT_DEFAULT, validator=_optional_not_negative)
+    after: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -221,10 +225,23 @@ class CloseChannel:
 
 @attrs.frozen(kw_only=True)
 class ListChannels:
-    """Whose channels to list; null is everybody's who is bound here."""
+    """
+    Whose channels to list (null: everybody's who is bound here), oldest first, behind `after` (the
+    `created_at`, a space and the `channel_id` of one; null: from the first).
+    """
 
     agent_id: str | None = None
     limit: int | None = attrs.field(default=LIST_LIMIT_DEFAULT, validator=_optional_not_negative)
+    after: str | None = None
+    include_terminal: bool = True
+
+
+@attrs.frozen(kw_only=True)
+class PendingTurnsFor:
+    """Whose turns to list, by channel id, behind `after` (one of those; null: from the first)."""
+
+    agent_id: str
+    after: str | None = None
 
 
 @attrs.frozen(kw_only=True)
