@@ -390,3 +390,25 @@ async def test_an_adapter_sees_the_connection_where_it_wants_to(
         assert seen.common_names == ("alice", "bob")
         assert seen.der == ssl.PEM_cert_to_DER_cert(certificate.cert_chain_pems[0].bytes().decode())
         assert seen.expires_at == datetime(3000, 1, 1, tzinfo=UTC).timestamp()
+
+
+async def test_one_that_tls_refuses_is_audited_and_counts_for_its_address(
+    transport: TransportName, authority: Authority
+) -> None:
+    context = authority.trusting(Authority().issue(common_names=("alice",)))
+    limits = {"failed_authentications_per_address_per_minute": 3}
+    async with served(transport, authority, limits=limits) as door:
+        for _ in range(5):
+            with pytest.raises(ConnectionLost):
+                async with door.link(context).connect() as endpoint:
+                    # With TLS 1.3 the client's half is over before it hears of it.
+                    await endpoint.receive()
+        # No more than so many: a stranger must not fill the disk.
+        while len(found := (await door.hub.audit.query(kind="auth_failed")).records) < 3:
+            await trio.lowlevel.checkpoint()
+        assert len(found) == 3
+        assert {it.details["scheme"] for it in found} == {"client_cert"}
+        assert {it.details["peer"].partition(":")[0] for it in found} == {"127.0.0.1"}
+        async with connected(door.link(authority.named("alice"))) as peer:
+            with pytest.raises(RateLimited):
+                await register(peer, "alice")

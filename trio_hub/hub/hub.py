@@ -415,6 +415,15 @@ class Hub(
         """
         return await self._reception.check_bearer(token, peer)
 
+    async def certificate_refused(self, peer: str, reason: str) -> None:
+        """
+        Take note of a client certificate that TLS refused. The links call this.
+
+        It counts as a failed attempt of that address, and is in the audit log on return unless
+        there were too many from there. Cancellation: it may or may not be.
+        """
+        await self._reception.certificate_refused(peer, reason)
+
     def remote_proxy(
         self,
         proxy: RemoteAgentProxy,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from .._logging import get_logger
@@ -18,6 +19,7 @@ from ..errors import (
     AuthError,
     NetworkError,
     NotFoundError,
+    RateLimited,
     TakenOver,
 )
 from ..ids import Now, iso_from_seconds
@@ -291,6 +293,14 @@ class Reception:
         await self._announcer.room()
         async with self._attempts.attempt("", peer, "", "bearer"):
             return await self._auth.check_bearer(token)
+
+    async def certificate_refused(self, peer: str, reason: str) -> None:
+        """See `CertificateAuditor.certificate_refused`."""
+        self.refused("connection", AuthError(reason))
+        # Past the limit it is not audited: a stranger must not fill the disk.
+        with suppress(AuthError, RateLimited):
+            async with self._attempts.attempt("", peer, "", "client_cert"):
+                raise AuthError(reason)
 
     async def _check(self, connection: Connection, frame: HelloFrame) -> Credential | None:
         """Check a credential first, and look at who is registered only if it is good."""

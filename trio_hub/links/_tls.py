@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from .._logging import get_logger
-from ..errors import ConnectionLost
+from ..errors import AuthError, ConnectionLost
 from ..records import ClientCertificate
 from ._tcp import TcpStream
 
@@ -32,7 +32,8 @@ async def accept_tls(
         that it is in its time, and that the client has its key.
 
     Raises:
-        ConnectionLost: The client hung up, did not speak TLS, or its certificate was refused.
+        AuthError: Its certificate was refused.
+        ConnectionLost: The client hung up, or did not speak TLS.
 
     Cancellation: the byte stream can only be closed.
     """
@@ -44,6 +45,7 @@ async def accept_tls(
             # Trio does not send the alert that would tell the client.
             why = error.__cause__.verify_message
             _log.warning("client certificate refused", peer=peer, reason=why)
+            raise AuthError(f"the client certificate was refused: {why}") from error
         raise ConnectionLost(f"no TLS: {error.__cause__ or error}") from error
     return tls, _certificate_of(tls, context, peer)
 

@@ -18,7 +18,7 @@ import trio
 
 from .._logging import get_logger
 from .._nursery import open_plain_nursery
-from ..errors import NetworkError
+from ..errors import AuthError, NetworkError
 from ..records import ClientCertificate, ConnectionFacts
 from ._tcp import TcpStream
 from ._tls import accept_tls
@@ -27,7 +27,7 @@ from .base import EndpointServer
 from .endpoint import Side
 from .limits import LinkLimits, ServerLimits
 from .transport import Transport, TransportName, choose_transport
-from .upgrade import Doorman
+from .upgrade import CertificateAuditor, Doorman
 from .ws import WsLinkEndpoint
 
 __all__ = ["WsServer", "serve_ws"]
@@ -281,7 +281,12 @@ class WsServer:
     ) -> tuple[trio.abc.Stream, ClientCertificate | None]:
         if self._ssl_context is None:
             return tcp, None
-        return await accept_tls(tcp, self._ssl_context, peer)
+        try:
+            return await accept_tls(tcp, self._ssl_context, peer)
+        except AuthError as error:
+            if isinstance(self._hub, CertificateAuditor):
+                await self._hub.certificate_refused(peer, error.message)
+            raise
 
     async def _serve(self, endpoint: WsLinkEndpoint) -> None:
         self._endpoints.add(endpoint)

@@ -19,6 +19,7 @@ from ..errors import AuthError, NetworkError, RateLimited
 __all__ = [
     "Admit",
     "BearerChecker",
+    "CertificateAuditor",
     "Doorman",
     "Refusal",
     "admit_everybody",
@@ -59,6 +60,15 @@ class BearerChecker(Protocol):
             AuthError: It is nobody's.
             RateLimited: Too many from there were.
         """
+        ...
+
+
+@runtime_checkable
+class CertificateAuditor(Protocol):
+    """A hub that takes note of client certificates that TLS refused before it could see them."""
+
+    async def certificate_refused(self, peer: str, reason: str) -> None:
+        """Take note of one. Durable when it returns. Raises nothing of its own."""
         ...
 
 
