@@ -38,7 +38,9 @@ from ..properties.test_store_machine import CrashingStoreMachine, MemoryStoreMac
 
 # Enough to find what is seeded below, and nothing is shrunk: that it was found is the point.
 SEARCH = settings(
-    max_examples=200,
+    # It ends with the first fault. How soon depends on what has been imported: Hypothesis tries the
+    # constants that it finds there.
+    max_examples=2_000,
     stateful_step_count=20,
     deadline=None,
     database=None,
