@@ -21,6 +21,7 @@ from trio_hub import (
     FunctionAgent,
     HubClient,
     NetworkError,
+    RateLimited,
     WsLink,
 )
 from trio_hub.testing import FaultyLink
@@ -107,6 +108,10 @@ class Revocations:
                 except AuthError:
                     self.talk.counts["keys not accepted yet"] += 1
                     await trio.sleep(_AGAIN_SECONDS)
+                except RateLimited as error:
+                    # It came too often before the hub had read the new key.
+                    self.talk.counts["attempts throttled"] += 1
+                    await trio.sleep(error.retry_after_seconds or _AGAIN_SECONDS)
 
     async def _is_refused(self, guest: AgentClient, link: FaultyLink) -> bool:
         """Cut its connection until the hub does not let it come back."""
