@@ -90,6 +90,24 @@ async def falls_silent(server: WsServer) -> None:
         await read_to_end(stream)
 
 
+async def is_shown_out_for_garbage(server: WsServer) -> None:
+    garbage = (
+        b"nonsense",
+        b"[]",
+        b'{"kind":5}',
+        b'{"kind":"hello"}',
+        b'{"kind":"request","request_id":"1","op":"register","params":{"passport":{}}}',
+        b'{"kind":"request","request_id":"1","op":"names_for","params":{"agent_ids":[1,2]}}',
+    )
+    async with await upgraded(server) as stream, trio.open_nursery() as nursery:
+        nursery.start_soon(read_to_end, stream)
+        try:
+            for number in range(400):
+                await stream.send_all(frame(1, garbage[number % len(garbage)]))
+        except trio.BrokenResourceError:
+            pass  # The hub has had enough.
+
+
 async def registers_and_is_reset(server: WsServer) -> None:
     stream = await upgraded(server)
     await stream.send_all(frame(1, REGISTER))
@@ -110,6 +128,7 @@ async def registers_and_is_reset(server: WsServer) -> None:
         is_reset,
         breaks_the_frames,
         falls_silent,
+        is_shown_out_for_garbage,
         registers_and_is_reset,
     ],
 )

@@ -81,6 +81,7 @@ def problems_in(data: bytes | str | msgspec.Raw, wanted: Any, first: Exception) 
         shown = [problem[:300] for problem in problems[:_PROBLEMS_MAX]]
         if len(problems) > len(shown):
             shown.append(f"and {len(problems) - len(shown)} more")
+        _forget_frames(error)
         return tuple(shown)
     except RecursionError:
         return ("nested too deeply",)
@@ -88,6 +89,23 @@ def problems_in(data: bytes | str | msgspec.Raw, wanted: Any, first: Exception) 
         return (str(error)[:300],)
     # The two disagree: what the strict one said counts.
     return (str(first)[:300],)
+
+
+def _forget_frames(error: BaseException) -> None:
+    """
+    Free what an error came through.
+
+    Its frames keep the faults that they collected, which refer to the frames: circles, in which all
+    that the peer was made of would wait for Python's collector.
+    """
+    waiting: list[BaseException] = [error]
+    while waiting:
+        one = waiting.pop()
+        one.__traceback__ = None
+        if isinstance(one, BaseExceptionGroup):
+            waiting += one.exceptions
+        if one.__context__ is not None:
+            waiting.append(one.__context__)
 
 
 def _size_of(data: bytes | str | msgspec.Raw) -> int:
