@@ -15,8 +15,9 @@ __all__ = ["let_go"]
 
 def let_go(protocol: Protocol) -> None:
     """End a protocol that is not used any more. Why it ended can still be read."""
-    # Its parser waits for more, in a frame that refers to the protocol as well.
     protocol.receive_eof()
+    # It waits for more even so, in a frame that refers to the protocol as well.
+    protocol.parser.close()
     for error in (protocol.parser_exc, protocol.handshake_exc):
         cause: BaseException | None = error
         while cause is not None:
