@@ -46,3 +46,14 @@ def test_the_last_before_a_place_are_those(
     below = [it for it in range(stretch[0], min(stretch[1], end)) if it in wanted]
     assert list(known.last_before(end, limit)) == below[-limit:]
     assert known.covers(end) == (end - 1 in range(stretch[0], stretch[1]))
+
+
+def test_of_more_than_is_kept_the_last_are() -> None:
+    everything = frozenset(range(LOG))
+    joined = span(0, POSITIONS_MAX, everything).join(span(POSITIONS_MAX, LOG, everything))
+    assert joined == span(LOG - POSITIONS_MAX, LOG, everything)
+
+
+def test_of_two_that_do_not_meet_the_one_nearer_to_the_end_is_kept() -> None:
+    low, high = span(0, 3, frozenset({1})), span(5, 9, frozenset({6}))
+    assert low.join(high) == high.join(low) == high
