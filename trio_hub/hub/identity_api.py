@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
-
-import trio
 
 from ..auth import AuthRegistry
 from ..errors import ProtocolError
@@ -14,6 +13,7 @@ from ..protocol.federation import MIRROR_PREFIX
 from ..records import (
     DeliveryRule,
     Passport,
+    PassportKind,
     PeerPage,
     Resume,
     Rule,
@@ -31,18 +31,14 @@ from .channels import ChannelBook
 from .connection import Connection
 from .deliveries import Deliveries
 from .gate import Gate
-from .listing import list_agents
+from .listing import list_agents, list_agents_at_once, look_through
 from .operators import Operators
 from .reception import Reception
-from .registry import Registry
+from .registry import Registration, Registry
 from .remote_agents import REMOTE_KIND, RemoteAgents
 from .revocations import Revocations
 
 __all__ = ["IdentityApi"]
-
-
-# A millisecond's work.
-_LOOKED_AT_ONCE = 250
 
 
 class IdentityApi:
@@ -158,14 +154,28 @@ class IdentityApi:
         *,
         capability: str | None = None,
         query: str | None = None,
-        kind: str | None = None,
+        kind: PassportKind | None = None,
         sort_by: str | None = None,
         limit: int | None = None,
     ) -> list[Passport]:
-        """Return the passports of those that meet everything given. See `Registry.search`."""
-        return self._registry.search(
+        """
+        Return the passports of those that meet everything that is given.
+
+        Args:
+            capability: One that is claimed, or was observed.
+            query: Text, in any case, in the name, the summary, a domain or a capability.
+            kind: "agent", "human" or "remote_agent".
+            sort_by: "name", "created_at", or "observed" (most completed first); otherwise in
+                order of registration.
+            limit: At most so many; None is all.
+
+        Raises:
+            ProtocolError: An unknown `sort_by`.
+        """
+        wanted = ListAgents(
             capability=capability, query=query, kind=kind, sort_by=sort_by, limit=limit
         )
+        return list_agents_at_once(self._registry, wanted)
 
     async def find_agents(self, wanted: ListAgents, *, most: int) -> list[Passport]:
         """Return the same so many at a time, while others have their turn. See `listing`."""
@@ -187,17 +197,19 @@ class IdentityApi:
 
         Cancellation: nothing happens.
         """
-        asker, everybody = self._registry.get(asker_id), list(self._registry)
+        asker = self._registry.get(asker_id)
         first: list[Described] = []
-        for start in range(0, len(everybody), _LOOKED_AT_ONCE):
-            await trio.lowlevel.checkpoint()
+
+        def look(portion: Sequence[Registration]) -> None:
             others = (
                 it
-                for it in everybody[start : start + _LOOKED_AT_ONCE]
+                for it in portion
                 if may_ask(asker.passport, asker.rule, it.passport, it.rule)
                 and may_speak(asker, it)
             )
-            first += first_of(others, query)
+            first.extend(first_of(others, query))
+
+        await look_through(self._registry, look)
         return page_of(first, query)
 
     def get_track_record(self, agent_id: str) -> dict[str, TrackRecord]:

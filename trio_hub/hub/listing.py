@@ -7,7 +7,7 @@ item, whose place in the order the next question names (`after`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from heapq import nsmallest
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from ..wire.params import ListAgents, ListChannels
 from .channel import Channel
 from .registry import Registration
 
-__all__ = ["list_agents", "list_channels"]
+__all__ = ["list_agents", "list_agents_at_once", "list_channels", "look_through"]
 
 T = TypeVar("T")
 
@@ -42,19 +42,26 @@ async def list_agents(
 
     Cancellation: nothing happens.
     """
-    place = _place_by(wanted)
-    text = (wanted.query or "").casefold()
-
-    def meets(it: Registration) -> bool:
-        return (
-            (wanted.after is None or it.agent_id > wanted.after)
-            and (wanted.kind is None or it.passport.effective_kind == wanted.kind)
-            and (wanted.capability is None or wanted.capability in capabilities_of(it.resume))
-            and (not text or text in text_of(it.passport, it.resume))
-        )
-
-    found = await _first(agents, meets, place, _limit(wanted.limit, most))
+    found = await _first(agents, _meeting(wanted), _place_by(wanted), _limit(wanted.limit, most))
     return [it.passport for it in found]
+
+
+def list_agents_at_once(agents: Iterable[Registration], wanted: ListAgents) -> list[Passport]:
+    """Return the same for a caller in the same process: without a bound, and without waiting."""
+    found = sorted(filter(_meeting(wanted), agents), key=_place_by(wanted))
+    return [it.passport for it in found[: wanted.limit]]
+
+
+async def look_through(items: Iterable[T], look: Callable[[Sequence[T]], None]) -> None:
+    """
+    Have what is there now looked at, a millisecond's work at a time.
+
+    Others have their turn in between. Raises what `look` does; nothing is begun behind that.
+    """
+    everything = list(items)
+    for start in range(0, len(everything), _LOOKED_AT_ONCE):
+        await trio.lowlevel.checkpoint()
+        look(everything[start : start + _LOOKED_AT_ONCE])
 
 
 async def list_channels(
@@ -91,6 +98,20 @@ async def list_channels(
     return [it.metadata for it in found]
 
 
+def _meeting(wanted: ListAgents) -> Callable[[Registration], bool]:
+    text = (wanted.query or "").casefold()
+
+    def meets(it: Registration) -> bool:
+        return (
+            (wanted.after is None or it.agent_id > wanted.after)
+            and (wanted.kind is None or it.passport.effective_kind == wanted.kind)
+            and (wanted.capability is None or wanted.capability in capabilities_of(it.resume))
+            and (not text or text in text_of(it.passport, it.resume))
+        )
+
+    return meets
+
+
 def _place_by(wanted: ListAgents) -> Callable[[Registration], Any]:
     if wanted.after is not None and wanted.sort_by is not None:
         raise ProtocolError("`after` goes on in order of registration: leave `sort_by` out")
@@ -119,10 +140,11 @@ async def _first(
 ) -> list[T]:
     """Return the first in an order of those that meet something, looking at some at a time."""
     found: list[T] = []
-    everything = list(items)
-    for start in range(0, len(everything), _LOOKED_AT_ONCE):
-        await trio.lowlevel.checkpoint()
-        found += filter(meets, everything[start : start + _LOOKED_AT_ONCE])
+
+    def look(portion: Sequence[T]) -> None:
+        found.extend(filter(meets, portion))
         if len(found) > 2 * limit:
-            found = nsmallest(limit, found, key=place)
+            found[:] = nsmallest(limit, found, key=place)
+
+    await look_through(items, look)
     return nsmallest(limit, found, key=place)

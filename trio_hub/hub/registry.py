@@ -11,7 +11,6 @@ import trio
 from .._logging import get_logger
 from ..errors import FrameError, NotFoundError, ProtocolError, StoreError
 from ..ids import ID_PATTERN, Now, iso_from_seconds
-from ..protocol.discovery import capabilities_of, text_of
 from ..protocol.latency_sketch import LatencySketch
 from ..protocol.operator_rules import effective_limits, glob_lists
 from ..protocol.track_record import count, sum_up
@@ -227,53 +226,6 @@ class Registry:
         if registration is not None:
             return registration.passport.name
         return agent_id if default is None else default
-
-    def search(
-        self,
-        *,
-        capability: str | None = None,
-        query: str | None = None,
-        kind: str | None = None,
-        sort_by: str | None = None,
-        limit: int | None = None,
-    ) -> list[Passport]:
-        """
-        Return the passports of those that meet everything that is given.
-
-        Args:
-            capability: One that is claimed, or was observed.
-            query: Text, in any case, in the name, the summary, a domain or a capability.
-            kind: "agent", "human" or "remote_agent".
-            sort_by: "name", "created_at", or "observed" (most completed first); otherwise in
-                order of registration.
-            limit: At most so many; None is all.
-
-        Raises:
-            ProtocolError: An unknown `sort_by`.
-        """
-        found = [
-            registration
-            for registration in self._by_id.values()
-            if (kind is None or registration.passport.effective_kind == kind)
-            and (capability is None or capability in capabilities_of(registration.resume))
-            and (
-                not query or query.casefold() in text_of(registration.passport, registration.resume)
-            )
-        ]
-        match sort_by:
-            case None:
-                pass
-            case "name":
-                found.sort(key=lambda it: it.passport.name)
-            case "created_at":
-                found.sort(key=lambda it: it.passport.created_at)
-            case "observed":
-                found.sort(key=lambda it: -sum(s.completed for s in it.resume.observed.values()))
-            case _:
-                raise ProtocolError(
-                    f"unknown sort_by {sort_by!r}: choose name, created_at or observed"
-                )
-        return [registration.passport for registration in found[:limit]]
 
     # Change
 
