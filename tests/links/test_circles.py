@@ -33,8 +33,9 @@ REGISTER = b'{"kind":"request","request_id":"1","op":"register","params":{"passp
 
 def living() -> Counter[str]:
     """Count what there is of ours and of the libraries, by class."""
-    kinds = [type(it) for it in gc.get_objects()]
-    return Counter(repr(it) for it in kinds if it.__module__.partition(".")[0] in LIBRARIES)
+    kinds = (type(it) for it in gc.get_objects())
+    # A metaclass may make something else of `__module__` than the name of one.
+    return Counter(repr(it) for it in kinds if str(it.__module__).partition(".")[0] in LIBRARIES)
 
 
 @contextmanager

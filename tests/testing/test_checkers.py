@@ -364,7 +364,9 @@ async def test_recorder_writes_down_a_real_run(autojump_clock: trio.abc.Clock) -
 
     trace = recorder.trace
     c.assert_holds(trace)
-    story = [event for event in trace.about(envelope_id) if not isinstance(event, Logged)]
-    assert [type(event) for event in story] == [PostAcked, Delivered, Nacked, Delivered, Handled]
+    story = [type(event) for event in trace.about(envelope_id) if not isinstance(event, Logged)]
+    # Who posts may hear of it before or after the recipient does.
+    story.remove(PostAcked)
+    assert story == [Delivered, Nacked, Delivered, Handled]
     assert [event.code for event in trace.of(PostFailed)] == ["protocol_error"]
     assert [event.content for event in trace.of(Logged)][-1] == content_of(hello)
