@@ -7,7 +7,8 @@ from collections import Counter
 
 import pytest
 
-from trio_hub import HubLimits, MemoryKnowledgeStore
+from trio_hub import HubLimits, LinkLimits, MemoryKnowledgeStore
+from trio_hub.hub.log_record import LogRecord
 
 from .peer import Peer, open_house
 
@@ -23,6 +24,7 @@ class CountedStore(MemoryKnowledgeStore):
         records = await super().read_range(path, start, stop)
         self.counts["reads"] += 1
         self.counts["records"] += len(records)
+        self.counts["bytes"] += sum(map(len, records))
         return records
 
 
@@ -92,3 +94,82 @@ async def test_a_tail_is_what_a_look_at_the_whole_log_shows(seed: int) -> None:
             assert before == 0 or len(shown) >= 60
             if before == 0:
                 assert shown == seen
+
+
+async def test_of_large_envelopes_an_answer_holds_what_fits_and_little_more_is_read() -> None:
+    store = CountedStore()
+    links = LinkLimits(message_bytes_max=1_000_000)
+    async with open_house(store, link_limits=links) as house:
+        alice, bob = await house.join("alice"), await house.join("bob")
+        channel_id = await alice.open("conversation", bob)
+        said = [f"{number:02}{'x' * 50_000}" for number in range(60)]
+        for text in said:
+            await alice.say(channel_id, text)
+        seen: list[str] = []
+        before, answers = None, 0
+        while before != 0:
+            store.counts.clear()
+            tail = await bob.request("read_tail", channel_id=channel_id, limit=100, before=before)
+            before, answers = tail["start"], answers + 1
+            seen[:0] = [it["event_data"].get("text", "") for it in tail["envelopes"]]
+            assert tail["envelopes"]
+            assert store.counts["bytes"] <= links.hub_message_bytes_max + 1024 * 1024
+        assert [it for it in seen if it] == said
+        assert answers == 3
+
+
+@pytest.mark.parametrize("reader", [None, "bob"])
+async def test_a_tail_holds_so_many_bytes_and_one_record_at_least(reader: str | None) -> None:
+    async with open_house() as house:
+        alice, bob = await house.join("alice"), await house.join("bob")
+        channel_id = await alice.open("conversation", bob)
+        for number in range(40):
+            await alice.say(channel_id, str(number))
+        records = await house.hub.read_records(channel_id, 0, None)
+        room = sum(len(it.raw) for it in records[-3:])
+        # The second time some of it is known.
+        for _ in range(2):
+            for bytes_max, shown in ((room, 3), (room - 1, 2), (1, 1), (10**9, 30)):
+                start, tail = await house.hub.read_tail_records(
+                    channel_id, 30, reader=reader, bytes_max=bytes_max
+                )
+                assert tail == records[-shown:]
+                assert start == tail[0].position
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_pages_of_so_many_bytes_are_the_whole_log(seed: int) -> None:
+    rng = random.Random(seed)
+    async with open_house(limits=HubLimits(page_records_max=rng.choice([3, 50]))) as house:
+        alice, bob, carol = [await house.join(it) for it in ("alice", "bob", "carol")]
+        channel_id = await alice.open("discussion", bob, carol)
+
+        def is_bobs(record: LogRecord) -> bool:
+            assert record.envelope is not None
+            return record.envelope.audience != (carol.id,)
+
+        for _ in range(15):
+            for _ in range(rng.choice([0, 1, 30])):
+                await alice.say(
+                    channel_id,
+                    "x" * rng.choice([1, 100, 3000]),
+                    audience=rng.choice([None, [carol.id], [carol.id]]),
+                    event_type="app.x",
+                )
+            log = await house.hub.read_records(channel_id, 0, None)
+            bytes_max, limit = rng.choice([1, 2000, 10_000]), rng.choice([1, 5, 20])
+            seen: list[LogRecord] = []
+            before: int | None = None
+            while before != 0:
+                before, page = await house.hub.read_tail_records(
+                    channel_id,
+                    limit,
+                    before=before,
+                    wanted=is_bobs,
+                    reader="bob",
+                    bytes_max=bytes_max,
+                )
+                assert len(page) <= limit
+                assert len(page) <= 1 or sum(len(it.raw) for it in page) <= bytes_max
+                seen[:0] = page
+            assert seen == [it for it in log if is_bobs(it)]

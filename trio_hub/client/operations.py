@@ -324,7 +324,7 @@ class HubOperations(PeerOperations, TaskOperations, UpkeepOperations):
 
         Args:
             before: Only what stands below this position; None is the end of the log.
-            limit: At most so many.
+            limit: At most so many, and no more than one answer can hold.
             said: Leave out what is about channels, tasks and expectations. (AG2's hubs, and those
                 of an earlier version, leave nothing out.)
         """

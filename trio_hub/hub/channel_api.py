@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -261,6 +262,7 @@ class ChannelApi(FederationApi):
         before: int | None = None,
         wanted: Callable[[LogRecord], bool] = lambda record: record.envelope is not None,
         reader: Hashable | None = None,
+        bytes_max: float = math.inf,
     ) -> tuple[int, list[LogRecord]]:
         """
         Return the last records of a channel's log that are wanted, in log order.
@@ -271,12 +273,15 @@ class ChannelApi(FederationApi):
             wanted: Which ones count.
             reader: Stands for what is wanted, where that is always the same for a record: then it
                 is remembered where that stands. None has nothing remembered.
+            bytes_max: At most so many bytes together, but always one record where there is one.
 
         Returns:
             Where the reading stopped (go on below it; 0: there is no more), and the records.
         """
         channel = self.channels.get(channel_id)
-        return await self._tails.read(channel, limit, before=before, wanted=wanted, reader=reader)
+        return await self._tails.read(
+            channel, limit, before=before, wanted=wanted, reader=reader, bytes_max=bytes_max
+        )
 
     async def find_envelope_by_causation(
         self, channel_id: str, *, sender_id: str, causation_id: str

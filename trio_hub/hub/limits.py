@@ -57,8 +57,8 @@ class HubLimits:
             one is posted to many and audited, so it must not follow from every post at once.
         page_records_max: Envelopes in one answer of `read_tail`, letters in one of
             `list_dead_letters`, names in one of `list_operator_rules`, and what is read of a store
-            at once. Those who want more go on from there. An answer of `read_wal` is bounded by
-            the message limit of the link, and nothing more than that is read for it.
+            at once. Those who want more go on from there. Answers of `read_wal` and `read_tail`
+            are bounded by the message limit of the link too, and little more is read for them.
         dead_letters_per_agent_max: Dead letters of one agent that are kept; then the oldest that
             nobody is replaying is discarded for each new one, and audited. 10,000 are a few
             megabytes, and more than anybody goes through. An inbox that stopped instead would

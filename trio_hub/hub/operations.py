@@ -56,6 +56,9 @@ if TYPE_CHECKING:
 
 __all__ = ["OperationHandlers"]
 
+# Of a frame around a page of envelopes, with what a peer calls its request, but for the commas.
+_FRAME_BYTES = 1024
+
 
 class OperationHandlers:
     """
@@ -185,12 +188,15 @@ class OperationHandlers:
             is_left_out = it.said and envelope is not None and is_bookkeeping(envelope.event_type)
             return not is_left_out and self._sees(caller, readers, record)
 
+        limit = min(it.limit, self._limits.page_records_max)
         start, shown = await self._hub.read_tail_records(
             it.channel_id,
-            min(it.limit, self._limits.page_records_max),
+            limit,
             before=it.before,
             wanted=wanted,
             reader=(readers, it.said) if readers else None,
+            # Who wants more than can be answered goes on from there.
+            bytes_max=caller.endpoint.frame_bytes_max - _FRAME_BYTES - limit,
         )
         return RawJson(
             b'{"start":%d,"envelopes":[%b]}' % (start, b",".join(record.raw for record in shown))

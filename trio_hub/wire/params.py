@@ -264,7 +264,7 @@ class ReadWal:
 class ReadTail:
     """
     The last `limit` envelopes that the caller may see, below position `before` (null: all); those
-    that agents have `said`, or all.
+    that agents have `said`, or all. There are fewer where they would not fit into an answer.
     """
 
     channel_id: str
