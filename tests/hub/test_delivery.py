@@ -13,6 +13,7 @@ from trio.testing import MockClock
 
 from trio_hub import DeliveryPolicy, LinkLimits, MemoryKnowledgeStore
 from trio_hub.errors import AccessDeniedError, InboxFull, TooLarge
+from trio_hub.hub import paths
 from trio_hub.records import EV_CHANNEL_CLOSED, EV_TEXT
 from trio_hub.testing import FaultyStore
 from trio_hub.wire.frames import Dialect
@@ -308,6 +309,33 @@ async def test_a_mapping_of_ids_counts_for_each_channel() -> None:
         await talk.bob_is_cut()
         since = {talk.channel_id: b, other_id: c, "nowhere": c}
         assert await _texts(await talk.house.back("bob", since=since)) == ["d"]
+
+
+async def test_only_what_is_unsettled_is_looked_for_in_the_logs() -> None:
+    """Whatever a client says that it has processed, in however many channels."""
+
+    class Watched(MemoryKnowledgeStore):
+        paths: list[str] = []
+
+        async def read_range(self, path: str, start: int, stop: int | None = None) -> list[bytes]:
+            self.paths.append(path)
+            return await super().read_range(path, start, stop)
+
+    store = Watched()
+    async with talking(store=store) as talk:
+        ids = {}
+        for _ in range(5):
+            settled = await talk.alice.open("conversation", talk.bob)
+            ids[settled] = await talk.alice.say(settled, "settled")
+            talk.bob.ack(await talk.bob.hears(event_type="ag2.channel.opened"))
+            talk.bob.ack(await talk.bob.hears("settled"))
+        (ids[talk.channel_id],) = await talk.say("open")
+        await talk.bob.quiet()
+        await talk.bob_is_cut()
+        store.paths.clear()
+        back = await talk.house.back("bob", since=ids, acks=False)
+        assert store.paths == [paths.channel_log(talk.channel_id)]
+        assert await _texts(back) == []
 
 
 @pytest.mark.parametrize("since", ["", "f" * 32, "0" * 32, "no id at all"])

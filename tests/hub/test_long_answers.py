@@ -47,12 +47,17 @@ class Steps(trio.abc.Instrument):
 @contextmanager
 def counted() -> Iterator[Steps]:
     steps = Steps()
-    read_record, encode = log_reader.read_record, answers.encode
+    read_record, read_head, encode = log_reader.read_record, log_reader.read_head, answers.encode
 
     def counted_read(position: int, raw: bytes) -> Any:
         steps.add("records", 1)
         steps.add("bytes", len(raw))
         return read_record(position, raw)
+
+    def counted_read_head(raw: bytes) -> Any:
+        steps.add("records", 1)
+        steps.add("bytes", len(raw))
+        return read_head(raw)
 
     def counted_encode(items: Any) -> bytes:
         steps.add("items", len(items))
@@ -60,6 +65,7 @@ def counted() -> Iterator[Steps]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(log_reader, "read_record", counted_read)
+        patch.setattr(log_reader, "read_head", counted_read_head)
         patch.setattr(answers, "encode", counted_encode)
         trio.lowlevel.add_instrument(steps)
         try:

@@ -26,13 +26,14 @@ from . import paths
 from .admission import Admission
 from .announcer import Announcer
 from .ceilings import check_ttl
-from .channels import Channel, ChannelBook, LogRecord
+from .channels import Channel, ChannelBook
 from .committer import Committer
 from .drafting import ChannelWish, channel_id_for, draft_channel, never_opened, why_not_opened
 from .expectations import Expectations
 from .federation import FederationApi
 from .gate import Gate
 from .limits import HubLimits
+from .log_record import EnvelopeHead, LogRecord
 from .posting import Posting
 from .registry import Registry
 from .tails import Tails
@@ -241,7 +242,7 @@ class ChannelApi(FederationApi):
         channel_id: str,
         since: int,
         until: int | None,
-        wanted: Callable[[LogRecord], bool],
+        wanted: Callable[[EnvelopeHead], bool],
         bytes_max: int,
     ) -> list[bytes]:
         """

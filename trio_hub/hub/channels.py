@@ -362,11 +362,10 @@ class ChannelBook:
         records = await self.read(channel, position, position + 1)
         return records[0] if records else None
 
-    async def position_of(self, channel: Channel, envelope_id: str) -> int | None:
-        """Find an envelope by id, or None where the log has none of that id."""
-        return await self.logs.position_of(
-            channel.channel_id, channel.first, channel.length, envelope_id
-        )
+    async def position_of(self, channel: Channel, envelope_id: str, start: int = 0) -> int | None:
+        """Find an envelope by id, or None where the log has none of that id from `start` on."""
+        start = max(start, channel.first)
+        return await self.logs.position_of(channel.channel_id, start, channel.length, envelope_id)
 
     # Inside
 

@@ -216,6 +216,14 @@ class Deliveries:
         # One beyond the end is of another log, and so says nothing about this one.
         return saved.cursor != channel.length
 
+    def unsettled_from(self, agent_id: str, channel: Channel) -> int | None:
+        """Return from where on something may be unsettled in a warm channel; None: nothing is."""
+        mailbox = self._mailboxes.get(agent_id)
+        if mailbox is None or channel.machine is None:
+            return None
+        cursor = _settled_to(mailbox.inbox, channel.channel_id)
+        return cursor if cursor < channel.length else None
+
     def is_owing(self, channel: Channel) -> bool:
         """Whether a warm channel owes something to anybody, dead letters included."""
         channel_id = channel.channel_id

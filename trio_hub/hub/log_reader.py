@@ -8,7 +8,7 @@ in one. Others get their turn in between.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import trio
@@ -17,7 +17,7 @@ from .._logging import get_logger
 from ..errors import DamagedRecord, NotFoundError, RecordsTrimmed, StoreError, TooLarge
 from ..stores import KnowledgeStore, TrimmingStore
 from . import paths
-from .log_record import LogRecord, read_record
+from .log_record import EnvelopeHead, LogRecord, read_head, read_record
 
 __all__ = ["RECORDS_AT_ONCE", "LogReader"]
 
@@ -28,6 +28,8 @@ log = get_logger(__name__)
 RECORDS_AT_ONCE: Final = 128
 # The same in bytes, for large ones.
 _BYTES_AT_ONCE: Final = 256 * 1024
+# So many are read at once rather than searched: each read is a way to a thread and back.
+_LOOKED_THROUGH: Final = 32
 
 
 class LogReader:
@@ -64,40 +66,59 @@ class LogReader:
 
         Cancellation: nothing happens.
         """
-        records: list[LogRecord] = []
-        while start < stop and (run := await self._read_run(channel_id, start, stop)):
-            records += run if wanted is None else filter(wanted, run)
-            start = run[-1].position + 1
-        return records
+        found: list[LogRecord] = []
+        while start < stop:
+            start, raws = await self._read_run(channel_id, start, stop)
+            if not raws:
+                break
+            seen = 0
+            for position, raw in enumerate(raws, start):
+                if seen >= _BYTES_AT_ONCE:
+                    seen = 0
+                    await trio.lowlevel.checkpoint()
+                seen += len(raw)
+                record = read_record(position, raw)
+                if wanted is None or wanted(record):
+                    found.append(record)
+            start += len(raws)
+        return found
 
     async def read_raw(
         self,
         channel_id: str,
         start: int,
         stop: int,
-        wanted: Callable[[LogRecord], bool],
+        wanted: Callable[[EnvelopeHead], bool],
         bytes_max: int,
     ) -> list[bytes]:
         """
-        Read the same, and return of the records that are wanted how they stand in the log.
+        Read the same, and return of the envelopes that are wanted how they stand in the log.
 
         Raises:
             TooLarge: They have more bytes than that together; the rest was not read.
         """
-        raws: list[bytes] = []
-        size = 0
-        while start < stop and (run := await self._read_run(channel_id, start, stop)):
-            # To let go of many thousand envelopes at the end would take its time, too.
-            found = [record.raw for record in run if wanted(record)]
-            size += sum(map(len, found))
+        found: list[bytes] = []
+        size = seen = 0
+        while start < stop:
+            start, raws = await self._read_run(channel_id, start, stop)
+            if not raws:
+                break
+            for raw in raws:
+                if seen >= _BYTES_AT_ONCE:
+                    seen = 0
+                    await trio.lowlevel.checkpoint()
+                seen += len(raw)
+                head = read_head(raw)
+                if head is not None and wanted(head):
+                    found.append(raw)
+                    size += len(raw)
             if size > bytes_max:
                 raise TooLarge(
                     f"the envelopes from there on have more than {bytes_max} bytes, which is what "
                     "this connection takes: ask for less (read_wal: since and until)"
                 )
-            raws += found
-            start = run[-1].position + 1
-        return raws
+            start += len(raws)
+        return found
 
     async def first(self, channel_id: str) -> int:
         """Return where a log begins. Raises `StoreError`."""
@@ -109,30 +130,40 @@ class LogReader:
         self, channel_id: str, first: int, length: int, envelope_id: str
     ) -> int | None:
         """
-        Find an envelope by id, or None where the log, up to `length`, has none of that id.
+        Find an envelope by id, or None where the log has none of that id between `first` and
+        `length`.
 
-        Ids increase along a log, so it is a binary search of single reads.
+        Ids increase along a log, so it is a binary search of single reads, down to a few records
+        that are read at once.
 
         Args:
-            first: Where the log begins, or began a while ago.
+            first: Where the log begins, or began a while ago; or any position that is not behind
+                what is looked for.
         """
         low, high = first, length
-        while low < high:
+        while high - low > _LOOKED_THROUGH:
             middle = (low + high) // 2
-            records = await self.read(channel_id, middle, middle + 1)
-            if not records:
+            _, raws = await self._read_run(channel_id, middle, middle + 1)
+            if not raws:
                 # It was trimmed meanwhile.
                 low = middle + 1
                 continue
-            (record,) = records
-            if record.envelope is None:
-                return await self._position_by_scan(channel_id, length, envelope_id)
-            if record.envelope.envelope_id < envelope_id:
-                low = middle + 1
-            elif record.envelope.envelope_id > envelope_id:
-                high = middle
+            head = read_head(raws[0])
+            if head is None:
+                break  # Nobody knows on which side of the hole it is.
+            if head.envelope_id <= envelope_id:
+                low = middle
             else:
-                return middle
+                high = middle
+        while low < high:
+            low, raws = await self._read_run(channel_id, low, high)
+            if not raws:
+                break
+            for position, raw in enumerate(raws, low):
+                head = read_head(raw)
+                if head is not None and head.envelope_id == envelope_id:
+                    return position
+            low += len(raws)
         return None
 
     async def readable_length(self, channel_id: str) -> int:
@@ -153,18 +184,15 @@ class LogReader:
 
     # Inside
 
-    async def _position_by_scan(self, channel_id: str, length: int, envelope_id: str) -> int | None:
-        """Find an envelope in a log with a hole in it."""
-        for start in range(0, length, self._page):
-            for record in await self.read(channel_id, start, min(start + self._page, length)):
-                if record.envelope is not None and record.envelope.envelope_id == envelope_id:
-                    return record.position
-        return None
-
-    async def _read_run(self, channel_id: str, start: int, stop: int) -> list[LogRecord]:
+    async def _read_run(
+        self, channel_id: str, start: int, stop: int
+    ) -> tuple[int, Sequence[bytes]]:
         """
         Read from `start` on, or from where the log begins: at least one record, up to one that is
         damaged, one page at most. Nothing where all of it was trimmed.
+
+        Returns:
+            Where they begin, and how they stand there; what is damaged is empty.
         """
         path, end = paths.channel_log(channel_id), stop
         while True:
@@ -175,13 +203,13 @@ class LogReader:
             except RecordsTrimmed as error:
                 start = error.first
                 if start >= end:
-                    return []
+                    return start, ()
             except DamagedRecord as error:
                 if error.position <= start:
                     log.error(  # noqa: TRY400
                         "damaged record", channel_id=channel_id, position=start
                     )
-                    return [LogRecord(start, None, b"")]
+                    return start, (b"",)
                 end = error.position
         if not raws and not self._is_kept(channel_id):
             raise NotFoundError(f"no channel with id {channel_id!r} (any more)")
@@ -190,11 +218,4 @@ class LogReader:
                 f"the log of channel {channel_id} ends at {start}, before {stop}: records that "
                 "were there are gone; restore a backup"
             )
-        records, size = [], 0
-        for position, raw in enumerate(raws, start):
-            if size >= _BYTES_AT_ONCE:
-                size = 0
-                await trio.lowlevel.checkpoint()
-            records.append(read_record(position, raw))
-            size += len(raw)
-        return records
+        return start, raws

@@ -45,11 +45,11 @@ from ..wire import params as p
 from ..wire.operations import OPERATIONS
 from .answers import RawJson
 from .authorization import may_see_task
-from .channels import LogRecord
 from .connection import Connection
 from .connection_host import Handler
 from .limits import HubLimits
 from .listing import list_channels
+from .log_record import EnvelopeHead, LogRecord
 
 if TYPE_CHECKING:
     from .hub import Hub
@@ -175,7 +175,7 @@ class OperationHandlers:
             it.channel_id,
             it.since or 0,
             it.until,
-            lambda record: self._sees(caller, readers, record),
+            lambda head: self._sees(caller, readers, head),
             caller.endpoint.frame_bytes_max,
         )
         return RawJson(b"[%b]" % b",".join(shown))
@@ -186,7 +186,7 @@ class OperationHandlers:
         def wanted(record: LogRecord) -> bool:
             envelope = record.envelope
             is_left_out = it.said and envelope is not None and is_bookkeeping(envelope.event_type)
-            return not is_left_out and self._sees(caller, readers, record)
+            return not is_left_out and self._sees(caller, readers, record.envelope)
 
         limit = min(it.limit, self._limits.page_records_max)
         start, shown = await self._hub.read_tail_records(
@@ -209,14 +209,14 @@ class OperationHandlers:
         record = await self._hub.find_record_by_causation(
             it.channel_id, sender_id=it.sender_id, causation_id=it.causation_id
         )
-        if record is None or not self._sees(caller, readers, record):
+        if record is None or not self._sees(caller, readers, record.envelope):
             return None
         return RawJson(record.raw)
 
     async def read_standing(self, caller: Connection, it: p.OfEnvelope) -> list[DeliveryStanding]:
         readers = self._readers(caller, it.channel_id)
         record = await self._hub.find_record(it.channel_id, it.envelope_id)
-        if record is None or not self._sees(caller, readers, record):
+        if record is None or not self._sees(caller, readers, record.envelope):
             raise NotFoundError(f"no envelope {it.envelope_id!r} in channel {it.channel_id}")
         return await self._hub.standing_of(it.channel_id, record)
 
@@ -418,12 +418,13 @@ class OperationHandlers:
             caller.bound
         )
 
-    def _sees(self, caller: Connection, readers: frozenset[str], record: LogRecord) -> bool:
+    def _sees(
+        self, caller: Connection, readers: frozenset[str], envelope: Envelope | EnvelopeHead | None
+    ) -> bool:
         """Whether a connection may read a record: as one of the `readers`, or as an operator."""
-        envelope = record.envelope
         if envelope is None:
             return False
         # One that takes part reads as a member does: reading as an operator would be audited.
         if not readers:
             return self._hub.acting_operator(caller.bound) is not None
-        return any(is_visible_to(envelope, it) for it in readers)
+        return envelope.audience is None or any(is_visible_to(envelope, it) for it in readers)

@@ -424,13 +424,19 @@ class Reception:
             log.warning("channel not delivered", channel_id=channel.channel_id, error=str(error))
 
     async def _positions(self, agent_id: str, since: str | Mapping[str, str]) -> dict[str, int]:
-        """Find what a client says that it has processed, each id in its own channel."""
+        """
+        Find what a client says that it has processed, each id in its own channel.
+
+        Only where something is unsettled, and from there on: clients come back at any time, many
+        at once, and most of what they say has been settled long ago.
+        """
         found: dict[str, int] = {}
         for channel in list(self._channels.of_agent(agent_id)):
             wanted = since if isinstance(since, str) else since.get(channel.channel_id)
-            if wanted:
+            start = self._deliveries.unsettled_from(agent_id, channel)
+            if wanted and start is not None:
                 try:
-                    position = await self._channels.position_of(channel, wanted)
+                    position = await self._channels.position_of(channel, wanted, start)
                 except NotFoundError:
                     continue  # It has ended, and went meanwhile: nothing of it is owed.
                 if position is not None:

@@ -9,7 +9,7 @@ accepts one; from then on it never changes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import attrs
 
@@ -30,6 +30,7 @@ __all__ = [
     "EV_TEXT",
     "EXPECTATION_EVENT_PREFIX",
     "TASK_EVENT_PREFIX",
+    "Addressed",
     "Envelope",
     "Priority",
     "is_addressed_to",
@@ -130,7 +131,17 @@ def is_addressed_to(envelope: Envelope, agent_id: str) -> bool:
     return agent_id in envelope.audience
 
 
-def is_visible_to(envelope: Envelope, agent_id: str) -> bool:
+class Addressed(Protocol):
+    """What says who may read an envelope."""
+
+    @property
+    def sender_id(self) -> str: ...
+
+    @property
+    def audience(self) -> tuple[str, ...] | None: ...
+
+
+def is_visible_to(envelope: Addressed, agent_id: str) -> bool:
     """Whether a participant may read `envelope`: it said it, or it is (one of) its readers."""
     if envelope.sender_id == agent_id or envelope.audience is None:
         return True
