@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_hub import ApiKeyAuth, AuthRegistry, HubLimits, NoAuth
+from trio_hub import ApiKeyAuth, AuthRegistry, HubLimits, MemoryKnowledgeStore, NoAuth
 
 from .peer import House, Peer, connected, open_house
 
@@ -22,7 +22,8 @@ def guarded_house(**limits: Any) -> AbstractAsyncContextManager[House]:
 
 async def register(peer: Peer, name: str) -> None:
     block = {"scheme": "api_key", "claim": {"token": KEYS[name]}}
-    await peer.request("register", passport={"name": name, "auth": block}, resume={})
+    passport = await peer.request("register", passport={"name": name, "auth": block}, resume={})
+    peer.ids[name] = passport["agent_id"]
 
 
 async def test_one_who_shows_no_credential_in_time_is_told_and_shown_the_door(
@@ -65,6 +66,47 @@ async def test_one_stranger_too_many_costs_the_one_who_waited_longest(
         # Whoever has a credential gets in past any number of them.
         await register(peers[-1], "bob")
         assert alice.lost_because is None
+
+
+async def test_a_hello_ends_with_its_connection(autojump_clock: MockClock) -> None:
+    """However long it would have waited: a hub with much to do must not work for who is gone."""
+
+    class Stuck(MemoryKnowledgeStore):
+        waiting = 0
+
+        async def read_range(self, path: str, start: int, stop: int | None = None) -> list[bytes]:
+            self.waiting += 1
+            try:
+                await trio.sleep(3600)
+            finally:
+                self.waiting -= 1
+            return []
+
+    store = Stuck()
+    auth, limits = AuthRegistry([ApiKeyAuth(keys=KEYS)]), HubLimits(authentication_seconds=10.0)
+    async with open_house(store, auth=auth, limits=limits) as house:
+        alice, bob = await house.peer(), await house.peer(acks=False)
+        await register(alice, "alice")
+        await register(bob, "bob")
+        channel_id = await alice.open("conversation", bob)
+        said = await alice.say(channel_id, "hello")
+        await bob.quiet()
+        bob.cut()
+        await bob.gone()
+        back = await house.peer()
+        claim = {"token": KEYS["bob"]}
+        back.send(
+            "hello",
+            name="bob",
+            auth_scheme="api_key",
+            auth_claim=claim,
+            since_envelope_id={channel_id: said},
+        )
+        await trio.sleep(5)
+        assert store.waiting == 1
+        assert "no credential" in await back.gone()
+        await wait_all_tasks_blocked()
+        assert store.waiting == 0
 
 
 async def test_who_leaves_makes_room(autojump_clock: MockClock) -> None:

@@ -88,6 +88,7 @@ class Connection:
         self.named: set[str] = set()
         self.client = ("", 0)
         self._nursery: trio.Nursery | None = None
+        self._greeting = trio.CancelScope()
         self._unanswered = 0
         self._answered = Doorbell()
         # Requests that wait for something, and the agent that each is about, where it is about one.
@@ -118,7 +119,7 @@ class Connection:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                nursery.start_soon(endpoint.write_out)
+                nursery.start_soon(self._write_out)
                 nursery.start_soon(endpoint.heartbeat)
                 try:
                     await self._read()
@@ -294,18 +295,26 @@ class Connection:
         client, number = self.client
         return bool(client) and client == other.client[0] and number > other.client[1]
 
+    async def _write_out(self) -> None:
+        await self.endpoint.write_out()
+        # Nobody is there to be welcomed: what that still waits for is for those who are.
+        self._greeting.cancel()
+
     async def _take_hello(self, frame: HelloFrame) -> None:
         self.client = (frame.client, frame.connection)
+        greeting = None
         try:
-            greeting = await self._host.hello(self, frame)
+            with trio.CancelScope() as self._greeting:
+                greeting = await self._host.hello(self, frame)
         except NetworkError as error:
             if isinstance(error, AuthError):
                 self._log.warning("authentication failed", agent=frame.name)
             self._host.refused("hello", error)
             self.send_error(error, name=frame.name)
             return
-        self.send(greeting.welcome)
-        self._host.begin_deliveries(self, greeting)
+        if greeting is not None:
+            self.send(greeting.welcome)
+            self._host.begin_deliveries(self, greeting)
 
     async def _take_request(self, frame: RequestFrame) -> None:
         request_id = frame.request_id
