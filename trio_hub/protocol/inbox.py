@@ -22,20 +22,15 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Generic, Never, TypeVar
+from typing import Never, TypeVar
 
 import attrs
 
-from .alarms import Alarms
-from .burials import Burials
 from .delivery_policy import DeliveryPolicy
-from .delivery_states import DeliveryState
-from .holdings import Holdings
 from .inbox_parts import NO_CHANNELS, InboxParts
+from .inbox_settling import Settling
 from .inbox_work import CursorSnapshot, DeadLetter, Delivery, Expired, PageWanted, Victim, Work
 from .ledger import Ledger
-from .ledger_entry import Entry
-from .page_turns import PageTurns
 from .runs import Run
 
 __all__ = [
@@ -56,10 +51,9 @@ _NOTHING: Work[Never] = Work()
 _FOR_EVER: Mapping[int, float] = MappingProxyType({})
 
 
-@attrs.define(eq=False, init=False)
-class Inbox(Generic[PayloadT]):
+class Inbox(Settling[PayloadT]):
     """
-    One recipient.
+    One recipient. What becomes of an envelope that was sent is in `Settling`.
 
     Call `poll` after whatever may have changed something, and at `wake_at`. `now` is in seconds
     of a clock that does not step.
@@ -70,23 +64,7 @@ class Inbox(Generic[PayloadT]):
         owed: Envelopes addressed to the recipient and not settled, sent or not, all channels.
     """
 
-    policy: DeliveryPolicy
-    attached: bool
-    held: int
-    owed: int
-    _rng: random.Random
-    # What `InboxParts` has; used with every envelope, so not by way of it.
-    _holdings: Holdings[PayloadT]
-    _ledgers: dict[str, Ledger[PayloadT]]
-    _parked: dict[str, Ledger[PayloadT]]
-    _ready: dict[str, Ledger[PayloadT]]
-    _pages: PageTurns[PayloadT]
-    _alarms: Alarms
-    _dirty: dict[str, None]
-    _burials: Burials
-    _expired: list[Expired]
-    # Whether the binding wants to hear of what is older than itself.
-    _replays: bool
+    __slots__ = ("_replays", "_rng", "attached")
 
     def __init__(self, policy: DeliveryPolicy, rng: random.Random) -> None:
         """
@@ -98,6 +76,7 @@ class Inbox(Generic[PayloadT]):
         self.attached = False
         self.held = self.owed = 0
         self._rng = rng
+        # Whether the binding wants to hear of what is older than itself.
         self._replays = True
         self._use(NO_CHANNELS)
 
@@ -243,29 +222,6 @@ class Inbox(Generic[PayloadT]):
         self._pages.clear()
         self._alarms.clear()
 
-    def resume(
-        self, channel_id: str, position: int, now: float, *, owed: int | None = None
-    ) -> bool:
-        """
-        The recipient says that it has processed all of a channel up to and including `position`.
-
-        Args:
-            channel_id: Any channel; an unknown one is ignored.
-            position: Of a record that the log has.
-            now: The time.
-            owed: Addressed and unsettled envelopes after it, if counted; see `Ledger`.
-
-        Returns False where that was settled already.
-        """
-        ledger = self._ledgers.get(channel_id)
-        if ledger is None:
-            return False
-        held, before = ledger.held, self.owed_in(channel_id)
-        if not self._holdings.settle_through(channel_id, position, now, owed):
-            return False
-        self._account(channel_id, ledger, held, ledger.owed - self.owed_in(channel_id) + before)
-        return True
-
     # What to do.
 
     def poll(self, now: float) -> Work[PayloadT]:
@@ -364,93 +320,11 @@ class Inbox(Generic[PayloadT]):
         self._set_alarm(channel_id, self._ledgers[channel_id])
         return True
 
-    # Receipts.
-
-    def ack(self, channel_id: str, envelope_id: str, now: float) -> bool:
-        """Settle one envelope, in any order. Returns False, and does nothing, if it is unknown."""
-        ledger = self._ledgers.get(channel_id)
-        if ledger is None:
-            return False
-        held, owed = ledger.held, ledger.owed
-        if not ledger.ack(envelope_id, now):
-            parked = self._parked.get(channel_id)
-            if parked is None or not parked.ack(envelope_id, now):
-                return False
-            self.owed -= 1
-        self._account(channel_id, ledger, held, owed)
-        return True
-
-    def nack(self, channel_id: str, envelope_id: str, now: float, reason: str = "") -> bool:
-        """
-        Count a failure: the envelope and all after it in its channel are sent again, in order.
-
-        Returns False, and does nothing, where it is not in flight.
-        """
-        ledger = self._ledgers.get(channel_id)
-        if ledger is None:
-            return False
-        held, owed = ledger.held, ledger.owed
-        entry = ledger.nack(envelope_id, now)
-        if entry is None:
-            return False
-        if entry.state is DeliveryState.DEAD:
-            self._bury(channel_id, entry, reason)
-        self._account(channel_id, ledger, held, owed)
-        return True
-
-    def progress(self, channel_id: str, envelope_id: str, now: float) -> bool:
-        """The handler is alive: `ack_wait` starts anew. Returns False where it is not in flight."""
-        ledger = self._ledgers.get(channel_id)
-        return ledger is not None and ledger.progress(envelope_id, now)
-
-    # Dead letters, overflow, cursors.
-
-    def give_up(self, channel_id: str, position: int, now: float, reason: str) -> bool:
-        """
-        Make a dead letter of an envelope in the window that cannot be delivered at all.
-
-        The next `poll` hands it out, as if it had failed too often. Returns False, and does
-        nothing, where it is not in the window.
-        """
-        ledger = self._ledgers.get(channel_id)
-        entry = ledger.find(position) if ledger is not None else None
-        if ledger is None or entry is None:
-            return False
-        held, owed = ledger.held, ledger.owed
-        ledger.settle(position, now)
-        self._bury(channel_id, entry, reason)
-        self._account(channel_id, ledger, held, owed)
-        return True
-
-    def expire(self, channel_id: str, envelope_id: str, now: float, *, sent: bool) -> bool:
-        """
-        Settle an envelope that was not handled in time. The next `poll` hands it out.
-
-        Args:
-            sent: Whether it went out: its recipient says so. Otherwise it is a `Delivery` that
-                could not go out before its time was over.
-
-        Returns False, and does nothing, where it is not known to have been sent, or lasts for ever.
-        """
-        ledger = self._ledgers.get(channel_id)
-        if ledger is None:
-            return False
-        held, owed = ledger.held, ledger.owed
-        entry = ledger.expire_one(envelope_id, now)
-        if entry is None:
-            return False
-        self._note_expired(channel_id, entry, entry.attempt - (not sent))
-        self._account(channel_id, ledger, held, owed)
-        return True
+    # Cursors, overflow, statistics.
 
     def buried(self, channel_id: str, position: int) -> bool:
         """Say that a dead letter is kept on disk, so that a cursor may pass it there too."""
         return self._burials.buried(channel_id, position)
-
-    def find(self, channel_id: str, position: int) -> Entry[PayloadT] | None:
-        """Return what stands in the window at a position of a channel, or None."""
-        ledger = self._ledgers.get(channel_id)
-        return None if ledger is None else ledger.find(position)
 
     def oldest(self, channel_id: str) -> Victim | None:
         """
@@ -462,19 +336,6 @@ class Inbox(Generic[PayloadT]):
         addressed.
         """
         return self._holdings.oldest(channel_id)
-
-    def settle(self, channel_id: str, position: int, now: float, *, addressed: bool = True) -> bool:
-        """Settle one record without a receipt: dropped, unreadable, or not `addressed` at all."""
-        ledger = self._ledgers[channel_id]
-        held, before = ledger.held, self.owed_in(channel_id)
-        if not self._holdings.settle(channel_id, position, now, addressed=addressed):
-            return False
-        self._account(channel_id, ledger, held, ledger.owed - self.owed_in(channel_id) + before)
-        return True
-
-    def owed_in(self, channel_id: str) -> int:
-        """Return how many envelopes one channel owes; 0 for an unknown one."""
-        return self._holdings.owed_in(channel_id)
 
     def owing(self) -> list[Victim]:
         """Return the oldest unsettled envelope of each channel that owes any. For statistics."""
@@ -505,48 +366,12 @@ class Inbox(Generic[PayloadT]):
 
     # Inside.
 
-    def _use(self, parts: InboxParts[PayloadT]) -> None:
-        self._holdings = parts.holdings
-        self._ledgers, self._parked = parts.holdings.ledgers, parts.holdings.parked
-        self._ready, self._dirty = parts.ready, parts.dirty
-        self._pages, self._alarms = parts.pages, parts.alarms
-        self._burials, self._expired = parts.burials, parts.expired
-
     def _park(self, channel_id: str, ledger: Ledger[PayloadT]) -> None:
         """Begin a channel at the end of its log, for this binding."""
         self._parked[channel_id] = ledger
         self._ledgers[channel_id] = Ledger(
             self.policy, self._rng, length=ledger.length, cursor=ledger.length
         )
-
-    def _account(self, channel_id: str, ledger: Ledger[PayloadT], held: int, owed: int) -> None:
-        """Carry over what changed in a ledger that held and owed this much before."""
-        self.held += ledger.held - held
-        self.owed += ledger.owed - owed
-        self._dirty[channel_id] = None
-        if ledger.has_pending:
-            self._ready[channel_id] = ledger
-        if self._pages.behind or self._pages.hungry:
-            self._pages.settled(channel_id, ledger)
-
-    def _bury(self, channel_id: str, entry: Entry[PayloadT], reason: str) -> None:
-        """Hand out a dead letter, and keep the cursor back until it is buried."""
-        self._burials.add(
-            DeadLetter(channel_id, entry.position, entry.envelope_id, entry.attempt, reason)
-        )
-
-    def _spoil(self, channel_id: str, ledger: Ledger[PayloadT], now: float) -> None:
-        """Settle what was to be sent and has expired."""
-        held, owed = ledger.held, ledger.owed
-        for entry in ledger.spoil(now):
-            self._note_expired(channel_id, entry, entry.attempt)
-        if ledger.held < held:
-            self._account(channel_id, ledger, held, owed)
-            # It is being looked at.
-            self._ready.pop(channel_id, None)
-
-    def _note_expired(self, channel_id: str, entry: Entry[PayloadT], attempts: int) -> None:
-        self._expired.append(Expired(channel_id, entry.position, entry.envelope_id, attempts))
 
     def _set_alarm(self, channel_id: str, ledger: Ledger[PayloadT]) -> None:
         for due in (ledger.wake_at(), self._pages.paused_until(channel_id)):
@@ -564,13 +389,7 @@ class Inbox(Generic[PayloadT]):
             ledger = self._ledgers[channel_id]
             if self._pages.wake(channel_id, now) and ledger.offered < ledger.length:
                 self._pages.want(channel_id, ledger)
-            held, owed = ledger.held, ledger.owed
-            entry = ledger.expire(now)
-            if entry is not None:
-                if entry.state is DeliveryState.DEAD:
-                    reason = f"silent for {self.policy.ack_wait_seconds:g} s"
-                    self._bury(channel_id, entry, reason)
-                self._account(channel_id, ledger, held, owed)
+            self._mind_silence(channel_id, ledger, now)
             if ledger.has_pending:
                 # `poll` sends what it may, then sets the alarm.
                 self._ready[channel_id] = ledger
