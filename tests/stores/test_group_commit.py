@@ -18,6 +18,7 @@ from trio_hub.errors import StoreError
 from trio_hub.stores import Append, Change, DiskKnowledgeStore, Outcome, Put
 from trio_hub.stores._connection import connect
 from trio_hub.stores._group_commit import GROUP_CHANGES_MAX, GroupCommit
+from trio_hub.stores._thread_bell import ThreadBell, open_bell
 
 _CHANGES = ("INSERT", "UPDATE", "DELETE")
 
@@ -301,6 +302,71 @@ async def test_writer_that_breaks_fails_its_group_and_the_next_one_is_written() 
     broken = False
     await commits.commit([])
     await commits.stop()
+
+
+@pytest.mark.parametrize("new_bell", [open_bell, lambda: None], ids=["bell", "trio's way"])
+async def test_whatever_the_thread_calls_with_batches_are_settled_in_order_or_fail(
+    new_bell: Callable[[], ThreadBell | None],
+) -> None:
+    def write(batches: list[Sequence[Change]]) -> list[Outcome]:
+        if not batches[0]:
+            raise StoreError("the disk is on fire")
+        return [(len(changes),) for changes in batches]
+
+    failures: list[StoreError] = []
+    commits = GroupCommit(
+        write,
+        on_kept=lambda kept: None,
+        on_failed=failures.append,
+        new_bell=new_bell,
+    )
+    change = Append("/log", b"x")
+    for size in range(1, 30):
+        assert await commits.commit([change] * size) == (size,)
+        with pytest.raises(StoreError, match="fire"):
+            await commits.commit([])
+    assert len(failures) == 29
+    await commits.stop()
+
+
+def test_store_is_closed_with_all_that_was_under_way_while_trio_is_on_its_way_to_a_crash(
+    tmp_path: Path, faults: Faults
+) -> None:
+    positions: list[int] = []
+
+    async def crash() -> None:
+        await trio.to_thread.run_sync(faults.entered.wait)
+        raise KeyError("not ours")
+
+    async def release_when_cancelled(release: threading.Event) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            # Every other system task is being cancelled in the same turn of the loop.
+            release.set()
+
+    async def main() -> None:
+        async with DiskKnowledgeStore(tmp_path, _connect=faults.connect) as store:
+            trio.lowlevel.spawn_system_task(release_when_cancelled, faults.hold())
+            trio.lowlevel.spawn_system_task(crash)
+            positions.append(await store.append("/log", b"x"))
+            await store.append("/log", b"never tried")
+
+    def run() -> None:
+        with pytest.raises(trio.TrioInternalError):
+            trio.run(main)
+        crashed.set()
+
+    crashed = threading.Event()
+    threading.Thread(target=run, daemon=True).start()
+    assert crashed.wait(60)
+    assert positions == [0]
+
+    async def look() -> None:
+        async with DiskKnowledgeStore(tmp_path) as store:
+            assert await store.read_range("/log", 0) == [b"x"]
+
+    trio.run(look)
 
 
 @pytest.mark.parametrize("fault", [_full, _io_error])

@@ -2,9 +2,10 @@
 Many callers, one transaction: batches that wait together share one sync.
 
 One thread writes, for as long as the store is open. It takes everything that waits, has it
-written, and hands the outcomes to Trio's thread in one piece. It is woken when Trio's thread has
-nothing more to do. So a lone batch costs two wake-ups and nothing else, what comes in one turn of
-the loop shares a sync, and so does what comes during one: there is no delay to tune.
+written, and hands the outcomes to Trio's thread in one piece, where a task hears of them. It is
+woken when Trio's thread has nothing more to do. So a lone batch costs two wake-ups and nothing
+else, what comes in one turn of the loop shares a sync, and so does what comes during one: there
+is no delay to tune.
 
 A batch is in one of two states that matter for cancellation. While it *waits* it can be
 withdrawn, and nothing has happened. Once it is *taken* it is carried through, and its caller
@@ -28,6 +29,7 @@ import trio
 
 from .._histogram import SECONDS, SIZES, Histogram
 from ..errors import StoreError
+from ._thread_bell import ThreadBell, open_bell
 from .base import Change, Outcome
 
 __all__ = ["GROUP_CHANGES_MAX", "GroupCommit"]
@@ -39,7 +41,7 @@ GROUP_CHANGES_MAX = 8192
 _Settled = Callable[[Outcome], None]
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class _Ticket:
     changes: Sequence[Change]
     settled: _Settled
@@ -77,6 +79,7 @@ class GroupCommit:
             `StoreError` where the whole transaction failed, or was never begun.
         on_kept: Called on Trio's thread with the batches that are now durable.
         on_failed: Called on Trio's thread when a whole transaction failed.
+        new_bell: Makes what the thread calls Trio's with; where that is None, Trio's own way is taken.
 
     Attributes:
         sizes: How many batches shared a transaction.
@@ -89,6 +92,7 @@ class GroupCommit:
         *,
         on_kept: Callable[[Sequence[Sequence[Change]]], None],
         on_failed: Callable[[StoreError], None],
+        new_bell: Callable[[], ThreadBell | None] = open_bell,
     ) -> None:
         self._write = write
         self._on_kept = on_kept
@@ -97,12 +101,22 @@ class GroupCommit:
         self.seconds = Histogram(SECONDS)
         self._waiting: deque[_Ticket] = deque()
         self._unsettled = 0
-        self._idle = trio.Event()
+        # Made by who waits for it.
+        self._idle: trio.Event | None = None
         # True wakes the thread, False ends it.
         self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._heard: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._writing = threading.Lock()
+        # What the thread is through with, and whether all of it was written.
+        self._written: deque[tuple[list[_Ticket], list[Outcome] | StoreError]] = deque()
         self._trio = trio.lowlevel.current_trio_token()
+        self._bell = bell = new_bell()
+        # None as soon as nobody hears it.
+        self._heard_bell = bell
+        if bell is not None:
+            # A system task, as the one behind `run_sync_soon` is: a store may be entered by one
+            # task and left by another, so it can live in neither.
+            trio.lowlevel.spawn_system_task(self._hear, bell, name="trio_hub store")
         # Should Trio itself have crashed, nobody says `stop`, and the process must end all the
         # same; what it had acknowledged is on disk.
         self._thread = threading.Thread(target=self._work, name="trio_hub store", daemon=True)
@@ -161,6 +175,8 @@ class GroupCommit:
     async def wait_idle(self) -> None:
         """Wait until every batch that was submitted is settled."""
         while self._unsettled:
+            if self._idle is None:
+                self._idle = trio.Event()
             await self._idle.wait()
 
     async def alone(self, work: Callable[[], None]) -> None:
@@ -178,6 +194,8 @@ class GroupCommit:
         trio.lowlevel.remove_instrument(self._waker)
         self._wake.put(False)
         await trio.to_thread.run_sync(self._thread.join)
+        if self._bell is not None:
+            self._bell.close()
 
     def _submit(self, ticket: _Ticket) -> None:
         self._unsettled += 1
@@ -186,9 +204,9 @@ class GroupCommit:
 
     def _count_settled(self, count: int) -> None:
         self._unsettled -= count
-        if not self._unsettled:
+        if self._idle is not None and not self._unsettled:
             self._idle.set()
-            self._idle = trio.Event()
+            self._idle = None
 
     # In the thread
 
@@ -203,16 +221,17 @@ class GroupCommit:
     def _take(self) -> list[_Ticket]:
         group: list[_Ticket] = []
         changes = 0
-        while True:
+        while self._waiting:
             try:
                 ticket = self._waiting.popleft()
             except IndexError:
-                return group
+                break  # It was withdrawn just now.
             changes += len(ticket.changes)
             if group and changes > GROUP_CHANGES_MAX:
                 self._waiting.appendleft(ticket)
                 return group
             group.append(ticket)
+        return group
 
     def _write_group(self, group: list[_Ticket]) -> None:
         try:
@@ -228,12 +247,43 @@ class GroupCommit:
             else:
                 error = StoreError(f"the commit was broken off by {exc!r}")
                 error.__cause__ = exc
-            self._trio.run_sync_soon(self._fail, group, error)
+            self._tell(group, error)
             self._heard.get()
         else:
-            self._trio.run_sync_soon(self._settle, group, outcomes)
+            self._tell(group, outcomes)
+
+    def _tell(self, group: list[_Ticket], outcomes: list[Outcome] | StoreError) -> None:
+        self._written.append((group, outcomes))
+        bell = self._heard_bell
+        if bell is not None:
+            bell.ring()
+        else:
+            self._trio.run_sync_soon(self._settle_written)
 
     # Back on Trio's thread
+
+    async def _hear(self, bell: ThreadBell) -> None:
+        try:
+            while True:
+                try:
+                    await bell.heard()
+                except trio.ClosedResourceError:
+                    return  # All is settled, and the thread has ended.
+                self._settle_written()
+        finally:
+            # Trio may be on its way to a crash, and whoever closes the store still waits for what
+            # is under way. Before the look at what is there: what comes after it is told otherwise.
+            self._heard_bell = None
+            self._settle_written()
+
+    def _settle_written(self) -> None:
+        # No more than there is now: what comes after it is told of anew.
+        for _ in range(len(self._written)):
+            group, outcomes = self._written.popleft()
+            if isinstance(outcomes, StoreError):
+                self._fail(group, outcomes)
+            else:
+                self._settle(group, outcomes)
 
     def _settle(self, group: list[_Ticket], outcomes: list[Outcome]) -> None:
         self._on_kept(
