@@ -106,26 +106,6 @@ async def test_a_cursor_that_could_not_be_written_is_written_later(
         assert bob.heard() == []
 
 
-async def test_a_read_that_fails_while_a_channel_is_warmed_forgets_no_cursor(
-    autojump_clock: MockClock,
-) -> None:
-    store = FaultyStore(MemoryKnowledgeStore())
-    async with open_house(store) as house:
-        alice, bob, channel_id = await _talk(house)
-        await alice.say(channel_id, "a")
-        await alice.say(channel_id, "b")
-        bob.ack(await bob.hears("a"))
-        await bob.quiet()
-    async with open_house(store) as house:
-        store.fail("read_range")
-        peer = await house.peer()
-        peer.send("hello", name="bob", since_envelope_id="")
-        assert (await peer.expect("error"))["code"] == "store_error"
-        await peer.hello("bob")
-        await peer.quiet()
-        assert peer.heard() == ["b"]
-
-
 async def test_what_was_owed_is_delivered_by_the_next_hub(open_store: OpenStore) -> None:
     async with open_house(open_store()) as house:
         alice, bob, channel_id = await _talk(house)
