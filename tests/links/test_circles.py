@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import socket
+import ssl
 import struct
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -18,12 +19,23 @@ import pytest
 import trio
 import trio.testing
 
-from trio_hub import Hub, MemoryKnowledgeStore, WsLink, serve_ws
+from tests.certificates import Authority
+from trio_hub import (
+    ApiKeyAuth,
+    AuthRegistry,
+    Hub,
+    HubLimits,
+    MemoryKnowledgeStore,
+    WsLink,
+    serve_ws,
+)
 from trio_hub.links import LinkLimits, WsServer
 from trio_hub.links.transport import TransportName
 
+from . import test_handshakes as handshakes
 from .echo import running
-from .test_ws import all_gone, frame, raw_connection, read_to_end, upgraded
+from .test_handshakes import NEVER, SOON, client_hello
+from .test_ws import UPGRADE, all_gone, frame, raw_connection, read_to_end, upgraded
 
 QUICK = LinkLimits(ping_interval_seconds=0.05, ping_timeout_seconds=0.05, close_timeout_seconds=0.2)
 # The parsers of wsproto are circles in themselves: a kilobyte, and theirs.
@@ -156,4 +168,110 @@ async def test_a_connection_is_gone_when_it_is_over(
                 await peer(server)
                 await all_gone(server)
             await trio.testing.wait_all_tasks_blocked()
+        assert found == Counter()
+
+
+# TLS, whether or not its handshake fails
+
+UNTRUSTING = ssl.create_default_context()
+UNTRUSTING.check_hostname = False
+UNTRUSTING.verify_mode = ssl.CERT_NONE
+
+
+async def silent(stream: trio.SocketStream) -> None:
+    await read_to_end(stream)
+
+
+async def silent_after_half_a_hello(stream: trio.SocketStream) -> None:
+    await stream.send_all(client_hello()[:100])
+    await read_to_end(stream)
+
+
+async def silent_after_a_hello(stream: trio.SocketStream) -> None:
+    await stream.send_all(client_hello())
+    await read_to_end(stream)
+
+
+async def hangs_up_after_it(stream: trio.SocketStream) -> None:
+    tls = trio.SSLStream(stream, UNTRUSTING, server_hostname="hub")
+    await tls.do_handshake()
+    await stream.aclose()
+
+
+async def talks_and_closes_in_good_order(stream: trio.SocketStream) -> None:
+    tls = trio.SSLStream(stream, UNTRUSTING, server_hostname="hub", https_compatible=True)
+    await tls.send_all(UPGRADE)
+    assert (await tls.receive_some()).startswith(b"HTTP/1.1 101")
+    await tls.send_all(frame(8, b"\x03\xe8"))
+    await read_to_end(tls)
+    await tls.aclose()
+
+
+async def talks_and_is_reset(stream: trio.SocketStream) -> None:
+    tls = trio.SSLStream(stream, UNTRUSTING, server_hostname="hub", https_compatible=True)
+    await tls.send_all(UPGRADE)
+    assert (await tls.receive_some()).startswith(b"HTTP/1.1 101")
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    await stream.aclose()
+
+
+async def crowded_out(stream: trio.SocketStream) -> None:
+    host, port = stream.socket.getpeername()
+    async with await trio.open_tcp_stream(host, port) as newer:
+        await read_to_end(stream)
+        await newer.aclose()
+
+
+@pytest.mark.parametrize("transport", ["trio-websocket", "websockets"])
+@pytest.mark.parametrize(
+    "ending",
+    [
+        silent,
+        silent_after_half_a_hello,
+        silent_after_a_hello,
+        hangs_up_after_it,
+        talks_and_closes_in_good_order,
+        talks_and_is_reset,
+        crowded_out,
+        handshakes.speaks_http,
+        handshakes.speaks_websocket,
+        handshakes.sends_noise,
+        handshakes.asks_for_a_broken_record,
+        handshakes.does_not_trust_the_hub,
+        handshakes.hangs_up_at_once,
+        handshakes.hangs_up_in_the_hello,
+        handshakes.hangs_up_in_the_middle,
+        handshakes.is_reset_in_the_middle,
+    ],
+)
+async def test_a_connection_over_tls_is_gone_when_it_is_over(
+    ending: handshakes.Ending, transport: TransportName
+) -> None:
+    given_up = ending in (silent, silent_after_half_a_hello, silent_after_a_hello)
+    limits = HubLimits(unauthenticated_connections_max=1 if ending is crowded_out else 10)
+    auth = AuthRegistry([ApiKeyAuth(keys={"alice": "key"})])
+    async with (
+        Hub.open(MemoryKnowledgeStore(), auth=auth, limits=limits) as hub,
+        serve_ws(
+            hub,
+            "127.0.0.1",
+            0,
+            ssl_context=Authority().serving(ssl.CERT_NONE),
+            transport=transport,
+            limits=SOON if given_up else NEVER,
+        ) as server,
+    ):
+
+        async def once() -> None:
+            async with await raw_connection(server) as stream:
+                await ending(stream)
+            await all_gone(server)
+
+        await once()
+        with left_over() as found:
+            for _ in range(3):
+                await once()
+            await trio.testing.wait_all_tasks_blocked()
+        talked = ending in (talks_and_closes_in_good_order, talks_and_is_reset)
+        assert (sum(hub.figures().handshakes_failed.values()) >= 4) is not talked
         assert found == Counter()

@@ -348,6 +348,11 @@ class Announcer:
         self.listeners.tell("on_connection_event", connection_id, "auth_failed", details)
         await self._audit.written(self._audit.record("auth_failed", details=details))
 
+    def handshakes_failed(self, summary: dict[str, Any]) -> None:
+        """So many connections have ended before their WebSocket was open."""
+        self.listeners.tell("on_connection_event", "", "handshakes_failed", summary)
+        self._audit.record("handshakes_failed", details=summary)
+
     def credential_ended(
         self, how: str, agent_id: str, name: str, connection_id: str, peer: str
     ) -> None:

@@ -6,9 +6,10 @@ committer with whatever else is being written, so an audit record costs no sync 
 anything else is committed, and nobody who posts waits for one. No record is ever dropped: where
 the store fails, those that wait are chained again upon what the disk really holds, and written.
 
-What bounds them: every kind but two is about something that is on disk itself, or is answered
-only when its record is. The two that are not, refused credentials and take-overs, come from
-hellos; these wait in `room` once `_WAITING_MAX` records wait for the disk.
+What bounds them: every kind but three is about something that is on disk itself, or is answered
+only when its record is. Two of them, refused credentials and take-overs, come from hellos; these
+wait in `room` once `_WAITING_MAX` records wait for the disk. The third, failed handshakes, is
+summed up to one record a minute.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .channels import ChannelBook
 from .committer import Committer
 from .deliveries import Deliveries
+from .failed_handshakes import FailedHandshakes
 from .gate import Gate
 from .reception import Reception
 from .snapshots import Snapshots
@@ -19,6 +20,7 @@ class DrainApi:
     _gate: Gate
     _committer: Committer
     _deliveries: Deliveries
+    _failed_handshakes: FailedHandshakes
     _reception: Reception
     _snapshots: Snapshots
 
@@ -32,6 +34,7 @@ class DrainApi:
         self._gate.close()
         self._reception.say_goodbye()
         self._deliveries.flush_cursors()
+        self._failed_handshakes.flush()
         await self._snapshots.write_all(list(self.channels))
         await self._committer.flushed()
 

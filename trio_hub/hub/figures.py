@@ -22,6 +22,7 @@ class HubFigures:
         posted: Envelopes that went into a log, by type of channel; the hub's own among them.
         rejected: Posts that were refused, by the code of the error.
         refused: What peers were told that it failed: (request, hello or frame, code).
+        handshakes_failed: Connections that ended before their WebSocket was open, by reason.
         violations: Expectations that were not met: (name, what followed).
         receipts: By status, those from a connection that acts for the recipient.
         buried: Envelopes that became dead letters.
@@ -38,6 +39,7 @@ class HubFigures:
     posted: Mapping[str, int]
     rejected: Mapping[str, int]
     refused: Mapping[tuple[str, str], int]
+    handshakes_failed: Mapping[str, int]
     violations: Mapping[tuple[str, str], int]
     receipts: Mapping[str, int]
     buried: int

@@ -13,14 +13,13 @@ import os
 import random
 import time
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from .._logging import get_logger
 from .._nursery import open_plain_nursery
 from .._tracing import find_tracing
 from ..auth import AuthRegistry
 from ..ids import IdMint, Now
-from ..links import LinkEndpoint
 from ..protocol.adapters import AdapterRegistry, ChannelAdapter
 from ..protocol.delivery_policy import DeliveryPolicy
 from ..protocol.expectations import (
@@ -49,11 +48,13 @@ from .dead_letters import DeadLetterBox
 from .deliveries import Deliveries
 from .drain_api import DrainApi
 from .expectations import Expectations
+from .failed_handshakes import FailedHandshakes
 from .federation import FederationDoor, Routes
 from .gate import Gate
 from .identity_api import IdentityApi
 from .leased_ids import LeasedIds
 from .limits import HubLimits
+from .link_api import LinkApi
 from .listeners import HubListener, Listeners
 from .operations import OperationHandlers
 from .operator_rule_api import OperatorRuleApi
@@ -62,7 +63,7 @@ from .operators import Operators
 from .posting import Posting
 from .reception import Reception
 from .registry import Registry
-from .remote_agents import ProxyRoute, RemoteAgentProxy, RemoteAgents
+from .remote_agents import RemoteAgents
 from .retirement import Retirement
 from .revocation_api import RevocationApi
 from .revocations import Revocations
@@ -93,6 +94,7 @@ class Hub(
     DeadLetterApi,
     WatchApi,
     DrainApi,
+    LinkApi,
 ):
     """
     A hub. Use `Hub.open`; everything here belongs inside its block.
@@ -135,6 +137,7 @@ class Hub(
         self._announcer = Announcer(self._listeners, self.audit)
         self._attempts = Attempts(self._announcer, limits)
         self._timers = Timers(ttl_sweep_interval, on_wake=self._on_wake)
+        self._failed_handshakes = FailedHandshakes(self._announcer, self._timers, clock)
         self._door: FederationDoor | None = None
         self._operator_rules = OperatorRules(
             self._committer, self._on_operator_rule, names_max=limits.operator_rules_max
@@ -380,81 +383,10 @@ class Hub(
                 finally:
                     nursery.cancel_scope.cancel()
 
-    # Serving
-
-    @property
-    def auth_schemes(self) -> tuple[str, ...]:
-        """The schemes that are accepted."""
-        return self._auth.schemes
-
     @property
     def epoch(self) -> str:
         """The identity of this hub's logs; see `KnowledgeStore.epoch`."""
         return self._store.epoch
-
-    async def serve(self, endpoint: LinkEndpoint) -> None:
-        """
-        Talk with a peer until either side is done. The links call this.
-
-        Cancellation: the connection ends.
-        """
-        await self._reception.serve(endpoint)
-
-    async def check_bearer(self, token: str, peer: str) -> bool:
-        """
-        Return if a bearer token is good for somebody, or may be. The links call this.
-
-        Returns:
-            False where no `AuthAdapter` of this hub knows of tokens.
-
-        Raises:
-            AuthError: It is nobody's; the audit log has it.
-            RateLimited: Too many credentials were refused to its address.
-
-        Cancellation: nothing happens.
-        """
-        return await self._reception.check_bearer(token, peer)
-
-    async def certificate_refused(self, peer: str, reason: str) -> None:
-        """
-        Take note of a client certificate that TLS refused. The links call this.
-
-        It counts as a failed attempt of that address, and is in the audit log on return unless
-        there were too many from there. Cancellation: it may or may not be.
-        """
-        await self._reception.certificate_refused(peer, reason)
-
-    def remote_proxy(
-        self,
-        proxy: RemoteAgentProxy,
-        *,
-        accepts_invites: bool = True,
-        at_once_max: int = 100,
-        paused: bool = False,
-    ) -> AbstractAsyncContextManager[ProxyRoute]:
-        """
-        Have a proxy reach the remote agents of its scheme, for as long as the block lasts.
-
-        These are the agents of the kind ``remote_agent`` whose ``auth.scheme`` it is, those that
-        are registered later included. Their answers come in by `post_envelope`.
-
-        Args:
-            proxy: Closed when the block is left.
-            accepts_invites: Accept an invite for the agent once it has been dispatched. A proxy
-                whose other side answers invites itself posts the answer.
-            at_once_max: How many envelopes it may have in hand at once, over all channels.
-            paused: Give it nothing before `ProxyRoute.resume`, which is for proxies that know
-                when their link is up.
-
-        Raises:
-            ValueError: The scheme has a proxy already.
-            StoreError: What waits for its agents cannot be read now.
-
-        Cancellation: what is in hand comes again when there is a proxy again.
-        """
-        return self._remote_agents.routed(
-            proxy, accepts_invites=accepts_invites, at_once_max=at_once_max, paused=paused
-        )
 
     async def retire_due(self) -> int:
         """

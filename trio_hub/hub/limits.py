@@ -35,8 +35,9 @@ class HubLimits:
         authentication_seconds: How long a connection may act for nobody, on a hub that wants
             credentials; then it is closed, with the reason. A client attaches at once; this is
             for slow lines.
-        unauthenticated_connections_max: Connections that act for nobody yet, on such a hub; for
-            one more, the one that has waited longest is closed. Fewer than the places of a port,
+        unauthenticated_connections_max: Connections that act for nobody yet, on such a hub, those
+            that still shake hands among them; for one more, the one that has waited longest is
+            closed. Fewer than the places of a port,
             so that nobody without a credential can take them all.
         names_before_authentication_max: Names that one connection may ask about before it acts
             for anybody, on such a hub. A client asks about each name that it is going to attach

@@ -43,7 +43,7 @@ from .operators import Operators
 from .posting import Posting
 from .registry import Registry
 from .revocations import Revocations
-from .strangers import Strangers
+from .strangers import Stranger, Strangers
 from .tasks import TaskBook
 from .tenures import REVOKED, Tenures
 from .timers import Timers
@@ -145,6 +145,15 @@ class Reception:
         if self._wants_credentials:
             self._strangers.came(connection)
         await connection.run()
+
+    def opening_came(self, opening: Stranger) -> None:
+        """Somebody shakes hands: on a hub that wants credentials, one more who has shown none."""
+        if self._wants_credentials:
+            self._strangers.came(opening)
+
+    def opening_left(self, opening: Stranger) -> None:
+        """The handshake is over. If it went well, a connection is to take its place at once."""
+        self._strangers.left(opening)
 
     def say_goodbye(self) -> None:
         """Tell everybody to come back later, and close once they have been told."""

@@ -14,6 +14,7 @@ from .channels import ChannelBook
 from .committer import Committer
 from .dead_letters import DeadLetterBox
 from .deliveries import Deliveries
+from .failed_handshakes import FailedHandshakes
 from .federation import FederationDoor
 from .figures import HubFigures
 from .gate import Gate
@@ -47,6 +48,7 @@ class WatchApi:
     _registry: Registry
     _letters: DeadLetterBox
     _deliveries: Deliveries
+    _failed_handshakes: FailedHandshakes
     _survey: BacklogSurvey
     _retirement: Retirement
     _trimming: Trimming
@@ -105,6 +107,7 @@ class WatchApi:
             posted=dict(self._deliveries.posted),
             rejected=dict(self._announcer.rejections),
             violations=dict(self._announcer.violations),
+            handshakes_failed=dict(self._failed_handshakes.counts),
             refused=dict(self._reception.refusals),
             receipts=dict(self._deliveries.receipts),
             buried=self._deliveries.buried,

@@ -20,6 +20,7 @@ __all__ = ["TcpStream"]
 
 #: More than this at once gives way to others even where the kernel takes it all.
 _WRITE_IN_A_ROW_BYTES_MAX = 256 * 1024
+_FIRST_BYTES = 2
 
 
 class TcpStream(trio.abc.HalfCloseableStream):
@@ -38,6 +39,8 @@ class TcpStream(trio.abc.HalfCloseableStream):
         self._eof_sent = False
         self._reading = False
         self._writing = False
+        #: The first two bytes that were received: what the peer speaks.
+        self.first_bytes = b""
 
     def send_nowait(self, data: bytes | memoryview) -> int:
         """
@@ -112,13 +115,16 @@ class TcpStream(trio.abc.HalfCloseableStream):
             while True:
                 await trio.lowlevel.wait_readable(self._socket)
                 try:
-                    return self._socket.recv(size)
+                    data = self._socket.recv(size)
                 except BlockingIOError:
                     continue  # The kernel thought better of it.
                 except OSError as error:
                     if self._closed:
                         raise trio.ClosedResourceError("this connection was closed") from None
                     raise trio.BrokenResourceError(f"the connection broke: {error}") from error
+                if len(self.first_bytes) < _FIRST_BYTES:
+                    self.first_bytes = (self.first_bytes + data)[:_FIRST_BYTES]
+                return data
         finally:
             self._reading = False
 

@@ -11,11 +11,12 @@ from .._logging import get_logger
 from ..errors import AuthError, ConnectionLost
 from ..records import ClientCertificate
 from ._tcp import TcpStream
+from .handshakes import HungUp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["accept_tls"]
+__all__ = ["accept_tls", "let_go_of_tls"]
 
 _log = get_logger("trio_hub.links")
 
@@ -33,21 +34,42 @@ async def accept_tls(
 
     Raises:
         AuthError: Its certificate was refused.
-        ConnectionLost: The client hung up, or did not speak TLS.
+        HungUp: The client did.
+        ConnectionLost: It did not speak TLS, or no TLS that this end does.
 
     Cancellation: the byte stream can only be closed.
     """
     tls = trio.SSLStream(tcp, context, server_side=True, https_compatible=True)
+    shaken = False
     try:
         await tls.do_handshake()
+        shaken = True
     except trio.BrokenResourceError as error:
         if isinstance(error.__cause__, ssl.SSLCertVerificationError):
             # Trio does not send the alert that would tell the client.
             why = error.__cause__.verify_message
             _log.warning("client certificate refused", peer=peer, reason=why)
             raise AuthError(f"the client certificate was refused: {why}") from error
-        raise ConnectionLost(f"no TLS: {error.__cause__ or error}") from error
+        cause = error.__cause__
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
+            raise ConnectionLost(f"no TLS: {cause}") from error
+        raise HungUp("the peer hung up during the TLS handshake") from error
+    finally:
+        if not shaken:
+            let_go_of_tls(tls)
     return tls, _certificate_of(tls, context, peer)
+
+
+def let_go_of_tls(tls: trio.abc.Stream) -> None:
+    """
+    Have a stream of `accept_tls` be gone at once, with what OpenSSL keeps for it.
+
+    Trio's stream refers to a method of its own: a circle, which only Python's collector would free.
+
+    Args:
+        tls: Nobody uses it any more.
+    """
+    vars(tls).clear()
 
 
 def _certificate_of(

@@ -18,6 +18,7 @@ from ..errors import ConnectionLost
 from ..wire.frames import BATCHED_SUBPROTOCOL, Dialect
 from ._last_words import broken_how, last_words
 from ._ws_transport import Wire, describe_close, run_websocket
+from .handshakes import HungUp
 from .limits import RECEIVE_BUFFER_BYTES, LinkLimits, library_bytes_max
 from .transport import Target
 from .upgrade import Admit, admit_everybody, refused
@@ -185,7 +186,7 @@ class TrioWebsocketTransport:
                 raise refused(refusal)
             websocket = await request.accept(subprotocol=BATCHED_SUBPROTOCOL if batched else None)
         except trio_websocket.ConnectionClosed:
-            raise ConnectionLost("the peer hung up during the handshake") from None
+            raise HungUp("the peer hung up during the handshake") from None
         dialect = Dialect.BATCHED if batched else Dialect.PLAIN
         wire.last_words = partial(_last_words, websocket, dialect)
         return WsStream(websocket, wire, nursery, dialect=dialect, peer=peer)

@@ -24,6 +24,7 @@ from ..errors import AuthError, ConnectionLost, NetworkError
 from ..wire.frames import BATCHED_SUBPROTOCOL, Dialect
 from ._let_go import let_go
 from ._sansio_stream import SansIoStream
+from .handshakes import HungUp
 from .limits import RECEIVE_BUFFER_BYTES, LinkLimits, library_bytes_max
 from .transport import Target
 from .upgrade import Admit, admit_everybody, refused
@@ -36,6 +37,7 @@ _log = logging.getLogger("trio_hub.links.websockets")
 _log.setLevel(logging.ERROR)
 
 _NO_WEBSOCKET = "the peer does not speak WebSocket (or one side speaks TLS and the other does not)"
+_HUNG_UP = "the peer hung up during the WebSocket handshake"
 _HEAD_END = b"\r\n\r\n"
 _HTTP_FORBIDDEN = {401, 403}
 _BODY_CHARACTERS_MAX = 200
@@ -77,6 +79,8 @@ class WebsocketsTransport:
         """Return what came behind the handshake."""
         request, early = await _receive_first(protocol, raw, b"GET ")
         if not isinstance(request, Request):
+            if isinstance(getattr(protocol.handshake_exc, "__cause__", None), EOFError):
+                raise HungUp(_HUNG_UP)
             raise ConnectionLost(f"{_NO_WEBSOCKET}: {protocol.handshake_exc}")
         refusal = await admit(request.headers.get_all("Authorization"))
         if refusal is not None:
@@ -181,7 +185,7 @@ async def _receive_first(
             assert isinstance(events[0], Request | Response)
             return events[0], behind
         if not head:
-            raise ConnectionLost("the peer hung up during the WebSocket handshake")
+            raise HungUp(_HUNG_UP)
         if protocol.handshake_exc is not None:
             return None, b""
 
@@ -190,7 +194,7 @@ async def _send(raw: trio.abc.Stream, pieces: Sequence[bytes]) -> None:
     try:
         await raw.send_all(b"".join(pieces))
     except trio.BrokenResourceError:
-        raise ConnectionLost("the peer hung up during the WebSocket handshake") from None
+        raise HungUp(_HUNG_UP) from None
 
 
 def _stream(

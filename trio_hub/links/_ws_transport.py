@@ -16,6 +16,7 @@ import trio
 import trio_websocket
 
 from ..errors import AuthError, ConnectionLost, NetworkError
+from .handshakes import HungUp
 
 __all__ = ["Wire", "describe_close", "run_websocket"]
 
@@ -45,6 +46,8 @@ class Wire(trio.abc.Stream):
         self.arrivals = 0
         #: Whether no more bytes can come.
         self.ended = False
+        #: Whether this end closed it before the peer did.
+        self.closed_first = False
         #: Called when they end.
         self.on_end: Callable[[], None] | None = None
         #: What was wrong with the bytes, where that ended it.
@@ -97,6 +100,7 @@ class Wire(trio.abc.Stream):
         # It refers to the connection, which refers to this: a circle, which only Python's collector
         # would free.
         self.last_words = None
+        self.closed_first = not self.ended
         self._end()
         try:
             if words:
@@ -150,7 +154,10 @@ async def run_websocket(
             wire.on_end = None
             if handshake.cancelled_caught:
                 nursery.cancel_scope.cancel()
-                raise ConnectionLost("the peer hung up during the WebSocket handshake")
+                if wire.closed_first:
+                    # The library has answered with an error, and tells us nothing.
+                    raise ConnectionLost("the peer does not speak WebSocket as it should")
+                raise HungUp("the peer hung up during the WebSocket handshake")
             started = True
             task_status.started(result)
     except* Exception as group:

@@ -21,10 +21,11 @@ from .._nursery import open_plain_nursery
 from ..errors import AuthError, NetworkError
 from ..records import ClientCertificate, ConnectionFacts
 from ._tcp import TcpStream
-from ._tls import accept_tls
+from ._tls import accept_tls, let_go_of_tls
 from .address import address_of
 from .base import EndpointServer
 from .endpoint import Side
+from .handshakes import HandshakeFailure, HandshakeWatcher, Opening
 from .limits import LinkLimits, ServerLimits
 from .transport import Transport, TransportName, choose_transport
 from .upgrade import CertificateAuditor, Doorman
@@ -130,6 +131,7 @@ class WsServer:
         transport: Transport,
     ) -> None:
         self._hub = hub
+        self._watcher = hub if isinstance(hub, HandshakeWatcher) else None
         self._listeners = listeners
         self._host = host
         self._ssl_context = ssl_context
@@ -138,7 +140,7 @@ class WsServer:
         self._per_address: Counter[str] = Counter()
         self._transport = transport
         self._endpoints: set[WsLinkEndpoint] = set()
-        self._opening: set[trio.CancelScope] = set()
+        self._openings: set[Opening] = set()
         self._accepting = trio.CancelScope()
         self._closing = False
         self._connection_count = 0
@@ -206,8 +208,8 @@ class WsServer:
         """
         self._closing = True
         self._accepting.cancel()
-        for scope in self._opening:
-            scope.cancel()
+        for opening in self._openings:
+            opening.scope.cancel()
         for endpoint in self._endpoints:
             endpoint.close_soon(1001, "going away")
         with trio.move_on_after(self._limits.close_timeout_seconds):
@@ -219,15 +221,21 @@ class WsServer:
         address = address_of(peer)
         if not self._has_place_for(address):
             self._refused_count += 1
-            _log.warning("connection refused: too many", peer=peer)
+            self._failed(peer, HandshakeFailure.NO_PLACE)
             await trio.aclose_forcefully(accepted)
             return
         tcp = TcpStream(accepted)
+        opening = Opening(
+            peer,
+            tcp,
+            expects_tls=self._ssl_context is not None,
+            seconds=self._limits.open_timeout_seconds,
+        )
         self._connection_count += 1
         self._per_address[address] += 1
         try:
             async with trio.open_nursery() as nursery:
-                endpoint = await self._open(tcp, peer, nursery)
+                endpoint = await self._open(opening, tcp, nursery)
                 if endpoint is not None:
                     await self._serve(endpoint)
                 nursery.cancel_scope.cancel()
@@ -243,6 +251,8 @@ class WsServer:
             if not self._connection_count:
                 self._all_gone.set()
                 self._all_gone = trio.Event()
+            if opening.tls is not None:
+                let_go_of_tls(opening.tls)
             await trio.aclose_forcefully(tcp)
 
     def _has_place_for(self, address: str) -> bool:
@@ -252,29 +262,46 @@ class WsServer:
         return limit is None or self._per_address.get(address, 0) < limit
 
     async def _open(
-        self, tcp: TcpStream, peer: str, nursery: trio.Nursery
+        self, opening: Opening, tcp: TcpStream, nursery: trio.Nursery
     ) -> WsLinkEndpoint | None:
-        with trio.move_on_after(self._limits.open_timeout_seconds) as scope:
-            self._opening.add(scope)
-            try:
-                doorman = Doorman(self._hub, peer)
-                raw, certificate = await self._secure(tcp, peer)
-                stream = await self._transport.accept(
-                    raw,
-                    nursery,
-                    peer=peer,
-                    limits=self._limits,
-                    admit=doorman.admit,
-                )
-            finally:
-                self._opening.discard(scope)
-            endpoint = WsLinkEndpoint(stream, side=Side.HUB, limits=self._limits)
-            endpoint.facts = ConnectionFacts(
-                peer=peer, certificate=certificate, bearer=doorman.bearer
-            )
-            return endpoint
-        _log.debug("handshake not finished in time", peer=peer)
+        self._openings.add(opening)
+        if self._watcher is not None:
+            self._watcher.handshake_begun(opening)
+        try:
+            with opening.scope:
+                return await self._shake_hands(opening, tcp, nursery)
+        except NetworkError as error:
+            self._failed(opening.peer, opening.failure(error), _openssl_reason(error))
+            raise
+        finally:
+            self._openings.discard(opening)
+            if self._watcher is not None:
+                self._watcher.handshake_over(opening)
+        self._failed(opening.peer, opening.failure(None))
         return None
+
+    async def _shake_hands(
+        self, opening: Opening, tcp: TcpStream, nursery: trio.Nursery
+    ) -> WsLinkEndpoint:
+        peer = opening.peer
+        doorman = Doorman(self._hub, peer)
+        raw, certificate = await self._secure(tcp, peer)
+        if raw is not tcp:
+            opening.tls = raw
+        stream = await self._transport.accept(
+            raw, nursery, peer=peer, limits=self._limits, admit=doorman.admit
+        )
+        endpoint = WsLinkEndpoint(stream, side=Side.HUB, limits=self._limits)
+        endpoint.facts = ConnectionFacts(peer=peer, certificate=certificate, bearer=doorman.bearer)
+        return endpoint
+
+    def _failed(self, peer: str, failure: HandshakeFailure, detail: str = "") -> None:
+        if self._closing:
+            return  # It is this end that broke it off.
+        if self._watcher is not None:
+            self._watcher.handshake_failed(peer, failure, detail)
+        else:
+            _log.debug("handshake failed", peer=peer, reason=failure.value, detail=detail)
 
     async def _secure(
         self, tcp: TcpStream, peer: str
@@ -323,3 +350,13 @@ def _first_leaf(group: BaseException) -> BaseException:
     while isinstance(group, BaseExceptionGroup):
         group = group.exceptions[0]
     return group
+
+
+def _openssl_reason(error: BaseException) -> str:
+    """Return what OpenSSL calls a fault: a name out of a table of its own, or ""."""
+    cause = error.__cause__
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return cause.reason or ""
+        cause = cause.__cause__
+    return ""

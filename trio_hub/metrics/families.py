@@ -161,6 +161,13 @@ METRICS: tuple[Metric, ...] = (
         _refused,
     ),
     Metric(
+        "trio_hub_handshakes_failed",
+        "counter",
+        "Connections that ended before their WebSocket was open, by reason.",
+        ("reason",),
+        _each(lambda it: it.handshakes_failed),
+    ),
+    Metric(
         "trio_hub_deliveries",
         "counter",
         "Envelopes sent to recipients, every attempt counted.",
