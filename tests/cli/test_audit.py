@@ -58,7 +58,7 @@ async def scene(tmp_path: Path) -> Scene:
 def tamper(data: Path, statement: str) -> None:
     """Change the audit log behind the store's back, checksums and all."""
     with closing(sqlite3.connect(data / DATABASE_NAME)) as database, database:
-        where = "log_id = (SELECT log_id FROM logs WHERE path = '/audit/log')"
+        where = "place >> 32 = (SELECT log_id FROM logs WHERE path = '/audit/log')"
         assert database.execute(f"{statement} AND {where}").rowcount > 0
 
 
@@ -77,8 +77,8 @@ async def test_a_whole_log_is_said_to_be_whole_with_its_head(scene: Scene) -> No
 @pytest.mark.parametrize(
     ("statement", "first_bad"),
     [
-        ("UPDATE records SET record = CAST('x' AS BLOB) WHERE position = 2", 2),
-        ("UPDATE records SET record = CAST('x' AS BLOB) WHERE position = 4", 4),
+        ("UPDATE records SET record = CAST('x' AS BLOB) WHERE place % 8 = 2", 2),
+        ("UPDATE records SET record = CAST('x' AS BLOB) WHERE place % 8 = 4", 4),
     ],
 )
 async def test_a_log_that_was_changed_is_not_whole_and_the_record_is_named(
@@ -95,7 +95,7 @@ async def test_a_log_that_was_cut_off_does_not_hold_the_head_of_before(scene: Sc
     status, out = await said(*words, "--head", scene.head)
     assert status == 0
     assert "0 of them are newer" in out
-    tamper(scene.data, "DELETE FROM records WHERE position >= 3")
+    tamper(scene.data, "DELETE FROM records WHERE place % 8 >= 3")
     status, out = await said(*words)
     assert (status, out.splitlines()[0]) == (0, "3 records, all of them whole")
     status, out = await said(*words, "--head", scene.head)

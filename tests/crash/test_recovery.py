@@ -257,7 +257,7 @@ async def test_log_that_is_gone_is_damage_not_emptiness(world: World) -> None:
     connection = sqlite3.connect(world.data / DATABASE_NAME)
     path = paths.channel_log(world.channel_ids["bob"])
     connection.execute(
-        "DELETE FROM records WHERE log_id = (SELECT log_id FROM logs WHERE path = ?)", (path,)
+        "DELETE FROM records WHERE place >> 32 = (SELECT log_id FROM logs WHERE path = ?)", (path,)
     )
     connection.execute("DELETE FROM logs WHERE path = ?", (path,))
     connection.commit()

@@ -399,9 +399,9 @@ def damage(directory: Path, position: int) -> None:
     """Change a record of the audit log behind the store's back."""
     with closing(sqlite3.connect(directory / DATABASE_NAME)) as database, database:
         touched = database.execute(
-            "UPDATE records SET record = CAST('x' AS BLOB) WHERE position = ? "
-            "AND log_id = (SELECT log_id FROM logs WHERE path = ?)",
-            (position, paths.AUDIT_LOG),
+            "UPDATE records SET record = CAST('x' AS BLOB) "
+            "WHERE place = (SELECT log_id << 32 FROM logs WHERE path = ?) + ?",
+            (paths.AUDIT_LOG, position),
         )
         assert touched.rowcount == 1
 

@@ -52,8 +52,8 @@ async def test_record_that_stands_in_the_place_of_another_is_damage(tmp_path: Pa
     async with DiskKnowledgeStore(tmp_path) as store:
         await store.commit([Append("/log", b"%d" % n) for n in range(3)])
     database = sqlite3.connect(tmp_path / DATABASE_NAME)
-    database.execute("UPDATE records SET position = position + 10 WHERE position = 2")
-    database.execute("UPDATE records SET position = 2 WHERE position = 1")
+    database.execute("UPDATE records SET place = place + 10 WHERE place % 8 = 2")
+    database.execute("UPDATE records SET place = place + 1 WHERE place % 8 = 1")
     database.commit()
     database.close()
     async with DiskKnowledgeStore(tmp_path) as store:
@@ -155,7 +155,7 @@ async def test_record_that_is_missing_where_a_trimmed_log_begins_is_damage(tmp_p
         await store.commit([Append("/log", b"%d" % n) for n in range(5)])
         await store.commit([Trim("/log", 2)])
     database = sqlite3.connect(tmp_path / DATABASE_NAME)
-    database.execute("DELETE FROM records WHERE position = 2")
+    database.execute("DELETE FROM records WHERE place % 8 = 2")
     database.commit()
     database.close()
     async with DiskKnowledgeStore(tmp_path) as store:

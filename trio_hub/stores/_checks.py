@@ -30,7 +30,7 @@ __all__ = [
 #: One document or record. SQLite stops at 1 GB; half of it leaves room for the rest of the row.
 BLOB_BYTES_MAX = 512 * 1024 * 1024
 
-#: Positions are signed 64-bit integers in the database.
+#: What may be asked for; no log gets this long.
 POSITION_MAX = 2**63 - 1
 
 

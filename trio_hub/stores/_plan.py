@@ -17,6 +17,7 @@ import attrs
 
 from ..errors import StoreError
 from ._checks import trims_too_far
+from ._places import LOG_RECORDS_MAX, LOGS_MAX, first_place, log_id_of, position_at
 from .base import Append, Change, Delete, Put, Trim
 
 __all__ = [
@@ -29,13 +30,12 @@ __all__ = [
 ]
 
 _INSERT_LOG = "INSERT INTO logs (path, log_id) VALUES (?, ?)"
-_INSERT_RECORD = "INSERT INTO records (log_id, position, record, checksum) VALUES (?, ?, ?, ?)"
+_INSERT_RECORD = "INSERT INTO records (place, record, checksum) VALUES (?, ?, ?)"
 _PUT_DOCUMENT = "INSERT OR REPLACE INTO documents (path, data, checksum) VALUES (?, ?, ?)"
 _DELETE_DOCUMENT = "DELETE FROM documents WHERE path = ?"
 _DELETE_LOG = "DELETE FROM logs WHERE path = ?"
-_DELETE_RECORDS = "DELETE FROM records WHERE log_id = ?"
+_DELETE_RECORDS = "DELETE FROM records WHERE place >= ? AND place < ?"
 _TRIM_LOG = "UPDATE logs SET first = ?1 WHERE path = ?2 AND first < ?1"
-_TRIM_RECORDS = "DELETE FROM records WHERE log_id = ? AND position < ?"
 
 # Paths remembered, some 250 bytes each. A hub with more than this many in use forgets those that
 # were written longest ago, and looks them up again.
@@ -80,8 +80,8 @@ class LogTable:
         # None at a path: a document. In the order of the last transaction that was about it.
         self._logs: dict[str, _Log | None] = {}
         # Every log has a record, so this one seek finds the highest id in use.
-        (highest,) = connection.execute("SELECT max(log_id) FROM records").fetchone()
-        self.next_log_id: int = (highest or 0) + 1
+        (highest,) = connection.execute("SELECT max(place) FROM records").fetchone()
+        self.next_log_id: int = log_id_of(highest or 0) + 1
 
     def log(self, path: str) -> _Log | None:
         """Return the log at `path`, or None. Raises `sqlite3.Error`."""
@@ -89,11 +89,9 @@ class LogTable:
             return self._logs[path]
         except KeyError:
             row = self._connection.execute(
-                "SELECT log_id, (SELECT max(position) FROM records WHERE log_id = logs.log_id)"
-                " FROM logs WHERE path = ?",
-                (path,),
+                "SELECT log_id FROM logs WHERE path = ?", (path,)
             ).fetchone()
-            return None if row is None else _Log(row[0], row[1] + 1)
+            return None if row is None else _Log(row[0], self._length(row[0]))
 
     def __len__(self) -> int:
         """For how many paths it is remembered what stands there."""
@@ -106,8 +104,9 @@ class LogTable:
 
     def look_through(self, log_id: int, first: int) -> None:
         """Read what stands before `first` in a log. Raises `sqlite3.Error` where that is damaged."""
-        query = "SELECT count(*) FROM records WHERE log_id = ? AND position < ?"
-        self._connection.execute(query, (log_id, first)).fetchone()
+        query = "SELECT count(*) FROM records WHERE place >= ? AND place < ?"
+        start = first_place(log_id)
+        self._connection.execute(query, (start, start + first)).fetchone()
 
     def learn(
         self, logs: dict[str, _Log | None], documents: dict[str, bool], next_log_id: int
@@ -128,6 +127,15 @@ class LogTable:
         while len(remembered) > self._remembered_max:
             del remembered[next(iter(remembered))]
         self.next_log_id = next_log_id
+
+    def _length(self, log_id: int) -> int:
+        start = first_place(log_id)
+        (last,) = self._connection.execute(
+            "SELECT max(place) FROM records WHERE place >= ? AND place < ?",
+            (start, start + LOG_RECORDS_MAX),
+        ).fetchone()
+        # Each has one; and if it had none, a new log would be as right.
+        return 0 if last is None else position_at(last) + 1
 
 
 class Plan:
@@ -221,11 +229,15 @@ class _Batch:
         if log is None:
             if self._has_document(path):
                 raise StoreError(f"{path} is a document; nothing can be appended to it")
+            if self.next_log_id >= LOGS_MAX:
+                raise StoreError(f"no log can be begun at {path}: the store has had {LOGS_MAX}")
             log = self.logs[path] = _Log(self.next_log_id, 0)
             self.next_log_id += 1
             self._add(_INSERT_LOG, path, log.log_id)
+        elif position >= LOG_RECORDS_MAX:
+            raise StoreError(f"the log {path} is full: it has {position} records")
         checksum = record_checksum(change.record, position)
-        self._add(_INSERT_RECORD, log.log_id, position, change.record, checksum)
+        self._add(_INSERT_RECORD, first_place(log.log_id) + position, change.record, checksum)
         log.length = position + 1
         self.positions.append(position)
 
@@ -241,7 +253,8 @@ class _Batch:
         step: Step = {_DELETE_DOCUMENT: [(path,)]}
         log = self._log(path)
         if log is not None:
-            step[_DELETE_RECORDS] = [(log.log_id,)]
+            start = first_place(log.log_id)
+            step[_DELETE_RECORDS] = [(start, start + LOG_RECORDS_MAX)]
             step[_DELETE_LOG] = [(path,)]
         self.steps += (step, {})
         self.logs[path] = None
@@ -256,7 +269,8 @@ class _Batch:
         # A damaged page must fail this batch, and not those that share its transaction.
         self._plan.look_through(log.log_id, first)
         # A step of its own, as in `delete`.
-        step: Step = {_TRIM_RECORDS: [(log.log_id, first)], _TRIM_LOG: [(first, path)]}
+        start = first_place(log.log_id)
+        step: Step = {_DELETE_RECORDS: [(start, start + first)], _TRIM_LOG: [(first, path)]}
         self.steps += (step, {})
 
     def _log(self, path: str) -> _Log | None:

@@ -17,6 +17,7 @@ import attrs
 from ..errors import DamagedRecord, StoreError
 from ._checks import child_prefix, records_trimmed
 from ._connection import Connect, explain, is_damage
+from ._places import LOG_RECORDS_MAX, first_place, position_at
 from ._plan import document_checksum, record_checksum
 
 __all__ = ["Reader"]
@@ -27,18 +28,12 @@ _T = TypeVar("_T")
 _Row = tuple[Any, ...]
 
 _DOCUMENT = "SELECT data, checksum FROM documents WHERE path = ?"
+_LOG_ID = "SELECT log_id FROM logs WHERE path = ?"
 _RECORDS = """
-    SELECT position, record, checksum FROM records
-    WHERE log_id = (SELECT log_id FROM logs WHERE path = ?) AND position >= ? AND position < ?
-    ORDER BY position
+    SELECT place, record, checksum FROM records WHERE place >= ? AND place < ? ORDER BY place
 """
-_RECORD = """
-    SELECT record, checksum FROM records
-    WHERE log_id = (SELECT log_id FROM logs WHERE path = ?) AND position = ?
-"""
-_LAST_POSITION = """
-    SELECT max(position) FROM records WHERE log_id = (SELECT log_id FROM logs WHERE path = ?)
-"""
+_RECORD = "SELECT record, checksum FROM records WHERE place = ?"
+_LAST_PLACE = "SELECT max(place) FROM records WHERE place >= ? AND place < ?"
 _FIRST = "SELECT first FROM logs WHERE path = ?"
 _FIRSTS = "SELECT path, first FROM logs WHERE path > ? AND path < ? AND first > 0 ORDER BY path"
 _EXISTS = "SELECT 1 FROM documents WHERE path = ?1 UNION ALL SELECT 1 FROM logs WHERE path = ?1"
@@ -148,16 +143,21 @@ class Reader:
         Raises `DamagedRecord`, or `RecordsTrimmed`.
         """
         try:
-            rows = connection.execute(_RECORDS, (path, start, stop)).fetchall()
+            place = _place(connection, path)
+            if place is None:
+                return []
+            lower, upper = min(start, LOG_RECORDS_MAX), min(stop, LOG_RECORDS_MAX)
+            rows = connection.execute(_RECORDS, (place + lower, place + upper)).fetchall()
         except sqlite3.DatabaseError as exc:
             if not is_damage(exc):
                 raise
             self._check_trimmed(connection, path, start, stop)
             return self._records_one_by_one(connection, path, start, stop)
-        if not rows or rows[0][0] != start:
+        if not rows or position_at(rows[0][0]) != start:
             self._check_trimmed(connection, path, start, stop)
         records: list[bytes] = []
-        for expected, (position, record, checksum) in enumerate(rows, start):
+        for expected, (stands_at, record, checksum) in enumerate(rows, start):
+            position = position_at(stands_at)
             # A record that is missing in the middle is as bad as one that changed.
             if position != expected:
                 raise _damaged_record(path, expected)
@@ -249,9 +249,11 @@ class Reader:
         # Slow, and only for logs with damage in or near what was asked for: a walk also touches
         # the page behind its last record, so a bad page there must not spoil the good ones here.
         records: list[bytes] = []
-        for position in range(start, stop):
+        place = _place(connection, path)
+        assert place is not None, "the log was found a moment ago"
+        for position in range(start, min(stop, LOG_RECORDS_MAX)):
             try:
-                row = connection.execute(_RECORD, (path, position)).fetchone()
+                row = connection.execute(_RECORD, (place + position,)).fetchone()
                 if row is None and position >= _length(connection, path):
                     break
             except sqlite3.DatabaseError as exc:
@@ -264,9 +266,18 @@ class Reader:
         return records
 
 
+def _place(connection: sqlite3.Connection, path: str) -> int | None:
+    """Return where the log at `path` begins among all records."""
+    row = connection.execute(_LOG_ID, (path,)).fetchone()
+    return None if row is None else first_place(row[0])
+
+
 def _length(connection: sqlite3.Connection, path: str) -> int:
-    (last,) = connection.execute(_LAST_POSITION, (path,)).fetchone()
-    return 0 if last is None else last + 1
+    place = _place(connection, path)
+    if place is None:
+        return 0
+    (last,) = connection.execute(_LAST_PLACE, (place, place + LOG_RECORDS_MAX)).fetchone()
+    return 0 if last is None else position_at(last) + 1
 
 
 def _bounds(prefix: str) -> tuple[str, str]:

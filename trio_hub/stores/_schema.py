@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import attrs
 
 from ..errors import StoreError
+from ._places import first_place
 
 __all__ = ["APPLICATION_ID", "SCHEMA", "Schema", "is_empty", "prepare_tables", "read_epoch"]
 
@@ -45,10 +46,28 @@ def _let_logs_be_trimmed(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE logs ADD COLUMN first INTEGER NOT NULL DEFAULT 0")
 
 
-# Both big tables are clustered on their key: the records of one log lie side by side, and a page
-# of them is one walk along the tree.
+def _sort_records_by_place(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE records RENAME TO older")
+    connection.execute(_RECORDS)
+    rows = connection.execute(
+        "SELECT log_id, position, record, checksum FROM older ORDER BY log_id, position"
+    )
+    connection.executemany(
+        "INSERT INTO records (place, record, checksum) VALUES (?, ?, ?)",
+        ((first_place(log_id) + position, *row) for log_id, position, *row in rows),
+    )
+    connection.execute("DROP TABLE older")
+
+
+# `place` is the rowid (see `_places`): the records of one log lie side by side.
+_RECORDS = """
+    CREATE TABLE records (
+        place INTEGER PRIMARY KEY, record BLOB NOT NULL, checksum INTEGER NOT NULL
+    )
+"""
+
 SCHEMA = Schema(
-    version=2,
+    version=3,
     statements=(
         "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
         """
@@ -61,15 +80,9 @@ SCHEMA = Schema(
             path TEXT PRIMARY KEY, log_id INTEGER NOT NULL, first INTEGER NOT NULL DEFAULT 0
         ) WITHOUT ROWID
         """,
-        """
-        CREATE TABLE records (
-            log_id INTEGER NOT NULL, position INTEGER NOT NULL,
-            record BLOB NOT NULL, checksum INTEGER NOT NULL,
-            PRIMARY KEY (log_id, position)
-        ) WITHOUT ROWID
-        """,
+        _RECORDS,
     ),
-    migrations={1: _let_logs_be_trimmed},
+    migrations={1: _let_logs_be_trimmed, 2: _sort_records_by_place},
 )
 
 
