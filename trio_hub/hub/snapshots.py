@@ -41,7 +41,7 @@ _BETWEEN_ROWS_SECONDS = 0.01
 # At the end of the hub, what folding spares less than this is not worth a write.
 _WORTH_RECORDS = 64
 # Read at once: some milliseconds of work.
-_PAGES_AT_ONCE = 4
+_PAGES_AT_ONCE = 8
 # More than any log has: no snapshot is due.
 _NEVER = 1 << 62
 

@@ -10,8 +10,9 @@ looked up, and the page decides.
 
 from __future__ import annotations
 
+import itertools
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import attrs
@@ -23,9 +24,14 @@ DIGEST_BYTES: Final = 16
 KEY_VALUE: Final = 32
 CAUSE_VALUE: Final = 8
 _HEAD: Final = struct.Struct(">QQII")
-# Bits of a filter for each entry that it has room for.
-_BITS_PER_ENTRY: Final = 16
+# Bytes of a filter for each entry that it has room for.
+_BYTES_PER_ENTRY: Final = 2
 _SMALLEST_ROW: Final = 4096
+# What filters look at of a digest: two numbers, as memory has them.
+_WORDS: Final = struct.Struct("=II")
+# What an entry sets in a byte: three of its bits. The highest byte of a word says which.
+_TRIPLES: Final = [sum(1 << bit for bit in it) for it in itertools.combinations(range(8), 3)]
+_MARKS: Final = tuple(_TRIPLES[number % len(_TRIPLES)] for number in range(256))
 
 
 @attrs.frozen
@@ -80,11 +86,11 @@ class PostedPage:
         keys = len(self.keys) // (DIGEST_BYTES + KEY_VALUE)
         return keys + len(self.causes) // (DIGEST_BYTES + CAUSE_VALUE)
 
-    def digests(self) -> Iterator[bytes]:
-        """Return everything that it can be asked for."""
+    def words(self) -> Iterator[tuple[list[int], list[int]]]:
+        """Return the first and the second word of everything that it can be asked for."""
         for entries, value in ((self.keys, KEY_VALUE), (self.causes, CAUSE_VALUE)):
-            for at in range(0, len(entries), DIGEST_BYTES + value):
-                yield entries[at : at + DIGEST_BYTES]
+            words, width = memoryview(entries).cast("I"), (DIGEST_BYTES + value) // 4
+            yield words[::width].tolist(), words[1::width].tolist()
 
     def entries(self) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
         """Return keys and causes as they were before they were a page."""
@@ -116,43 +122,43 @@ class PageShelf:
 
     def key(self, digest: bytes) -> bytes | None:
         """Return what a key stands for; the first time that it was used counts."""
-        for page in self._candidates(digest):
-            value = _find(page.keys, digest, KEY_VALUE)
-            if value is not None:
-                return value
+        for row in self._rows_with(digest):
+            for page in row.pages:
+                value = _find(page.keys, digest, KEY_VALUE)
+                if value is not None:
+                    return value
         return None
 
     def cause(self, digest: bytes) -> bytes | None:
         """Return what a cause stands for; the first time that it was used counts."""
-        for page in self._candidates(digest):
-            value = _find(page.causes, digest, CAUSE_VALUE)
-            if value is not None:
-                return value
+        for row in self._rows_with(digest):
+            for page in row.pages:
+                value = _find(page.causes, digest, CAUSE_VALUE)
+                if value is not None:
+                    return value
         return None
 
-    def _candidates(self, digest: bytes) -> Iterable[PostedPage]:
-        if not self._rows:
-            return ()
-        return self._looked_through(int.from_bytes(digest[:12], "big"))
-
-    def _looked_through(self, bits: int) -> Iterator[PostedPage]:
-        for row in self._rows:
-            if row.may_have(bits):
-                yield from row.pages
+    def _rows_with(self, digest: bytes) -> list[_Row]:
+        first, second = _WORDS.unpack_from(digest)
+        return [row for row in self._rows if row.may_have(first, second)]
 
 
 class _Row:
-    """Some pages and their filter: three bits for each entry."""
+    """
+    Some pages and their filter: for each entry three bits in each of two bytes.
+
+    A channel's first use after a restart fills its filters, so that is a step or two for an entry.
+    """
 
     __slots__ = ("_count", "_filter", "_mask", "pages", "room")
 
     def __init__(self, room: int) -> None:
-        size = 1 << (room * _BITS_PER_ENTRY - 1).bit_length()
+        size = 1 << (room * _BYTES_PER_ENTRY - 1).bit_length()
         self.room = room
         self.pages: list[PostedPage] = []
         self._count = 0
         self._mask = size - 1
-        self._filter = bytearray(size >> 3)
+        self._filter = bytearray(size)
 
     def has_room_for(self, count: int) -> bool:
         return self._count + count <= self.room
@@ -160,18 +166,19 @@ class _Row:
     def add(self, page: PostedPage, count: int) -> None:
         self.pages.append(page)
         self._count += count
-        mask, bits_of = self._mask, self._filter
-        for digest in page.digests():
-            bits = int.from_bytes(digest[:12], "big")
-            for at in (bits & mask, (bits >> 32) & mask, (bits >> 64) & mask):
-                bits_of[at >> 3] |= 1 << (at & 7)
+        mask, filled, marks = self._mask, self._filter, _MARKS
+        for both in page.words():
+            for words in both:
+                for word in words:
+                    filled[word & mask] |= marks[word >> 24]
 
-    def may_have(self, bits: int) -> bool:
-        mask, bits_of = self._mask, self._filter
-        for at in (bits & mask, (bits >> 32) & mask, (bits >> 64) & mask):
-            if not bits_of[at >> 3] >> (at & 7) & 1:
-                return False
-        return True
+    def may_have(self, first: int, second: int) -> bool:
+        mask, filled = self._mask, self._filter
+        mark = _MARKS[first >> 24]
+        if filled[first & mask] & mark != mark:
+            return False
+        mark = _MARKS[second >> 24]
+        return filled[second & mask] & mark == mark
 
 
 def _sorted(entries: Mapping[bytes, bytes]) -> bytes:
