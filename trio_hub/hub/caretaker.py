@@ -2,22 +2,23 @@
 The caretaker: ends the channels whose time is over, and reads back those in doubt.
 
 A channel has at most two dates: until when its invitees may answer, and when it expires. Both
-are in its metadata, so a hub that was down when one passed knows at once when it is up. Dates
-wait in a heap; the timers wake the caretaker for the earliest, and every so often in case that
-the wall clock has stepped.
+are in its metadata, so a hub that was down when one passed knows at once when it is up. The next
+of each channel waits in a heap until the channel has ended; the timers wake the caretaker for the
+earliest, and every so often in case that the wall clock has stepped.
 """
 
 from __future__ import annotations
 
-import heapq
+from collections.abc import Iterator
 
 from .._logging import get_logger
 from ..errors import NotFoundError, StoreError
 from ..ids import Now, seconds_from_iso
-from ..records import ChannelState
+from ..protocol.alarms import Alarms
+from ..records import ChannelMetadata, ChannelState
 from .channels import Channel, ChannelBook
 from .doorbell import Doorbell
-from .timers import Timers
+from .timers import NextLook, Timers
 
 __all__ = ["Caretaker"]
 
@@ -47,30 +48,27 @@ class Caretaker:
         self._timers = timers
         self._clock = clock
         self._invite_ack_timeout = invite_ack_timeout
-        # When to look, at what date of which channel.
-        self._dates: list[tuple[float, float, str]] = []
-        self._known: set[tuple[float, str]] = set()
+        self._alarms = Alarms()
+        # Channels that could not be ended, and when that is tried again, whatever becomes of them.
+        self._held_off: dict[str, float] = {}
+        self._next_look = NextLook(timers, clock, self.look)
         self._bell = Doorbell()
 
     def look_after(self, channel: Channel) -> None:
         """Take note of a channel's dates; called whenever it has changed."""
-        metadata = channel.metadata
-        if metadata.is_terminal or channel.recipients.is_reflection:
+        if channel.metadata.is_terminal or channel.recipients.is_reflection:
             # What belongs to another hub is ended by that.
+            self._alarms.forget(channel.channel_id)
+            self._held_off.pop(channel.channel_id, None)
             return
-        try:
-            if metadata.state is ChannelState.PENDING:
-                created = seconds_from_iso(metadata.created_at)
-                self._note(created + self._invite_ack_timeout, channel.channel_id)
-            if metadata.expires_at is not None:
-                self._note(seconds_from_iso(metadata.expires_at), channel.channel_id)
-        except ValueError as error:
-            log.warning("no date", channel_id=channel.channel_id, error=str(error))
+        for date in self._dates_of(channel.metadata):
+            self._set(channel.channel_id, date)
 
     def look(self) -> None:
         """See whether there is something to do, now that time has passed."""
-        if self._channels.in_doubt or (self._dates and self._dates[0][0] <= self._clock()):
+        if self._channels.in_doubt:
             self._bell.ring()
+        self._await_next()
 
     async def run(self) -> None:
         """End what is due, until cancelled."""
@@ -81,16 +79,16 @@ class Caretaker:
             except StoreError as error:
                 log.warning("the store fails, trying again", error=str(error))
                 self._timers.call_in(_DOUBT_RETRY_SECONDS, self._bell.ring)
-            while self._dates and self._dates[0][0] <= self._clock():
-                _, date, channel_id = heapq.heappop(self._dates)
+            for channel_id in list(self._alarms.due(self._clock())):
                 try:
                     await self._end_if_due(channel_id)
                 except StoreError as error:
                     # It alone waits: its log may be damaged for good, and the others' are not.
                     log.warning("not ended, trying again", channel_id=channel_id, error=str(error))
-                    self._look_again(self._clock() + _END_RETRY_SECONDS, date, channel_id)
-                else:
-                    self._known.discard((date, channel_id))
+                    again = self._held_off[channel_id] = self._clock() + _END_RETRY_SECONDS
+                    self._alarms.forget(channel_id)
+                    self._set(channel_id, again)
+            self._await_next()
 
     async def _end_if_due(self, channel_id: str) -> None:
         channel = self._channels.find(channel_id)
@@ -116,13 +114,28 @@ class Caretaker:
         if ticket is not None:
             log.info("channel ended", channel_id=channel_id, reason=channel.metadata.close_reason)
             await ticket.wait()
-
-    def _note(self, date: float, channel_id: str) -> None:
-        if (date, channel_id) in self._known:
             return
-        self._known.add((date, channel_id))
-        self._look_again(date, date, channel_id)
+        # What was due was another date of it, or the wall clock has stepped back.
+        for date in self._dates_of(metadata):
+            if date > now:
+                self._set(channel_id, date)
 
-    def _look_again(self, when: float, date: float, channel_id: str) -> None:
-        heapq.heappush(self._dates, (when, date, channel_id))
-        self._timers.call_at_date(when, self._clock, self.look)
+    def _await_next(self) -> None:
+        if self._alarms.any_due(self._clock()):
+            self._bell.ring()
+        else:
+            self._next_look.at(self._alarms.earliest(lambda _: True))
+
+    def _dates_of(self, metadata: ChannelMetadata) -> Iterator[float]:
+        try:
+            if metadata.state is ChannelState.PENDING:
+                yield seconds_from_iso(metadata.created_at) + self._invite_ack_timeout
+            if metadata.expires_at is not None:
+                yield seconds_from_iso(metadata.expires_at)
+        except ValueError as error:
+            log.warning("no date", channel_id=metadata.channel_id, error=str(error))
+
+    def _set(self, channel_id: str, date: float) -> None:
+        date = max(date, self._held_off.get(channel_id, date))
+        self._alarms.set(channel_id, date)
+        self._next_look.at(date)

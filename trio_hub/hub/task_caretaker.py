@@ -17,7 +17,7 @@ from ..records import TaskMetadata, TaskState
 from ..wire.params import UpdateTask
 from .doorbell import Doorbell
 from .tasks import TaskBook
-from .timers import Timers
+from .timers import NextLook, Timers
 
 __all__ = ["TaskCaretaker"]
 
@@ -47,9 +47,9 @@ class TaskCaretaker:
     ) -> None:
         self._tasks = tasks
         self._count = count
-        self._timers = timers
         self._clock = clock
         self._alarms = Alarms()
+        self._next_look = NextLook(timers, clock, self.look)
         self._bell = Doorbell()
 
     def look_after(self, task: TaskMetadata, before: TaskMetadata | None = None) -> None:
@@ -68,6 +68,8 @@ class TaskCaretaker:
         """See whether there is something to do, now that time has passed."""
         if self._alarms.any_due(self._clock()):
             self._bell.ring()
+        else:
+            self._next_look.at(self._alarms.earliest(lambda _: True))
 
     async def run(self) -> None:
         """End what is due, until cancelled."""
@@ -75,6 +77,7 @@ class TaskCaretaker:
             await self._bell.answer()
             for task_id in list(self._alarms.due(self._clock())):
                 await self._end_if_due(task_id)
+            self.look()
 
     async def _end_if_due(self, task_id: str) -> None:
         task = self._tasks.find(task_id)
@@ -106,4 +109,4 @@ class TaskCaretaker:
 
     def _set(self, task_id: str, when: float) -> None:
         self._alarms.set(task_id, when)
-        self._timers.call_at_date(when, self._clock, self.look)
+        self._next_look.at(when)
