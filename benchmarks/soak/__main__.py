@@ -8,7 +8,8 @@ Let a hub live among unreliable agents for a while, and judge what is left of it
 One process is the hub (``python -m trio_hub``, on a disk). Others are full of agents in groups
 that talk in one channel after another, whose connections are cut every few seconds; some of them
 do not read for a while. Beside them come strangers that send garbage, passers-by who register and
-unregister, and guests whose keys are revoked while they talk. Each channel is read back and given
+unregister, guests whose keys are revoked while they talk, and agents that an operator shuts out and
+lets in again. Each channel is read back and given
 to the checkers of `trio_hub.testing` once it has ended, then the hub lets it go.
 
 What the hub says of itself is read from its own metrics: memory, file descriptors, tasks. It
@@ -18,6 +19,7 @@ prints a table, and a report in JSON; the status is 1 where something did not ho
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import random
 import sys
@@ -34,11 +36,13 @@ from .hub import JUDGED, SoakedHub, run_hub
 from .plot import draw
 from .report import Seen, make_report
 from .revocation import Revocations
+from .shut_out import OPERATOR, ShutOuts
 from .talk import Talk
 
 _SAMPLE_SECONDS = 2.0
 _EMPTY_WITHIN_SECONDS = 30.0
 _REVOKED_PAIRS = 2
+_SHUT_OUT_PAIRS = 2
 _SLOW_EVERY = 20
 
 
@@ -63,6 +67,8 @@ class Soak:
                 revocations = Revocations(self.hub.url, self.hub.keys, self.talk)
                 for number in range(_REVOKED_PAIRS):
                     everybody.start_soon(revocations.pair, number, self.hub.tokens)
+                shut_outs = ShutOuts(self.hub.url, self.hub.tokens, self.talk)
+                everybody.start_soon(shut_outs.run, _pairs_to_shut_out())
                 await trio.sleep(self.until - time.monotonic())
                 self.talk.stopping = True
             around.cancel_scope.cancel()
@@ -111,7 +117,12 @@ def _names(agents: int, processes: int) -> list[str]:
     names += [f"passer-by-{number}" for number in range(processes)]
     for number in range(_REVOKED_PAIRS):
         names += [f"host-{number}", f"guest-{number}"]
-    return names
+    return [*names, OPERATOR, *itertools.chain(*_pairs_to_shut_out())]
+
+
+def _pairs_to_shut_out() -> list[tuple[str, str]]:
+    """Return the names of hosts, and of the agents that they talk with and that are shut out."""
+    return [(f"neighbour-{it}", f"suspect-{it}") for it in range(_SHUT_OUT_PAIRS)]
 
 
 def _orders(arguments: argparse.Namespace, hub: SoakedHub, until: float) -> list[Orders]:
@@ -139,7 +150,7 @@ async def _main(arguments: argparse.Namespace) -> dict[str, Any]:
     retain_ended = "60s" if arguments.minutes >= 10 else "30s"
     names = _names(arguments.agents, arguments.processes)
     with tempfile.TemporaryDirectory(prefix="hub-soak-") as name:
-        async with run_hub(Path(name), names, retain_ended) as hub:
+        async with run_hub(Path(name), names, retain_ended, OPERATOR) as hub:
             talk = Talk(random.Random(arguments.seed - 1))
             until = time.monotonic() + arguments.minutes * 60
             seen = await Soak(hub, until, _orders(arguments, hub, until), talk).run()

@@ -66,9 +66,9 @@ class SoakedHub:
 
 @asynccontextmanager
 async def run_hub(
-    directory: Path, names: Iterable[str], retain_ended: str
+    directory: Path, names: Iterable[str], retain_ended: str, operator: str
 ) -> AsyncIterator[SoakedHub]:
-    """Run a hub for as long as the block lasts, and end it in good order."""
+    """Run a hub with an operator for as long as the block lasts, and end it in good order."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         metrics_port = free.getsockname()[1]
     keys, log = directory / "keys.toml", directory / "hub.log"
@@ -76,7 +76,7 @@ async def run_hub(
     write_key_file(keys, KeyFile(hashed=[key for _, key in made.values()]))
     words = [sys.executable, "-m", "trio_hub", "--port", "0", "--data", str(directory / "data")]
     words += ["--metrics-port", str(metrics_port), "--keys", str(keys)]
-    words += ["--retain-ended", retain_ended, "--log-level", "error"]
+    words += ["--operator", operator, "--retain-ended", retain_ended, "--log-level", "error"]
     with log.open("w") as complaints:
         process = await trio.lowlevel.open_process(words, stdout=-1, stderr=complaints)
     try:

@@ -17,6 +17,7 @@ PERCENTILES = (0.5, 0.9, 0.99)
 _MEMORY_PERCENT_PER_HOUR_MAX = 1.0
 # Agents have come, channels have ended and been taken out, the collector has been around.
 _FULL_AFTER_SECONDS = 120.0
+_HAPPENS = ("channels checked", "keys revoked", "agents revoked", "revoked agents turned away")
 # What a store may open for itself meanwhile.
 _DESCRIPTORS_MORE_MAX = 2
 _DRAWN = {
@@ -78,12 +79,13 @@ def make_report(seen: Seen, seconds: float) -> dict[str, Any]:
         ("process_open_fds", _DESCRIPTORS_MORE_MAX),
         ("trio_hub_running_tasks", 0),
         ("trio_hub_connections", 0),
+        ("trio_hub_names_revoked", 0),
     ):
         if seen.after[name] > seen.before[name] + more_max:
             problems.append(
                 f"{name} was {seen.before[name]:g} and is {seen.after[name]:g} at the end"
             )
-    if not warm or not seen.counts["channels checked"] or not seen.counts["keys revoked"]:
+    if not warm or not all(seen.counts[it] for it in _HAPPENS):
         problems.append("too little has happened: the run was too short to say anything")
     return {
         **dict(sorted(seen.counts.items())),

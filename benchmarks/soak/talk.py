@@ -106,13 +106,7 @@ class Talk:
     ) -> None:
         """Post until there is an answer, under one key."""
         begun = time.monotonic()
-        envelope = Envelope(
-            channel_id=channel_id,
-            sender_id=author.agent_id,
-            event_type=_NOTE,
-            event_data={"number": number, "at": begun, "padding": "x" * self.rng.randrange(500)},
-            idempotency_key=f"{channel_id}-{number}",
-        )
+        envelope = self.note(author, channel_id, number)
         recipients = [it for it in members if it != author.agent_id]
         recorder = self.recorder(channel_id)
         while True:
@@ -129,14 +123,25 @@ class Talk:
                 self.latencies.add(now, now - begun)
                 return
 
+    def note(self, author: AgentClient, channel_id: str, number: int) -> Envelope:
+        """Return something to post, with a key of its own in its channel."""
+        padding = "x" * self.rng.randrange(500)
+        return Envelope(
+            channel_id=channel_id,
+            sender_id=author.agent_id,
+            event_type=_NOTE,
+            event_data={"number": number, "at": time.monotonic(), "padding": padding},
+            idempotency_key=f"{channel_id}-{number}",
+        )
+
     def refused(self, what: str, client: AgentClient, error: NetworkError) -> None:
         """Write down that something was refused that should not have been."""
         detached = client.identity.detached
         away = "" if detached is None else f", who was detached: {detached}"
         self.problems.append(f"{what} was refused to {client.name}{away}: {error}")
 
-    async def end(self, reader: AgentClient, channel_id: str, members: list[str]) -> None:
-        """Close a channel, wait until all have handled everything, read its log, and check."""
+    async def end(self, reader: AgentClient, channel_id: str, members: list[str]) -> list[Envelope]:
+        """Close a channel, wait until all have handled everything, and check; return its log."""
         await self._patiently(partial(reader.hub_client.close_channel, channel_id, reason="enough"))
         recorder = self.recorder(channel_id)
         log = await self._patiently(partial(reader.hub_client.read_wal, channel_id))
@@ -149,6 +154,7 @@ class Talk:
         self.counts["channels checked"] += 1
         self.counts["envelopes checked"] += len(log)
         del self.recorders[channel_id]
+        return log
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Ask what may be asked again, until there is an answer in time."""

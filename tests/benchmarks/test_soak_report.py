@@ -19,6 +19,7 @@ def _sample(at: float, **other: float) -> dict[str, float]:
         "process_open_fds": 20.0,
         "trio_hub_running_tasks": 25.0,
         "trio_hub_connections": 0.0,
+        "trio_hub_names_revoked": 0.0,
         "trio_hub_redeliveries_total": 0.0,
         "trio_hub_commits_failed_total": 0.0,
     }
@@ -32,6 +33,7 @@ def _seen(**after: float) -> Seen:
         for at in range(0, int(_SECONDS), 2)
     ]
     seen.counts = Counter({"channels checked": 3, "keys revoked": 2, "posts": 360})
+    seen.counts += Counter({"agents revoked": 2, "revoked agents turned away": 6})
     seen.latencies.add(at=110.0, seconds=0.01)
     seen.lags.add(at=110.0, seconds=0.02)
     return seen
@@ -53,7 +55,12 @@ def test_a_good_run() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("process_open_fds", 23.0), ("trio_hub_running_tasks", 26.0), ("trio_hub_connections", 1.0)],
+    [
+        ("process_open_fds", 23.0),
+        ("trio_hub_running_tasks", 26.0),
+        ("trio_hub_connections", 1.0),
+        ("trio_hub_names_revoked", 1.0),
+    ],
 )
 def test_what_is_left_over_is_a_problem(name: str, value: float) -> None:
     (problem,) = make_report(_seen(**{name: value}), _SECONDS)["problems"]
@@ -75,7 +82,9 @@ def test_what_was_seen_to_be_lost_is_a_problem() -> None:
     assert make_report(seen, _SECONDS)["problems"] == ["no_acknowledged_post_lost: ..."]
 
 
-@pytest.mark.parametrize("missing", ["channels checked", "keys revoked"])
+@pytest.mark.parametrize(
+    "missing", ["channels checked", "keys revoked", "agents revoked", "revoked agents turned away"]
+)
 def test_a_run_in_which_nothing_happened_did_not_hold(missing: str) -> None:
     seen = _seen()
     del seen.counts[missing]
