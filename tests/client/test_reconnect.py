@@ -19,6 +19,7 @@ from trio_hub.client import (
     StateChange,
 )
 from trio_hub.errors import (
+    AccessDeniedError,
     AuthError,
     ConnectionLost,
     HubClosing,
@@ -728,3 +729,42 @@ async def test_a_mapping_of_positions_is_said_to_those_who_know_it(
             ScriptedAgent("bob", []), "bob", since_envelope_id={"c1": "e1", "c2": "e2"}
         )
         assert hub.hellos[0].since_envelope_id == stated
+
+
+@pytest.mark.parametrize("again", [True, False])
+async def test_an_agent_is_named_again_where_the_connection_that_named_it_was_cut(
+    connect: Connect, hub: ScriptedHub, autojump_clock: MockClock, again: bool
+) -> None:
+    # What a hub that wants credentials tells whoever asks about an id without having named it.
+    denied = AccessDeniedError("get_agent is for agents that have authenticated")
+    attached: list[str] = []
+    async with connect() as (client, peer), trio.open_nursery() as nursery:
+
+        async def attach() -> None:
+            if again:
+                await client.attach(ScriptedAgent("bob", []), "bob")
+                attached.append("bob")
+            else:
+                with pytest.raises(AccessDeniedError, match="authenticated"):
+                    await client.attach(ScriptedAgent("bob", []), "bob")
+
+        nursery.start_soon(attach)
+        peer.answer(await peer.next_request("find_agent_id"), "id-bob")
+        await peer.next_request("get_agent")
+        peer.cut()
+        peer = await hub.accepted()
+        by_id = await peer.next_request("get_agent")
+        assert msgspec.json.decode(by_id.params) == {"name_or_id": "id-bob"}
+        peer.refuse(by_id, denied)
+        by_name = await peer.next_request("get_agent")
+        assert msgspec.json.decode(by_name.params) == {"name_or_id": "bob"}
+        if again:
+            peer.answer(by_name, {"name": "bob", "agent_id": "id-bob"})
+            peer.answer(await peer.next_request("get_resume"), {})
+            peer.answer(await peer.next_request("get_rule"), {})
+        else:
+            # Nothing was cut since it was named: there is no use in asking again.
+            peer.refuse(by_name, denied)
+        await wait_all_tasks_blocked()
+        assert peer.nothing_came()
+    assert attached == (["bob"] if again else [])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from ..errors import ConnectionLost, NotFoundError, ProtocolError
+from ..errors import AccessDeniedError, ConnectionLost, NotFoundError, ProtocolError
 from ..records import AuthBlock, Envelope, Passport, Resume, Rule, without_claim
 from ..wire import params as p
 from ..wire.frames import ResponseFrame
@@ -114,6 +114,7 @@ class Enrolment:
     async def attach(
         self,
         client: AgentClient | HumanClient,
+        name: str,
         agent_id: str,
         passport: Passport | None,
         since: Since,
@@ -123,9 +124,7 @@ class Enrolment:
 
         Cancellation: it may or may not be bound, and is not on the roster.
         """
-        known = await self._asking.get_agent(agent_id)
-        known_resume = await self._asking.get_resume(agent_id)
-        known_rule = await self._asking.get_rule(agent_id)
+        known, known_resume, known_rule = await self._look_up(name, agent_id)
         auth = passport.auth if passport is not None else AuthBlock(scheme=known.auth.scheme)
         identity = self._make(client.handle, known, auth)
         identity.since = since
@@ -158,6 +157,26 @@ class Enrolment:
             self._roster.remove(identity, NotFoundError(f"{identity.name!r} was unregistered"))
 
     # Inside
+
+    async def _look_up(self, name: str, agent_id: str) -> tuple[Passport, Resume, Rule]:
+        """
+        Look up what is known of an agent whose name was asked about before.
+
+        A hub that wants credentials tells of an id only over a connection that has spelled the
+        name, and that one may be lost by now: then it is named again.
+        """
+        asked, losses = agent_id, -1
+        while True:
+            try:
+                known = await self._asking.get_agent(asked)
+                known_resume = await self._asking.get_resume(known.stamped_id)
+                known_rule = await self._asking.get_rule(known.stamped_id)
+            except AccessDeniedError:
+                if losses == self._keeper.losses:
+                    raise
+                asked, losses = name, self._keeper.losses
+            else:
+                return known, known_resume, known_rule
 
     async def _registered_before(self, passport: Passport) -> Passport | None:
         try:

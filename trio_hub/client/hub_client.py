@@ -406,7 +406,7 @@ class HubClient(HubOperations):
                 agent, passport, resume, skill_md=skill_md, rule=rule, handler=handler
             )
         client = AgentClient(hub_client=self, agent=as_agent(agent, name), handler=handler)
-        await self._enrolment.attach(client, agent_id, passport, since_envelope_id)
+        await self._enrolment.attach(client, name, agent_id, passport, since_envelope_id)
         return client
 
     async def attach_human(
@@ -454,7 +454,7 @@ class HubClient(HubOperations):
         human = HumanClient(hub_client=self, auto_ack_invites=auto_ack_invites)
         if on_envelope is not None:
             human.on_envelope(on_envelope)
-        await self._enrolment.attach(human, agent_id, passport, since_envelope_id)
+        await self._enrolment.attach(human, name, agent_id, passport, since_envelope_id)
         return human
 
     async def renew(self, agent_id: str, auth: AuthBlock) -> None:
