@@ -289,6 +289,19 @@ async def test_pending_turns_are_taken_up(
         assert peer.nothing_came()
 
 
+async def test_a_hub_that_knows_only_how_to_list_all_pending_turns_will_do(
+    connect: Connect, hub: ScriptedHub, autojump_clock: MockClock
+) -> None:
+    async with connect() as (client, _peer):
+        bob = await client.register(ScriptedAgent("bob", []))
+        hub.answers["pending_turns_for"] = lambda _params: [
+            {"channel_id": it, "triggering_envelope_id": None, "expected_at": ""}
+            for it in ("c1", "c2", "c3")
+        ]
+        turns = await client.pending_turns_for(bob.agent_id, channel_id="c2")
+        assert [it.channel_id for it in turns] == ["c2"]
+
+
 async def test_an_agent_can_be_handled_differently(
     connect: Connect, channel: ChannelOnHub, autojump_clock: MockClock
 ) -> None:

@@ -30,6 +30,7 @@ from trio_hub import (
     handler_with,
 )
 from trio_hub.client import accept_invite
+from trio_hub.hub.channels import ChannelBook
 from trio_hub.links.local import LocalStream
 
 AT_ONCE = 200
@@ -165,6 +166,56 @@ async def test_what_others_say_among_themselves_and_bookkeeping_cost_a_turn_noth
     assert seen[0] == ["for all to hear"]
     assert long["records"] <= short["records"] + 8
     assert long["reads"] <= short["reads"] + 1
+
+
+async def test_to_look_for_a_turn_in_one_channel_costs_as_much_with_100_others_as_with_5(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = CountedStore()
+    counts = store.counts
+    real_send, real_warm = LocalStream.send_messages, ChannelBook.warm
+
+    async def send_messages(self: Any, messages: Sequence[bytes]) -> None:
+        counts["messages"] += len(messages)
+        counts["bytes"] += sum(map(len, messages))
+        await real_send(self, messages)
+
+    async def warm(self: ChannelBook, channel: Any) -> Any:
+        counts["channels looked at"] += 1
+        return await real_warm(self, channel)
+
+    monkeypatch.setattr(LocalStream, "send_messages", send_messages)
+    monkeypatch.setattr(ChannelBook, "warm", warm)
+
+    async with Hub.open(store) as hub, HubClient(LocalLink(hub)) as client:
+        bob = await client.register(ScriptedAgent("bob", []), handler=listen, rule=ROOMY)
+        alice = await client.register(ScriptedAgent("alice", []), handler=listen)
+
+        async def ask_in_others(times: int) -> None:
+            for _ in range(times):
+                await (await alice.open(type="consulting", target="bob")).send("well?")
+
+        async def look() -> Counter[str]:
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            counts.clear()
+            (turn,) = await client.pending_turns_for(bob.agent_id, channel_id=channel.channel_id)
+            assert turn.triggering_envelope_id == asked
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            return counts.copy()
+
+        channel = await alice.open(type="consulting", target="bob")
+        asked = await channel.send("well?")
+        await ask_in_others(5)
+        await look()
+        few = await look()
+        await ask_in_others(95)
+        many = await look()
+        assert len(await client.pending_turns_for(bob.agent_id)) == 101
+    # Numbers of requests have more digits.
+    assert abs(many.pop("bytes") - few.pop("bytes")) <= 8
+    assert many == few
+    assert many["messages"] == 2
+    assert many["channels looked at"] == 1
 
 
 async def test_a_full_transcript_shows_everything() -> None:

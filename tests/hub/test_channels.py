@@ -462,6 +462,28 @@ async def test_pending_turns_are_those_of_channels_that_wait_for_one() -> None:
         assert await bob.request("pending_turns_for", agent_id=bob.id) == []
 
 
+async def test_pending_turns_of_one_channel_are_those_of_that_one() -> None:
+    async with open_house() as house:
+        alice, bob, carol = [await house.join(it) for it in ("alice", "bob", "carol")]
+        first, second = [await alice.open("consulting", bob) for _ in range(2)]
+        strange = await carol.open("consulting", bob)
+
+        async def pending(agent: Peer, channel_id: str, **params: Any) -> list[str]:
+            turns = await agent.request(
+                "pending_turns_for", agent_id=agent.id, channel_id=channel_id, **params
+            )
+            return [it["channel_id"] for it in turns]
+
+        assert await pending(alice, first) == [first]
+        assert await pending(alice, second) == [second]
+        assert await pending(alice, second, after=second) == []
+        # It is for somebody else to speak; it is no channel of hers; there is no such channel.
+        assert await pending(bob, first) == []
+        assert await pending(alice, strange) == await pending(alice, "f" * 32) == []
+        await alice.request("close_channel", channel_id=first)
+        assert await pending(alice, first) == []
+
+
 async def test_can_send_is_false_where_there_is_no_channel() -> None:
     async with open_house() as house:
         alice = await house.join("alice")

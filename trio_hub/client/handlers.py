@@ -188,7 +188,9 @@ async def take_over_turn(
 
     Cancellation: as `take_turn`.
     """
-    for pending in await client.hub_client.pending_turns_for(client.agent_id):
+    for pending in await client.hub_client.pending_turns_for(
+        client.agent_id, channel_id=envelope.channel_id
+    ):
         if pending.triggering_envelope_id == envelope.envelope_id:
             channel = await client.channel(envelope.channel_id)
             for said in reversed(await channel.history(limit=_LOOK_BACK)):

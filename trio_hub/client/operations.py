@@ -375,16 +375,26 @@ class HubOperations(PeerOperations, TaskOperations, UpkeepOperations):
         )
         return allowed
 
-    async def pending_turns_for(self, agent_id: str) -> list[PendingTurn]:
-        """List the turns that protocols expect of an agent that is attached here."""
+    async def pending_turns_for(
+        self, agent_id: str, *, channel_id: str | None = None
+    ) -> list[PendingTurn]:
+        """
+        List the turns that protocols expect of an agent that is attached here.
+
+        Args:
+            channel_id: Only the one of this channel: one request, whatever else is pending.
+        """
         turns: list[PendingTurn] = []
         after: str | None = None
         while True:
             page: list[PendingTurn] = await self.request(
                 "pending_turns_for",
-                p.PendingTurnsFor(agent_id=agent_id, after=after),
+                p.PendingTurnsFor(agent_id=agent_id, after=after, channel_id=channel_id),
                 list[PendingTurn],
             )
+            if channel_id is not None:
+                # AG2's hubs do not know this parameter, and say everything.
+                return [it for it in page if it.channel_id == channel_id]
             if after is not None:
                 page = [it for it in page if it.channel_id > after]
             turns += page

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -345,19 +345,26 @@ class ChannelApi(FederationApi):
         return True
 
     async def pending_turns_for(
-        self, agent_id: str, *, limit: int | None = None, after: str | None = None
+        self,
+        agent_id: str,
+        *,
+        channel_id: str | None = None,
+        limit: int | None = None,
+        after: str | None = None,
     ) -> list[PendingTurn]:
         """
         Return the turns that the protocols of an agent's channels expect of it, by channel id.
 
         Args:
+            channel_id: Only the one of this channel, if the agent takes part in it; no other one is
+                looked at. None is all channels.
             limit: At most so many; None is all.
             after: Those in channels behind this one.
         """
         turns: list[PendingTurn] = []
         channels = (
             it
-            for it in self.channels.of_agent(agent_id)
+            for it in self._channels_of(agent_id, channel_id)
             if not it.metadata.is_terminal and (after is None or it.channel_id > after)
         )
         for channel in sorted(channels, key=lambda it: it.channel_id):
@@ -367,6 +374,15 @@ class ChannelApi(FederationApi):
             if turn is not None:
                 turns.append(turn)
         return turns
+
+    def _channels_of(self, agent_id: str, channel_id: str | None) -> Iterable[Channel]:
+        """Return an agent's channels, or only the one of that id."""
+        if channel_id is None:
+            return self.channels.of_agent(agent_id)
+        channel = self.channels.find(channel_id)
+        if channel is None or agent_id not in channel.metadata.participant_ids:
+            return []
+        return [channel]
 
     async def _turn_in(self, channel: Channel, agent_id: str) -> PendingTurn | None:
         if channel.metadata.is_terminal:

@@ -227,7 +227,10 @@ class OperationHandlers:
         self, caller: Connection, it: p.PendingTurnsFor
     ) -> list[PendingTurn]:
         return await self._hub.pending_turns_for(
-            it.agent_id, limit=self._limits.turns_per_answer_max, after=it.after
+            it.agent_id,
+            channel_id=it.channel_id,
+            limit=self._limits.turns_per_answer_max,
+            after=it.after,
         )
 
     async def report_turn_failure(self, caller: Connection, it: p.ReportTurnFailure) -> None:

@@ -238,10 +238,14 @@ class ListChannels:
 
 @attrs.frozen(kw_only=True)
 class PendingTurnsFor:
-    """Whose turns to list, by channel id, behind `after` (one of those; null: from the first)."""
+    """
+    Whose turns to list, by channel id, behind `after` (one of those; null: from the first); with a
+    `channel_id` only the one of that channel.
+    """
 
     agent_id: str
     after: str | None = None
+    channel_id: str | None = None
 
 
 @attrs.frozen(kw_only=True)
