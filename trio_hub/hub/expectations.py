@@ -41,9 +41,9 @@ from ..records import ChannelMetadata, ChannelState, Expectation
 from .announcer import Announcer
 from .channels import Channel, ChannelBook
 from .committer import Ticket
-from .doorbell import Doorbell
+from .date_bell import DateBell
 from .limits import HubLimits
-from .timers import NextLook, Timers
+from .timers import Timers
 
 __all__ = ["Expectations"]
 
@@ -90,11 +90,10 @@ class Expectations:
         self._watchlist = watchlist
         self._channels = channels
         self._announcer = announcer
-        self._next_look = NextLook(timers, clock, self.look)
         self._clock = clock
         self._limits = limits
         self._invite_ack_timeout = invite_ack_timeout
-        self._bell = Doorbell()
+        self._bell = DateBell(timers, clock, watchlist.wake_at)
         # (channel type, expectation) that were found broken, each told of once.
         self._broken: set[tuple[str, str]] = set()
         self._under_way: deque[Ticket] = deque()
@@ -120,14 +119,11 @@ class Expectations:
                 self._watchlist.listening.add(channel.channel_id)
             else:
                 self._watchlist.look_at(channel.channel_id, self._earliest(channel.metadata))
-                self._look_when_due()
+                self._bell.dates_changed()
 
     def look(self) -> None:
         """See whether there is something to do, now that time has passed."""
-        if self._watchlist.any_due(self._clock()):
-            self._bell.ring()
-        else:
-            self._look_when_due()
+        self._bell.look()
 
     async def run(self) -> None:
         """Look at the channels in which something is due, until cancelled."""
@@ -146,7 +142,7 @@ class Expectations:
                     log.warning(
                         "channel not looked after", channel_id=channel_id, error=error.message
                     )
-            self._look_when_due()
+            self._bell.dates_changed()
 
     # Inside
 
@@ -232,7 +228,7 @@ class Expectations:
             if error is not None:
                 # Whether it has fired is unknown; another look reads it back.
                 self._watchlist.look_at(channel.channel_id, self._clock() + _AGAIN_SECONDS)
-                self._look_when_due()
+                self._bell.dates_changed()
 
         ticket = self._channels.violated_nowait(channel, machine, plan, durable)
         ticket.when_settled(settled)
@@ -286,7 +282,7 @@ class Expectations:
             # Who looked has no time to see to it.
             outlook = attrs.evolve(outlook, next_at=self._clock())
         self._watchlist.looked(channel.channel_id, outlook)
-        self._look_when_due()
+        self._bell.dates_changed()
 
     def _earliest(self, metadata: ChannelMetadata) -> float:
         """Return before when nothing can be due in a channel whose log was not read."""
@@ -300,6 +296,3 @@ class Expectations:
             earliest = math.nan
         # Where parameters mean nothing, a look will tell.
         return earliest if math.isfinite(earliest) else self._clock()
-
-    def _look_when_due(self) -> None:
-        self._next_look.at(self._watchlist.wake_at())

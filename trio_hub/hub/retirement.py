@@ -22,9 +22,10 @@ from ..stores import Change, Delete
 from ..stores.archive import ChannelArchive
 from ..wire.validation import encode
 from . import paths
+from .archive_lines import retired_line
 from .channels import Channel, ChannelBook
-from .doorbell import Doorbell
-from .timers import NextLook, Timers
+from .date_bell import DateBell
+from .timers import Timers
 
 __all__ = ["Retirement"]
 
@@ -68,9 +69,8 @@ class Retirement:
         self._channels = channels
         self._is_owing = is_owing
         self._on_retired = on_retired
-        self._next_look = NextLook(timers, clock, self.look)
         self._clock = clock
-        self._bell = Doorbell()
+        self._bell = DateBell(timers, clock, lambda: self._ended.wake_at(clock()))
         self._working = trio.Lock()
         #: How many channels have gone since the hub opened.
         self.retired = 0
@@ -81,17 +81,11 @@ class Retirement:
         if self._keeps_all or not metadata.is_terminal:
             return
         self._ended.ended(channel.channel_id, metadata.manifest.type, _ended_at(metadata))
-        self._look_when_due()
+        self._bell.dates_changed()
 
     def look(self) -> None:
         """See whether there is something to do, now that time has passed."""
-        now = self._clock()
-        due_at = self._ended.wake_at(now)
-        if due_at is not None and due_at <= now:
-            self._bell.ring()
-        else:
-            # What was due has gone meanwhile, and something later stands first.
-            self._look_when_due()
+        self._bell.look()
 
     async def run(self) -> None:
         """Let go of what may go, until cancelled."""
@@ -101,7 +95,7 @@ class Retirement:
                 await self.retire_due()
             except StoreError as error:
                 log.warning("not retired, trying again", error=str(error))
-            self._look_when_due()
+            self._bell.dates_changed()
 
     async def retire_due(self) -> int:
         """
@@ -173,13 +167,9 @@ class Retirement:
     async def _pages(self, channel: Channel) -> AsyncIterator[list[bytes]]:
         for start in range(0, channel.length, _PAGE_RECORDS):
             yield [
-                # One that cannot be read is said to have been there.
-                record.raw or encode({"position": record.position, "unreadable": True})
+                retired_line(record)
                 for record in await self._channels.read(channel, start, start + _PAGE_RECORDS)
             ]
-
-    def _look_when_due(self) -> None:
-        self._next_look.at(self._ended.wake_at(self._clock()))
 
 
 def _ended_at(metadata: ChannelMetadata) -> float:

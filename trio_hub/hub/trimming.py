@@ -24,14 +24,14 @@ from ..protocol.trimming import Cut, Needs, TrimSchedule, TrimWish, trimmable_to
 from ..records import ChannelMetadata, ChannelState
 from ..stores import KnowledgeStore, Trim, TrimmingStore
 from ..stores.archive import ChannelArchive
-from ..wire.validation import encode
 from . import paths
+from .archive_lines import trimmed_line
 from .channels import Channel, ChannelBook
 from .committer import Committer
-from .doorbell import Doorbell
+from .date_bell import DateBell
 from .log_record import LogRecord
 from .snapshots import Snapshots
-from .timers import NextLook, Timers
+from .timers import Timers
 
 __all__ = ["Trimming", "firsts_of"]
 
@@ -113,8 +113,7 @@ class Trimming:
         self._clock = clock
         self._schedule = TrimSchedule()
         self._measured: dict[str, _Measured] = {}
-        self._next_look = NextLook(timers, clock, self.look)
-        self._bell = Doorbell()
+        self._bell = DateBell(timers, clock, lambda: self._schedule.wake_at)
         self._working = trio.Lock()
         self.trimmed = 0
 
@@ -134,13 +133,17 @@ class Trimming:
             # Nothing in it is older than itself.
             at = _opened_at(channel.metadata) + wish.seconds
             self._schedule.look(channel.channel_id, at)
-        self.look()
+        self._bell.dates_changed()
 
     def snapshot_kept(self, channel: Channel) -> None:
         """A snapshot of a channel is durable, so there may be more that can go."""
         if not self.wish_for(channel).keeps_all:
             self._schedule.look(channel.channel_id, self._clock())
             self._bell.ring()
+
+    def look(self) -> None:
+        """See whether there is something to do, now that time has passed."""
+        self._bell.look()
 
     async def run(self) -> None:
         """Trim what is to be trimmed, until cancelled."""
@@ -149,7 +152,7 @@ class Trimming:
         while True:
             await self._bell.answer()
             await self.trim_due()
-            self.look()
+            self._bell.dates_changed()
 
     async def trim_due(self) -> int:
         """
@@ -254,7 +257,7 @@ class Trimming:
         channel_id, first = channel.channel_id, channel.first
         gone = list(records)
         if self._archive is not None:
-            await self._archive.append(channel_id, [_line(record) for record in gone])
+            await self._archive.append(channel_id, [trimmed_line(record) for record in gone])
 
         def durable() -> None:
             channel.first = max(channel.first, stop)
@@ -267,13 +270,6 @@ class Trimming:
         self.trimmed += stop - first
         log.info("log trimmed", channel_id=channel_id, first=stop, records=stop - first)
         self._on_trimmed(channel.metadata, stop, stop - first, self._archive is not None)
-
-    def look(self) -> None:
-        at = self._schedule.wake_at
-        if at is not None and at <= self._clock():
-            self._bell.ring()
-        else:
-            self._next_look.at(at)
 
 
 def _is_trimmed(channel: Channel) -> bool:
@@ -299,13 +295,3 @@ def _opened_at(metadata: ChannelMetadata) -> float:
         return seconds_from_iso(metadata.created_at)
     except ValueError:
         return 0.0
-
-
-def _line(record: LogRecord) -> tuple[str, bytes]:
-    """Return an envelope's id and what the archive has of it."""
-    if record.envelope is None:
-        return "", encode({"position": record.position, "unreadable": True})
-    return record.envelope.envelope_id, b'{"position":%d,"envelope":%b}' % (
-        record.position,
-        record.raw,
-    )

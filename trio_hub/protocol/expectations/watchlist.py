@@ -52,10 +52,6 @@ class Watchlist:
         """Take out and yield the channels that are to be looked at."""
         return self._alarms.due(now)
 
-    def any_due(self, now: float) -> bool:
-        """Whether it is worth calling `due`."""
-        return self._alarms.any_due(now)
-
     def wake_at(self) -> float | None:
         """Return when the next channel is to be looked at; None: none is."""
         return self._alarms.earliest(lambda _channel_id: True)
