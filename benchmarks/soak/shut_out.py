@@ -135,7 +135,7 @@ class ShutOuts:
                     for number in range(_POSTS_BEFORE):
                         await talk.post(host, channel.channel_id, number, members)
                     case.asked = True
-                    await operator.revoke_agent(name, "soaked")
+                    await talk.patiently(partial(operator.revoke_agent, name, "soaked"))
                     case.holds = True
                     talk.counts["agents revoked"] += 1
                     await self._say(case, host, channel, _POSTS_BEFORE, members)
@@ -148,7 +148,7 @@ class ShutOuts:
         await self._knock(name)
         await self._say(case, host, channel, _POSTS_BEFORE + 1, members)
         case.holds = False
-        await operator.reinstate_agent(name)
+        await talk.patiently(partial(operator.reinstate_agent, name))
         talk.counts["agents reinstated"] += 1
         async with trio.open_nursery() as cutting:
             async with HubClient(self._link_cut(cutting), reconnect=QUICKLY_BACK) as client:
@@ -215,7 +215,7 @@ class ShutOuts:
     async def _knock(self, name: str) -> None:
         """Try to come in by a revoked name, with a key that is good."""
         for _ in range(_KNOCKS):
-            async with HubClient(WsLink(self.url)) as client:
+            async with HubClient(WsLink(self.url), reconnect=QUICKLY_BACK) as client:
                 try:
                     await client.attach(
                         FunctionAgent(name, say_nothing),
@@ -224,6 +224,8 @@ class ShutOuts:
                     )
                 except (AuthError, RateLimited):
                     self.talk.counts["revoked agents turned away"] += 1
+                except trio.TooSlowError:
+                    self.talk.counts["requests tried again"] += 1
                 else:
                     self.talk.problems.append(f"{name} came in while it was revoked")
 
@@ -241,6 +243,8 @@ class ShutOuts:
                 except RateLimited as error:
                     self.talk.counts["attempts throttled"] += 1
                     await trio.sleep(error.retry_after_seconds or _AGAIN_SECONDS)
+                except trio.TooSlowError:
+                    self.talk.counts["requests tried again"] += 1
 
     async def _register(self, client: HubClient, name: str) -> AgentClient:
         return await client.register(

@@ -142,9 +142,9 @@ class Talk:
 
     async def end(self, reader: AgentClient, channel_id: str, members: list[str]) -> list[Envelope]:
         """Close a channel, wait until all have handled everything, and check; return its log."""
-        await self._patiently(partial(reader.hub_client.close_channel, channel_id, reason="enough"))
+        await self.patiently(partial(reader.hub_client.close_channel, channel_id, reason="enough"))
         recorder = self.recorder(channel_id)
-        log = await self._patiently(partial(reader.hub_client.read_wal, channel_id))
+        log = await self.patiently(partial(reader.hub_client.read_wal, channel_id))
         for position, envelope in enumerate(log):
             recorder.logged(position, envelope, members)
         with trio.move_on_after(_SETTLES_WITHIN_SECONDS):
@@ -156,7 +156,7 @@ class Talk:
         del self.recorders[channel_id]
         return log
 
-    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+    async def patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Ask what may be asked again, until there is an answer in time."""
         while True:
             try:
