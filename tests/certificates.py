@@ -70,6 +70,11 @@ class Authority:
             .not_valid_before(_LONG_AGO)
             .not_valid_after(not_after)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+            # Since Python 3.13, contexts refuse a certificate that does not say whose key signed.
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
+                critical=False,
+            )
         )
         if alternatives:
             builder = builder.add_extension(

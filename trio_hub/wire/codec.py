@@ -30,7 +30,7 @@ from .frames import (
     ResponseFrame,
     WelcomeFrame,
 )
-from .validation import decode_strictly, encode
+from .validation import decode_strictly, encode, forget_frames
 
 __all__ = [
     "decode_message",
@@ -137,6 +137,7 @@ def _decode_frame(text: str) -> Frame | FrameError:
         try:
             decode_strictly(text, _Kind, "frame")
         except FrameError as error:
+            forget_frames(error)
             return error
         raise AssertionError("a frame that could not be read could be read") from None
     frame_class = _FRAME_CLASSES.get(kind)
@@ -149,6 +150,7 @@ def _decode_frame(text: str) -> Frame | FrameError:
     except FrameError as error:
         if frame_class is RequestFrame:
             error.request_id = _request_id_in(text)
+        forget_frames(error)
         return error
 
 

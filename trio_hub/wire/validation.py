@@ -21,7 +21,7 @@ from cattrs.v import transform_error
 
 from ..errors import FrameError
 
-__all__ = ["decode_strictly", "encode", "problems_in"]
+__all__ = ["decode_strictly", "encode", "forget_frames", "problems_in"]
 
 T = TypeVar("T")
 
@@ -81,7 +81,7 @@ def problems_in(data: bytes | str | msgspec.Raw, wanted: Any, first: Exception) 
         shown = [problem[:300] for problem in problems[:_PROBLEMS_MAX]]
         if len(problems) > len(shown):
             shown.append(f"and {len(problems) - len(shown)} more")
-        _forget_frames(error)
+        forget_frames(error)
         return tuple(shown)
     except RecursionError:
         return ("nested too deeply",)
@@ -91,12 +91,13 @@ def problems_in(data: bytes | str | msgspec.Raw, wanted: Any, first: Exception) 
     return (str(first)[:300],)
 
 
-def _forget_frames(error: BaseException) -> None:
+def forget_frames(error: BaseException) -> None:
     """
-    Free what an error came through.
+    Free what an error came through, for one that is kept instead of raised on.
 
-    Its frames keep the faults that they collected, which refer to the frames: circles, in which all
-    that the peer was made of would wait for Python's collector.
+    Its frames keep the faults that they collected, which refer to the frames, and since Python 3.12
+    they also keep whoever called them and holds the error: circles, in which all that the peer was
+    made of would wait for Python's collector.
     """
     waiting: list[BaseException] = [error]
     while waiting:
