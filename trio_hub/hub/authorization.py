@@ -61,6 +61,11 @@ def authorize(
     """
     subject = operation.subject(params)
     match operation.caller:
+        case Caller.SELF:
+            if subject not in bound:
+                raise AccessDeniedError(
+                    f"this connection does not act for agent {subject!r}: attach as it first"
+                )
         case Caller.ANY | Caller.ARRIVING | Caller.PEER:
             # The doorstep sees to who arrives; who is a peer, the handlers ask the door.
             return None
@@ -69,11 +74,6 @@ def authorize(
                 raise AccessDeniedError(
                     "this hub wants a credential before it tells who is there: register or "
                     "attach first"
-                )
-        case Caller.SELF:
-            if subject not in bound:
-                raise AccessDeniedError(
-                    f"this connection does not act for agent {subject!r}: attach as it first"
                 )
         case Caller.OPERATOR | Caller.SELF_OR_OPERATOR:
             if operation.caller is Caller.SELF_OR_OPERATOR and subject in bound:

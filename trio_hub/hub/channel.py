@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import attrs
 import trio
@@ -65,8 +65,7 @@ class Channel:
         return max(start, self.first), self.length if stop is None else min(stop, self.length)
 
 
-@attrs.frozen
-class Posted:
+class Posted(NamedTuple):
     """A post that was accepted; await `ticket` before telling anybody (None: it is durable)."""
 
     envelope_id: str

@@ -47,9 +47,9 @@ from ..wire.frames import (
     ResponseFrame,
 )
 from ..wire.operations import OPERATIONS, Operation
-from ..wire.params import PostEnvelope
 from ..wire.validation import decode_strictly, encode
 from .answers import RawJson, in_turns
+from .committer import Ticket
 from .connection_host import ConnectionHost
 from .doorbell import Doorbell
 
@@ -211,9 +211,10 @@ class Connection:
     # Inwards
 
     async def _read(self) -> None:
+        endpoint, outbox = self.endpoint, self.endpoint.outbox
         while True:
             try:
-                message = await self.endpoint.receive()
+                message = await endpoint.receive()
             except TooLarge as error:
                 self._host.refused("frame", error)
                 self.send_error(error)
@@ -221,22 +222,32 @@ class Connection:
             if not self._dismissed:
                 await self._take_frames(message)
             # A peer that asks faster than it reads the answers waits for itself.
-            await self.endpoint.outbox.wait_for_room()
+            if not outbox.has_room:
+                await outbox.wait_for_room()
 
     async def _take_frames(self, message: str | bytes) -> None:
         """Take the frames of a message, and let others have their turn where it has many."""
         receipts: list[ReceiptFrame] = []
-        for count, frame in enumerate(iter_frames(message, self.endpoint.dialect), 1):
+        taken = 0
+        for frame in iter_frames(message, self.endpoint.dialect):
+            taken += 1
+            # Nearly all are of these two.
             if type(frame) is ReceiptFrame:
                 receipts.append(frame)
             else:
                 if receipts:
                     self._take_receipts(receipts)
-                await self._take(frame)
+                if type(frame) is RequestFrame:
+                    await self._take_request(frame)
+                else:
+                    await self._take(frame)
+                    if isinstance(frame, FrameError):
+                        # To find out what is wrong takes longer than to take a good one.
+                        taken = _FRAMES_AT_ONCE
                 if self._dismissed:
                     return
-            # To find out what is wrong with a frame takes longer than to take a good one.
-            if count % _FRAMES_AT_ONCE == 0 or isinstance(frame, FrameError):
+            if taken >= _FRAMES_AT_ONCE:
+                taken = 0
                 if receipts:
                     self._take_receipts(receipts)
                 await trio.lowlevel.checkpoint()
@@ -246,8 +257,6 @@ class Connection:
 
     async def _take(self, frame: Frame | FrameError) -> None:
         match frame:
-            case RequestFrame():
-                await self._take_request(frame)
             case HelloFrame():
                 await self._take_hello(frame)
             case PingFrame():
@@ -324,10 +333,14 @@ class Connection:
             operation = OPERATIONS.get(frame.op)
             if operation is None:
                 raise ProtocolError(f"unknown operation {frame.op[:60]!r}")
-            params = decode_strictly(frame.params, operation.params, f"params of {frame.op}")
+            params = decode_strictly(frame.params, operation.params, operation.params_name)
             self._host.authorize(self, operation, params)
             if operation.name == "post_envelope":
-                await self._post(request_id, params)
+                envelope_id, ticket = await self._host.post(self, params)
+                if ticket is None:
+                    self._respond(request_id, envelope_id)
+                else:
+                    self._respond_when_settled(request_id, envelope_id, ticket)
                 return
             result = in_turns(self._host.handlers[operation.name](self, params))
             if inspect.isawaitable(result):
@@ -346,11 +359,7 @@ class Connection:
         except Exception:
             self._respond_failure(request_id, frame.op)
 
-    async def _post(self, request_id: str, params: PostEnvelope) -> None:
-        envelope_id, ticket = await self._host.post(self, params)
-        if ticket is None:
-            self._respond(request_id, envelope_id)
-            return
+    def _respond_when_settled(self, request_id: str, envelope_id: str, ticket: Ticket) -> None:
         self._unanswered += 1
 
         def settled(error: StoreError | None) -> None:

@@ -12,7 +12,7 @@ from ..errors import NetworkError
 from ..wire.frames import HelloFrame, ReceiptFrame, WelcomeFrame
 from ..wire.operations import Operation
 from ..wire.params import PostEnvelope
-from .committer import Ticket
+from .channel import Posted
 from .turn import Turn
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class ConnectionHost(Protocol):
         """Count what a peer is refused: a "request", a "hello", a "frame", its "connection"."""
         ...
 
-    async def post(self, connection: Connection, params: PostEnvelope) -> tuple[str, Ticket | None]:
+    def post(self, connection: Connection, params: PostEnvelope) -> Awaitable[Posted]:
         """Post an envelope; what is returned may be told once the ticket is durable."""
         ...
 

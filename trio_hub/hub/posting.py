@@ -14,8 +14,7 @@ from ..records import EV_CHANNEL_INVITE_ACK, EV_CHANNEL_INVITE_REJECT, Envelope
 from ..records.envelope import CHANNEL_EVENT_PREFIX, EXPECTATION_EVENT_PREFIX
 from .admission import Admission
 from .announcer import Announcer
-from .channels import ChannelBook
-from .committer import Ticket
+from .channels import ChannelBook, Posted
 from .gate import Gate
 from .registry import Registry
 from .spans import HubSpans
@@ -55,9 +54,7 @@ class Posting:
         self._announcer = announcer
         self._spans = spans
 
-    async def post_from_wire(
-        self, bound: Mapping[str, object], envelope: Envelope
-    ) -> tuple[str, Ticket | None]:
+    async def post_from_wire(self, bound: Mapping[str, object], envelope: Envelope) -> Posted:
         """
         Post what a connection sends, whose sender is bound to it.
 
@@ -79,38 +76,50 @@ class Posting:
                 raise AccessDeniedError(
                     f"this connection does not act for agent {envelope.sender_id!r} any more"
                 )
-        return await self.post(envelope)
+        return self._post_nowait(envelope)
 
-    async def post(self, envelope: Envelope) -> tuple[str, Ticket | None]:
+    async def post(self, envelope: Envelope) -> Posted:
         """
         Plan and submit a post. It has no checkpoint where the channel is warm.
-
-        Returns:
-            The envelope's id, which may be told once the ticket is durable (None: it is).
 
         Raises:
             See `Hub.post_envelope`.
         """
+        channel = self._channels.find(envelope.channel_id)
+        if channel is not None and channel.machine is None:
+            try:
+                self._gate.check()
+                self._registry.get(envelope.sender_id)
+                await self._channels.warm(channel)
+            except NetworkError as error:
+                self._announcer.rejected(envelope, error)
+                raise
+        return self._post_nowait(envelope)
+
+    # Inside
+
+    def _post_nowait(self, envelope: Envelope) -> Posted:
         done = None if self._spans is None else self._spans.accepting(envelope)
         try:
-            envelope_id, ticket = await self._post(envelope)
+            posted = self._submit(envelope)
         except NetworkError as error:
             if done is not None:
                 done(error)
             self._announcer.rejected(envelope, error)
             raise
         if done is not None:
-            done(ticket)
-        return envelope_id, ticket
+            done(posted.ticket)
+        return posted
 
-    async def _post(self, envelope: Envelope) -> tuple[str, Ticket | None]:
+    def _submit(self, envelope: Envelope) -> Posted:
         self._gate.check()
         sender = self._registry.get(envelope.sender_id)
         channel = self._channels.get(envelope.channel_id)
-        envelope = self._admission.resolve_audience(channel.metadata, envelope)
-        machine = channel.machine or await self._channels.warm(channel)
+        metadata, machine = channel.metadata, channel.machine
+        assert machine is not None, "it is warm, and there was no checkpoint since"
+        if envelope.audience is not None:
+            envelope = self._admission.resolve_audience(metadata, envelope)
         # A retry of what was posted takes no room and no token.
         if not machine.knows_key_of(envelope):
-            self._admission.check_post(sender, channel.metadata, envelope)
-        posted = self._channels.post_nowait(channel, machine, envelope)
-        return posted.envelope_id, posted.ticket
+            self._admission.check_post(sender, metadata, envelope)
+        return self._channels.post_nowait(channel, machine, envelope)

@@ -7,7 +7,7 @@ Who comes in, who they say they are, what they may do, and whom they act for.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -31,8 +31,7 @@ from ..wire.params import PostEnvelope
 from .announcer import Announcer
 from .attempts import Attempts
 from .authorization import authorize
-from .channels import Channel, ChannelBook
-from .committer import Ticket
+from .channels import Channel, ChannelBook, Posted
 from .connection import Connection
 from .connection_host import Greeting, Handler
 from .deliveries import Deliveries
@@ -124,6 +123,8 @@ class Reception:
         #: Connections that were ever taken, and what peers were refused: (what, code of the error).
         self.opened = 0
         self.refusals: Counter[tuple[str, str]] = Counter()
+        #: How many unanswered requests one connection may have; asked for with every request.
+        self.requests_in_flight_max = limits.requests_in_flight_max
         #: The handler of every operation but ``post_envelope``; the hub fills it in.
         self.handlers: Mapping[str, Handler] = {}
 
@@ -214,11 +215,6 @@ class Reception:
     # What a connection asks for
 
     @property
-    def requests_in_flight_max(self) -> int:
-        """How many unanswered requests one connection may have."""
-        return self._limits.requests_in_flight_max
-
-    @property
     def malformed_frames_per_minute(self) -> int:
         """How many frames that are none one connection may send."""
         return self._limits.malformed_frames_per_minute
@@ -251,9 +247,9 @@ class Reception:
         """Count what a peer is refused."""
         self.refusals[what, error.code] += 1
 
-    async def post(self, connection: Connection, params: PostEnvelope) -> tuple[str, Ticket | None]:
+    def post(self, connection: Connection, params: PostEnvelope) -> Awaitable[Posted]:
         """Post an envelope; what is returned may be told once the ticket is durable."""
-        return await self._posting.post_from_wire(connection.bound, params.envelope)
+        return self._posting.post_from_wire(connection.bound, params.envelope)
 
     async def hello(self, connection: Connection, frame: HelloFrame) -> Greeting:
         """

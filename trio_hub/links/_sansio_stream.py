@@ -82,7 +82,8 @@ class SansIoStream:
         self._arrivals = 0
         self._arrivals_seen = 0
         self._arrived: trio.Event | None = None
-        self._whole_texts = WholeTexts(masked=protocol.side is Side.SERVER)
+        self._serves = protocol.side is Side.SERVER
+        self._whole_texts = WholeTexts(masked=self._serves)
         self._sender = ByteSender(raw)
         self._answering = False
         # Why nothing more will be received.
@@ -130,8 +131,8 @@ class SansIoStream:
                 else:
                     await self._part()
                 raise self._lost()
-            while self._answering and len(self._sender) > _ANSWERS_MAX:
-                await self._sender.wait_turn_over()
+            if self._answering:
+                await self._wait_for_answers()
             await self._read_some()
         if self._in_a_row >= _IN_A_ROW_MAX:
             await trio.lowlevel.checkpoint()
@@ -187,6 +188,11 @@ class SansIoStream:
 
     # In
 
+    async def _wait_for_answers(self) -> None:
+        """Read on only when what the peer has asked for before is on its way."""
+        while self._answering and len(self._sender) > _ANSWERS_MAX:
+            await self._sender.wait_turn_over()
+
     async def _read_some(self) -> None:
         """
         Read what is there, and take it in. One task reads; another waits until it has.
@@ -221,13 +227,12 @@ class SansIoStream:
 
     def _take(self, data: bytes) -> None:
         self._in_a_row = 0
-        protocol = self._protocol
         for piece in self._whole_texts.split(data):
-            if isinstance(piece, bytes):
-                protocol.receive_data(piece)
-                self._take_events(protocol.events_received())
-            elif self._over is None:
-                self._deliver(piece)
+            if type(piece) is bytes:
+                self._protocol.receive_data(piece)
+                self._take_events(self._protocol.events_received())
+            elif self._over is None and not self._hears_nobody:
+                self._inbox.append(piece)
 
     def _take_events(self, events: Iterable[Frame | Request | Response]) -> None:
         protocol = self._protocol
@@ -274,7 +279,7 @@ class SansIoStream:
             self._end(
                 f"closed by this side: what the peer sent was {how or 'refused'}: {close.reason}"
             )
-            if how is not None and self._closed_by_us is None and protocol.side is Side.SERVER:
+            if how is not None and self._closed_by_us is None and self._serves:
                 while answers.pop() == SEND_EOF:
                     pass  # The close frame stands before it; ours takes its place.
                 answers.append(last_words(close.code, close.reason, self._dialect))
@@ -293,16 +298,17 @@ class SansIoStream:
     # Out
 
     def _feed(self, messages: Sequence[bytes]) -> None:
-        protocol = self._protocol
-        if protocol.state is not State.OPEN:
+        # All that ends it, at either side, is in these two.
+        if self._over is not None or self._closed_by_us is not None:
             raise self._lost()
-        if protocol.side is Side.CLIENT:
+        if self._serves:
             for message in messages:
-                protocol.send_text(message)
-            self._sender.put(protocol.data_to_send())
+                self._sender.put((server_frame_head(TEXT, len(message)), message))
             return
+        protocol = self._protocol
         for message in messages:
-            self._sender.put((server_frame_head(TEXT, len(message)), message))
+            protocol.send_text(message)
+        self._sender.put(protocol.data_to_send())
 
     def _answer(self, answers: list[bytes]) -> None:
         """Have something sent that nobody waits for."""

@@ -18,6 +18,9 @@ import trio
 
 __all__ = ["TcpStream"]
 
+#: What is read at once, where nobody says how much.
+_READ_BYTES = 65536
+
 #: More than this at once gives way to others even where the kernel takes it all.
 _WRITE_IN_A_ROW_BYTES_MAX = 256 * 1024
 _FIRST_BYTES = 2
@@ -37,7 +40,6 @@ class TcpStream(trio.abc.HalfCloseableStream):
         self._socket.setblocking(False)
         self._closed = False
         self._eof_sent = False
-        self._reading = False
         self._writing = False
         #: The first two bytes that were received: what the peer speaks.
         self.first_bytes = b""
@@ -102,31 +104,27 @@ class TcpStream(trio.abc.HalfCloseableStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """See `trio.abc.ReceiveStream.receive_some`."""
-        if self._reading:
-            raise trio.BusyResourceError("another task is reading from this connection")
         if self._closed:
             await trio.lowlevel.checkpoint()
             raise trio.ClosedResourceError("this connection was closed")
-        size = 65536 if max_bytes is None else max_bytes
-        if size < 1:
+        if max_bytes is None:
+            max_bytes = _READ_BYTES
+        elif max_bytes < 1:
             raise ValueError("max_bytes must be >= 1")
-        self._reading = True
-        try:
-            while True:
-                await trio.lowlevel.wait_readable(self._socket)
-                try:
-                    data = self._socket.recv(size)
-                except BlockingIOError:
-                    continue  # The kernel thought better of it.
-                except OSError as error:
-                    if self._closed:
-                        raise trio.ClosedResourceError("this connection was closed") from None
-                    raise trio.BrokenResourceError(f"the connection broke: {error}") from error
-                if len(self.first_bytes) < _FIRST_BYTES:
-                    self.first_bytes = (self.first_bytes + data)[:_FIRST_BYTES]
-                return data
-        finally:
-            self._reading = False
+        while True:
+            # It refuses a second task that reads.
+            await trio.lowlevel.wait_readable(self._socket)
+            try:
+                data = self._socket.recv(max_bytes)
+            except BlockingIOError:
+                continue  # The kernel thought better of it.
+            except OSError as error:
+                if self._closed:
+                    raise trio.ClosedResourceError("this connection was closed") from None
+                raise trio.BrokenResourceError(f"the connection broke: {error}") from error
+            if len(self.first_bytes) < _FIRST_BYTES:
+                self.first_bytes = (self.first_bytes + data)[:_FIRST_BYTES]
+            return data
 
     async def aclose(self) -> None:
         """See `trio.abc.AsyncResource.aclose`."""

@@ -90,6 +90,8 @@ class LinkEndpoint:
         self._receive_bytes_max = (
             self.limits.message_bytes_max if side is Side.HUB else self.limits.hub_message_bytes_max
         )
+        # Up to here a text need not be looked at to know that it is not over the limit.
+        self._receive_characters_safe = self._receive_bytes_max // _UTF8_BYTES_PER_CHARACTER_MAX
         # Asked for with every frame, so no properties.
         self.dialect: Final = stream.dialect
         self.frame_bytes_max: Final = _frame_bytes_max(self.limits, side, stream.dialect)
@@ -168,7 +170,8 @@ class LinkEndpoint:
             raise ConnectionLost(reason) from error.__cause__
         finally:
             self._listening = False
-        self._refuse_too_large(message)
+        if len(message) > self._receive_characters_safe:
+            self._refuse_too_large(message)
         return message
 
     async def write_out(self) -> None:
@@ -269,17 +272,16 @@ class LinkEndpoint:
         while True:
             messages: list[bytes] = []
             if not self._unsent:
-                frames = self.outbox.take_nowait(_SEND_BYTES_MAX)
-                if not frames:
+                messages = self._take_some()
+                if not messages:
                     if self.outbox.closed:
                         return
                     await self.outbox.rung()
                     continue
-                self._unsent = sum(map(len, frames))
-                messages = self._joined(frames)
-                if self._send_eagerly(messages):
-                    continue
                 if self._eager is not None:
+                    if self._eager.send_nowait(messages):
+                        self._count_sent()
+                        continue
                     messages = []
             size = self._unsent
             allowed = limits.send_timeout_seconds + size / limits.send_bytes_per_second_min
@@ -305,33 +307,33 @@ class LinkEndpoint:
         """Write what waits, as far as the peer takes it at once; the rest is the writer's."""
         if self._unsent:
             return  # The writer looks again when it is through.
-        frames = self.outbox.take_nowait(_SEND_BYTES_MAX)
-        if not frames:
+        messages = self._take_some()
+        if not messages:
             return
-        self._unsent = sum(map(len, frames))
+        assert self._eager is not None
         try:
-            sent = self._send_eagerly(self._joined(frames))
+            sent = self._eager.send_nowait(messages)
         except ConnectionLost as error:
             self._lose(error)
             return
-        if not sent or self.outbox.bytes_waiting:
+        if sent:
+            self._count_sent()
+        if self.outbox.bytes_waiting:
             self.outbox.wake_writer()
 
-    def _send_eagerly(self, messages: list[bytes]) -> bool:
-        """Send without a wait; False where that was not all, or cannot be done at all."""
-        if self._eager is None or not self._eager.send_nowait(messages):
-            return False
-        self._count_sent()
-        return True
+    def _take_some(self) -> list[bytes]:
+        """Take as much of what waits as is sent at once; it counts as not sent from here on."""
+        frames = self.outbox.take_nowait(_SEND_BYTES_MAX)
+        self._unsent = sum(map(len, frames))
+        if self.dialect is Dialect.PLAIN:
+            return frames
+        limit = min(self.limits.batch_bytes_max, self.frame_bytes_max)
+        return join_frames(frames, self.dialect, limit)
 
     def _count_sent(self) -> None:
         # First, for whoever hears that there is room may push again.
         size, self._unsent = self._unsent, 0
         self.outbox.written(size)
-
-    def _joined(self, frames: list[bytes]) -> list[bytes]:
-        limit = min(self.limits.batch_bytes_max, self.frame_bytes_max)
-        return join_frames(frames, self.dialect, limit)
 
     def _lose(self, error: ConnectionLost) -> None:
         """Take note that the peer is gone, and what it says of that to whoever writes."""
@@ -359,8 +361,6 @@ class LinkEndpoint:
 
     def _refuse_too_large(self, message: str | bytes) -> None:
         limit = self._receive_bytes_max
-        if len(message) * _UTF8_BYTES_PER_CHARACTER_MAX <= limit:
-            return
         if isinstance(message, bytes) or message.isascii():
             size = len(message)
         else:

@@ -80,13 +80,16 @@ class Outbox:
 
         Never waits. What asks `has_room` first stays far away from the hard limit.
         """
-        if self._closed or self._bytes_waiting + len(frame) > self._hard_bytes:
+        waiting = self._bytes_waiting + len(frame)
+        if self._closed or waiting > self._hard_bytes:
             return False
-        self._bytes_waiting += len(frame)
-        if self._bytes_waiting >= self._high_bytes:
+        self._bytes_waiting = waiting
+        if waiting >= self._high_bytes:
             self._has_room = False
-        self._frames.append(frame)
-        if len(self._frames) == 1:
+        frames = self._frames
+        is_first = not frames
+        frames.append(frame)
+        if is_first:
             self.on_waiting()
         return True
 
@@ -127,9 +130,10 @@ class Outbox:
 
     def written(self, byte_count: int) -> None:
         """Say that so many of the bytes that were taken are on their way and count no more."""
-        assert 0 <= byte_count <= self._bytes_waiting
-        self._bytes_waiting -= byte_count
-        if not self._has_room and self._bytes_waiting < self._low_bytes:
+        waiting = self._bytes_waiting - byte_count
+        assert byte_count >= 0 <= waiting
+        self._bytes_waiting = waiting
+        if not self._has_room and waiting < self._low_bytes:
             self._has_room = True
             self._wake_pushers()
             if self.on_drained is not None:

@@ -57,6 +57,9 @@ _FRAME_CLASSES: dict[str, type[Frame]] = {
     )
 }
 
+# What they are called in errors.
+_FRAME_NAMES = {kind: f"{kind} frame" for kind in _FRAME_CLASSES}
+
 _NEWLINE = b"\n"
 
 # What a frame is written from: the names of its fields, and what gets their values.
@@ -107,7 +110,7 @@ def decode_message(message: str | bytes, dialect: Dialect) -> list[Frame | Frame
     return list(iter_frames(message, dialect))
 
 
-def iter_frames(message: str | bytes, dialect: Dialect) -> Iterator[Frame | FrameError]:
+def iter_frames(message: str | bytes, dialect: Dialect) -> Iterable[Frame | FrameError]:
     """
     Read the frames of one message one by one, as `decode_message` does.
 
@@ -115,11 +118,13 @@ def iter_frames(message: str | bytes, dialect: Dialect) -> Iterator[Frame | Fram
     to do something else between two of them, and to stop.
     """
     if isinstance(message, bytes):
-        yield FrameError("a binary message: frames travel in text messages only")
-        return
+        return (FrameError("a binary message: frames travel in text messages only"),)
     if dialect is Dialect.PLAIN:
-        yield _decode_frame(message)
-        return
+        return (_decode_frame(message),)
+    return _iter_lines(message)
+
+
+def _iter_lines(message: str) -> Iterator[Frame | FrameError]:
     start = 0
     while start < len(message):
         stop = message.find("\n", start)
@@ -137,8 +142,7 @@ def _decode_frame(text: str) -> Frame | FrameError:
         try:
             decode_strictly(text, _Kind, "frame")
         except FrameError as error:
-            forget_frames(error)
-            return error
+            return _handed_on(error)
         raise AssertionError("a frame that could not be read could be read") from None
     frame_class = _FRAME_CLASSES.get(kind)
     if frame_class is None:
@@ -146,12 +150,17 @@ def _decode_frame(text: str) -> Frame | FrameError:
             f"unknown frame kind {kind[:40]!r}", problems=(f"known: {', '.join(_FRAME_CLASSES)}",)
         )
     try:
-        return decode_strictly(text, frame_class, f"{kind} frame")
+        return decode_strictly(text, frame_class, _FRAME_NAMES[kind])
     except FrameError as error:
         if frame_class is RequestFrame:
             error.request_id = _request_id_in(text)
-        forget_frames(error)
-        return error
+        return _handed_on(error)
+
+
+def _handed_on(error: FrameError) -> FrameError:
+    """Return an error without what it was raised from: whoever keeps it may be among that."""
+    forget_frames(error)
+    return error
 
 
 def _request_id_in(text: str) -> str | None:

@@ -58,6 +58,7 @@ class Operation:
         caller: Who may call.
         subject: Reads from the parameters whom or what `caller` is about.
         summary: One sentence.
+        params_name: What its parameters are called in errors.
     """
 
     name: str
@@ -66,6 +67,11 @@ class Operation:
     caller: Caller
     subject: Callable[[Any], str | None]
     summary: str
+    params_name: str = attrs.field(init=False)
+
+    @params_name.default
+    def _name_params(self) -> str:
+        return f"params of {self.name}"
 
 
 def _nobody(_: object) -> None:

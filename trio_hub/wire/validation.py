@@ -9,9 +9,9 @@ is what the author of a peer wants to read.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
-from typing import Any, Literal, TypeVar, cast, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import attrs
 import cattrs
@@ -34,9 +34,9 @@ _PROBLEMS_MAX = 20
 _DETAILED_BYTES_MAX = 4 * 1024
 
 
-@functools.cache
-def _decoder(wanted: Hashable) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(wanted)
+_decode_as: Callable[[Any], Callable[[bytes | str | msgspec.Raw], Any]] = functools.cache(
+    lambda wanted: msgspec.json.Decoder(wanted).decode
+)
 
 
 def decode_strictly(data: bytes | str | msgspec.Raw, wanted: type[T], what: str) -> T:
@@ -51,7 +51,7 @@ def decode_strictly(data: bytes | str | msgspec.Raw, wanted: type[T], what: str)
             the error lists all of them.
     """
     try:
-        decoded: T = _decoder(cast(Hashable, wanted)).decode(data)
+        decoded: T = _decode_as(wanted)(data)
     except msgspec.ValidationError as error:
         if isinstance(error.__cause__, RecursionError) or "recursion" in str(error):
             raise FrameError(f"malformed {what}: nested too deeply") from None
