@@ -1,15 +1,21 @@
-"""The rows of a table of limits: from the class that has them, and its docstring."""
+"""
+The rows of tables of limits: from the class that has them, and its docstring; and of fixed bounds,
+from the modules that have them, and the comments that stand above them.
+"""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import re
+from collections.abc import Iterator
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import attrs
 
-__all__ = ["LimitRow", "limit_rows", "load"]
+__all__ = ["LimitRow", "bound_names", "bound_rows", "limit_rows", "load"]
 
 
 class LimitRow(NamedTuple):
@@ -41,6 +47,44 @@ def limit_rows(cls: Any) -> list[LimitRow]:
         for field in attrs.fields(cls)
         if not attrs.has(type(getattr(defaults, field.name))) and not field.metadata.get("choice")
     ]
+
+
+def bound_names(source: str) -> Iterator[tuple[str, int]]:
+    """Yield every constant of a module that is named as a bound, private ones too, with its line."""
+    for node in ast.parse(source).body:
+        targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
+        for target in targets:
+            if isinstance(target, ast.Name) and re.search(r"(^|_)(MAX|MIN)(_|$)", target.id):
+                yield target.id, node.lineno
+
+
+def bound_rows(module: ModuleType) -> list[LimitRow]:
+    """
+    Return every fixed bound of a module: what is public and named ``<what>_<unit>_MAX``, or MIN.
+
+    The reason is the comment above it, whose lines begin with ``#:``.
+    """
+    source = inspect.getsource(module)
+    lines = source.splitlines()
+    return [
+        LimitRow(name, getattr(module, name), _unit_in(name), _comment_above(lines, line))
+        for name, line in bound_names(source)
+        if not name.startswith("_")
+    ]
+
+
+def _unit_in(name: str) -> str:
+    match = re.fullmatch(r"(?:[A-Z0-9_]+_)?([A-Z]+)_(?:MAX|MIN)", name)
+    return match[1].lower() if match else ""
+
+
+def _comment_above(lines: list[str], line: int) -> str:
+    found: list[str] = []
+    for text in reversed(lines[: line - 1]):
+        if not text.startswith("#: "):
+            break
+        found.insert(0, text.removeprefix("#: "))
+    return " ".join(found)
 
 
 def _attributes_in(doc: str) -> dict[str, str]:

@@ -1,12 +1,13 @@
 """
 Tables of the reference that come from the code itself, so that they cannot drift.
 
-``{operations}``, ``{errors}``, ``{metrics}``, ``{limits}`` (with a class) and ``{states}`` (with a
-table's name).
+``{operations}``, ``{errors}``, ``{metrics}``, ``{limits}`` (with a class), ``{bounds}`` (with modules)
+and ``{states}`` (with a table's name).
 """
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 from collections.abc import Iterable
@@ -15,7 +16,7 @@ from typing import ClassVar
 import attrs
 from docutils import nodes
 from docutils.statemachine import StringList
-from limit_rows import limit_rows, load
+from limit_rows import bound_rows, limit_rows, load
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -87,8 +88,19 @@ class Limits(TableDirective):
 
     def rows(self) -> Iterable[tuple[str, ...]]:
         for it in limit_rows(load(self.arguments[0])):
-            shown = f"{it.default:,}" if isinstance(it.default, int) else f"{it.default}"
-            yield (f"`{it.name}`", shown, it.unit, it.reason)
+            yield (f"`{it.name}`", _shown(it.default), it.unit, it.reason)
+
+
+class Bounds(TableDirective):
+    """Every fixed bound of some modules, with the reason from the comment above it."""
+
+    header = ("bound", "value", "unit", "of what, and why")
+    has_content = True
+
+    def rows(self) -> Iterable[tuple[str, ...]]:
+        for module in " ".join(self.content).split():
+            for it in bound_rows(importlib.import_module(module)):
+                yield (f"`{it.name}`", _shown(it.default), it.unit, it.reason)
 
 
 class States(TableDirective):
@@ -109,6 +121,10 @@ def _row(cells: tuple[str, ...]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 
+def _shown(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value}"
+
+
 def _name(value: object) -> str:
     return str(getattr(value, "value", value)).lower().replace("_", " ")
 
@@ -124,5 +140,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("errors", Errors)
     app.add_directive("metrics", Metrics)
     app.add_directive("limits", Limits)
+    app.add_directive("bounds", Bounds)
     app.add_directive("states", States)
     return {"parallel_read_safe": True}

@@ -147,7 +147,7 @@ async def test_the_answer_to_an_invite_is_let_through_whatever_the_rate() -> Non
 
 
 def test_what_is_kept_of_names_that_are_gone_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trio_hub.hub.arbiter._LEFT_MAX", 2)
+    monkeypatch.setattr("trio_hub.hub.arbiter.DEPARTED_NAMES_MAX", 2)
     now = [0.0]
     arbiter = RuleArbiter(clock=lambda: now[0])
     rule = limits(rate=RateBlock(per_minute=1))

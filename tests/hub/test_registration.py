@@ -12,7 +12,7 @@ import trio
 from trio_hub import ApiKeyAuth, AuthRegistry, HubLimits, MemoryKnowledgeStore, NoAuth, Passport
 from trio_hub.errors import AccessDeniedError, AuthError, NotFoundError, ProtocolError, StoreError
 from trio_hub.hub.mailbox import Mailbox
-from trio_hub.hub.measured import COUNTED_MAX
+from trio_hub.hub.measured import COUNTED_TASKS_MAX
 from trio_hub.ids import ID_PATTERN
 from trio_hub.testing import FaultyStore
 
@@ -296,11 +296,11 @@ async def test_a_task_counts_once_however_often_it_is_told() -> None:
             "tax": (1, 1),
         }
         # What is remembered is bounded: a task of long ago counts anew.
-        for number in range(COUNTED_MAX):
+        for number in range(COUNTED_TASKS_MAX):
             await tell(alice, "law", f"other {number}", "failed")
         await tell(alice, "law", "t1", "completed")
         record = await alice.request("get_track_record", agent_id=alice.id)
-        assert record["law"]["n"] == 3 + COUNTED_MAX + 1
+        assert record["law"]["n"] == 3 + COUNTED_TASKS_MAX + 1
         with pytest.raises(ProtocolError, match="task_id"):
             await tell(alice, "law", "x" * 201, "completed")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from types import ModuleType
 
 import attrs
 
@@ -25,16 +26,16 @@ class Case:
     virtual: bool
 
 
-#: By class and field.
-CASES: dict[tuple[type, str], Case] = {}
+#: By class and field, or module and constant.
+CASES: dict[tuple[type | ModuleType, str], Case] = {}
 
 
-def case(cls: type, name: str, *, virtual: bool = False) -> Callable[[Run], Run]:
-    """Write down the case of a limit."""
+def case(owner: type | ModuleType, name: str, *, virtual: bool = False) -> Callable[[Run], Run]:
+    """Write down the case of a limit: of a class, or fixed in a module."""
 
     def add(run: Run) -> Run:
-        assert (cls, name) not in CASES, f"two cases for {cls.__name__}.{name}"
-        CASES[cls, name] = Case(run, virtual)
+        assert (owner, name) not in CASES, f"two cases for {owner.__name__}.{name}"
+        CASES[owner, name] = Case(run, virtual)
         return run
 
     return add

@@ -17,13 +17,14 @@ from ..errors import AuthError
 from ..records import Passport
 from .credential import Credential
 
-__all__ = ["JwtAuth"]
+__all__ = ["TOKEN_CHARACTERS_MAX", "JwtAuth"]
 
 _KEY_PAIRS: Final = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 )
 _KEY_TYPES: Final = frozenset({"RSA", "EC", "OKP"})
-_MAX_TOKEN_CHARACTERS: Final = 16_384
+#: The longest JSON Web Token that is looked at; those in use have one or two thousand.
+TOKEN_CHARACTERS_MAX: Final = 16_384
 
 
 class JwtAuth:
@@ -128,7 +129,7 @@ class JwtAuth:
     def _result(self, name: str | None, token: str) -> Credential | str:
         """Return a credential, or why there is none; None is any name."""
         refused = f"the token for {name!r} was not accepted"
-        if len(token) > _MAX_TOKEN_CHARACTERS:
+        if len(token) > TOKEN_CHARACTERS_MAX:
             return refused
         try:
             header = self._jwt.get_unverified_header(token)

@@ -21,7 +21,7 @@ import trio
 from ..errors import ConnectionLost, NetworkError, error_from_code
 from ..wire.frames import ResponseFrame
 
-__all__ = ["NOT_REPEATABLE", "WAITS_FOR_OTHERS", "Call", "Calls"]
+__all__ = ["NOT_REPEATABLE", "PATIENT_REQUESTS_MAX", "WAITS_FOR_OTHERS", "Call", "Calls"]
 
 #: Operations whose repetition would do their work twice.
 NOT_REPEATABLE: Final = frozenset({"record_observation", "fire_task_event"})
@@ -34,8 +34,9 @@ _REPEATABLE_BY_KEY: Final = frozenset({"create_channel"})
 WAITS_FOR_OTHERS: Final = frozenset({"create_channel", "wait_task", "lease_task"})
 
 
-# Half of the requests that a hub works on at once for one connection (`HubLimits`).
-_PATIENT_MAX = 128
+#: Requests of one client that wait for others at once (a channel to be opened, a task to end, a
+#: lease); further ones wait for those. Half of what a hub works on for one connection.
+PATIENT_REQUESTS_MAX = 128
 
 
 @attrs.define(eq=False)
@@ -108,7 +109,7 @@ class Calls:
     def __init__(self, waiting_max: int) -> None:
         self._calls: dict[str, Call] = {}
         self._places = trio.Semaphore(waiting_max)
-        self._places_of_the_patient = trio.Semaphore(min(waiting_max, _PATIENT_MAX))
+        self._places_of_the_patient = trio.Semaphore(min(waiting_max, PATIENT_REQUESTS_MAX))
 
     def __len__(self) -> int:
         return len(self._calls)

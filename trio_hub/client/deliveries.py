@@ -27,6 +27,7 @@ from .._tracing import find_tracing
 from ..protocol.adapters import left_by
 from ..protocol.expiry import EXPIRED
 from ..records import Envelope, is_bookkeeping
+from ..records.dead_letter import FAILURE_CHARACTERS_MAX
 from .places import take_place
 
 __all__ = ["Deliveries", "DeliveryHost"]
@@ -34,7 +35,6 @@ __all__ = ["Deliveries", "DeliveryHost"]
 _log = get_logger("trio_hub.client")
 
 _CHANNELS_MAX = 4096
-_REASON_CHARACTERS_MAX = 500
 # Envelopes of one channel that handlers which never wait may take before others have their turn.
 _IN_A_ROW_MAX = 8
 # Beyond any date, and small enough to be added to one.
@@ -296,7 +296,7 @@ class Deliveries:
         # It is not here any more: the hub sends it again as soon as it hears of it.
         lane.handling = None
         self._hold_back(lane, envelope)
-        reason = f"{type(error).__name__}: {error}"[:_REASON_CHARACTERS_MAX]
+        reason = f"{type(error).__name__}: {error}"[:FAILURE_CHARACTERS_MAX]
         self._host.send_receipt(envelope, "nack", reason)
         await self._host.report_failure(envelope, error)
 

@@ -18,10 +18,13 @@ import trio
 from ..errors import NetworkError
 from ..records import Envelope
 
-__all__ = ["EventMemory"]
+__all__ = ["CHANNEL_EVENTS_MAX", "EVENTS_MAX", "EventMemory"]
 
-_EVENTS_PER_CHANNEL_MAX = 128
-_EVENTS_MAX = 1024
+#: Events of one channel that a client remembers for an agent, for whoever waits for one that came
+#: already (`wait_for_channel_event`); then the oldest goes.
+CHANNEL_EVENTS_MAX = 128
+#: Events that a client remembers for an agent in all; then the channel goes that was quiet for longest.
+EVENTS_MAX = 1024
 
 
 @attrs.define(eq=False)
@@ -57,7 +60,7 @@ class EventMemory:
     """
 
     def __init__(
-        self, per_channel_max: int = _EVENTS_PER_CHANNEL_MAX, events_max: int = _EVENTS_MAX
+        self, per_channel_max: int = CHANNEL_EVENTS_MAX, events_max: int = EVENTS_MAX
     ) -> None:
         self._per_channel_max = per_channel_max
         self._events_max = events_max

@@ -15,10 +15,10 @@ from ..records import Passport, PeerPage, Resume, TrackRecord
 from ..wire import params as p
 from .asking import Asking
 
-__all__ = ["PeerOperations"]
+__all__ = ["LISTED_AGENTS_MAX", "PeerOperations"]
 
-# Of a hub that cannot look for us.
-_LISTED_MAX = 1_000
+#: Agents that a client looks through at a hub which cannot look for it, such as AG2's: the first ones.
+LISTED_AGENTS_MAX = 1_000
 _RESUMES_AT_ONCE = 16
 
 
@@ -63,7 +63,7 @@ class PeerOperations(Asking):
 
     async def _listed(self, agent_id: str, query: PeerQuery) -> list[_Listed]:
         """Return whom a hub lists besides an agent itself, each with its resume."""
-        params = p.ListAgents(capability=query.capability, kind=query.kind, limit=_LISTED_MAX)
+        params = p.ListAgents(capability=query.capability, kind=query.kind, limit=LISTED_AGENTS_MAX)
         passports: list[Passport] = await self.request("list_agents", params, list[Passport])
         listed: list[_Listed] = []
         problems: list[Exception] = []

@@ -18,11 +18,11 @@ from ..protocol.federation import HUB_SCHEME, AgentCard, link_name
 from ..protocol.federation.addresses import link_scheme
 from ..records import AuthBlock, Passport, Resume
 
-__all__ = ["Mirrors"]
+__all__ = ["AGENTS_MAX", "Mirrors"]
 
 log = get_logger(__name__)
 
-#: A peer that names more agents than that is not believed.
+#: Agents of one other hub that are known here. A peer that names more is not believed.
 AGENTS_MAX: Final = 10_000
 
 

@@ -36,10 +36,10 @@ from .audit import AuditLog
 from .channels import Channel, LogRecord
 from .listeners import Listeners
 
-__all__ = ["Announcer"]
+__all__ = ["AUDITED_CHARACTERS_MAX", "Announcer"]
 
-# Names come from whoever knocks; a name in the audit log is no longer than this.
-_NAME_CHARACTERS_MAX = 200
+#: Of names, schemes and ids in the audit log: they come from whoever knocks, and it is kept for good.
+AUDITED_CHARACTERS_MAX = 200
 
 _CHANNEL_KINDS = {
     ChannelState.ACTIVE: "opened",
@@ -216,7 +216,7 @@ class Announcer:
                 agent_id=agent_id,
                 channel_id=channel_id,
                 details={
-                    "envelope_id": envelope_id[:_NAME_CHARACTERS_MAX],
+                    "envelope_id": envelope_id[:AUDITED_CHARACTERS_MAX],
                     "error_length": len(error),
                 },
             )
@@ -265,7 +265,7 @@ class Announcer:
         if agent_id is not None:
             self._agent(agent_id, "operator_rule_set", rule=after, by=by)
         details = {
-            "name": name[:_NAME_CHARACTERS_MAX],
+            "name": name[:AUDITED_CHARACTERS_MAX],
             "changed": _differences(before or OperatorRule(), after or OperatorRule()),
             "cleared": after is None,
         }
@@ -279,7 +279,7 @@ class Announcer:
         if agent_id is not None:
             self._agent(agent_id, "revoked", reason=reason, by=by)
         # The reason is no text of an agent's: it is an operator's, who gives it for the record.
-        details = {"name": revocation.name[:_NAME_CHARACTERS_MAX], "reason": reason}
+        details = {"name": revocation.name[:AUDITED_CHARACTERS_MAX], "reason": reason}
         await self._audit.written(
             self._audit.record("agent_revoked", agent_id=agent_id, by=by, details=details)
         )
@@ -288,7 +288,7 @@ class Announcer:
         """An operator has taken a revocation back. Audited when this returns."""
         if agent_id is not None:
             self._agent(agent_id, "reinstated", by=by)
-        details = {"name": revocation.name[:_NAME_CHARACTERS_MAX]}
+        details = {"name": revocation.name[:AUDITED_CHARACTERS_MAX]}
         await self._audit.written(
             self._audit.record("agent_reinstated", agent_id=agent_id, by=by, details=details)
         )
@@ -340,8 +340,8 @@ class Announcer:
     async def auth_failed(self, connection_id: str, peer: str, name: str, scheme: str) -> None:
         """A credential was refused. Audited when this returns."""
         details = {
-            "name": name[:_NAME_CHARACTERS_MAX],
-            "scheme": scheme[:_NAME_CHARACTERS_MAX],
+            "name": name[:AUDITED_CHARACTERS_MAX],
+            "scheme": scheme[:AUDITED_CHARACTERS_MAX],
             "connection_id": connection_id,
             "peer": peer,
         }
@@ -365,7 +365,7 @@ class Announcer:
     async def turned_away(self, connection_id: str, peer: str, name: str) -> None:
         """Somebody came with a good credential by a revoked name. Audited when this returns."""
         details = {
-            "name": name[:_NAME_CHARACTERS_MAX],
+            "name": name[:AUDITED_CHARACTERS_MAX],
             "connection_id": connection_id,
             "peer": peer,
         }

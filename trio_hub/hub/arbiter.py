@@ -34,10 +34,11 @@ from ..records import ChannelManifest, Envelope, Passport, Resume, Rule, is_book
 from ..records.envelope import CHANNEL_EVENT_PREFIX
 from .gate import COME_BACK_AFTER_SECONDS
 
-__all__ = ["ALLOW", "Allow", "Decision", "Deny", "HubArbiter", "RuleArbiter"]
+__all__ = ["ALLOW", "DEPARTED_NAMES_MAX", "Allow", "Decision", "Deny", "HubArbiter", "RuleArbiter"]
 
-# Names that are gone whose buckets are not full yet; a megabyte or two.
-_LEFT_MAX = 10_000
+#: Names that were unregistered whose rate is still known, should they come back; then the oldest is
+#: forgotten. A megabyte or two.
+DEPARTED_NAMES_MAX = 10_000
 
 
 @attrs.frozen
@@ -301,7 +302,7 @@ class RuleArbiter:
             self._left[name] = bucket
         while self._left:
             oldest = next(iter(self._left))
-            if self._left[oldest].full_at > self._clock() and len(self._left) <= _LEFT_MAX:
+            if self._left[oldest].full_at > self._clock() and len(self._left) <= DEPARTED_NAMES_MAX:
                 break
             del self._left[oldest]
 

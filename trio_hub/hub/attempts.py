@@ -18,10 +18,11 @@ from ..protocol.throttle import Throttle
 from .announcer import Announcer
 from .limits import HubLimits
 
-__all__ = ["Attempts"]
+__all__ = ["ATTEMPT_NAME_CHARACTERS_MAX", "Attempts"]
 
-# What is kept of a name that somebody made up.
-_NAME_CHARACTERS_MAX = 200
+#: By how much of a name failed authentication is counted, and no more of it kept: somebody may have
+#: made it up. Names that differ only behind it are counted as one.
+ATTEMPT_NAME_CHARACTERS_MAX = 200
 
 
 class Attempts:
@@ -56,7 +57,7 @@ class Attempts:
         """
         address = address_of(peer)
         # Taken before the answer is known, so that many at once are no more than one by one.
-        key = address, name[:_NAME_CHARACTERS_MAX]
+        key = address, name[:ATTEMPT_NAME_CHARACTERS_MAX]
         now = trio.current_time()
         wait = self._by_address.wait(address, now) or self._by_name.take(key, now)
         if wait > 0.0:

@@ -8,7 +8,7 @@ the store fails, those that wait are chained again upon what the disk really hol
 
 What bounds them: every kind but three is about something that is on disk itself, or is answered
 only when its record is. Two of them, refused credentials and take-overs, come from hellos; these
-wait in `room` once `_WAITING_MAX` records wait for the disk. The third, failed handshakes, is
+wait in `room` once `WAITING_RECORDS_MAX` records wait for the disk. The third, failed handshakes, is
 summed up to one record a minute.
 """
 
@@ -31,14 +31,23 @@ from .audit_chain import ChainCheck, decode_record, seal
 from .committer import Committer, Ticket
 from .doorbell import Doorbell
 
-__all__ = ["AuditLog", "AuditTail", "read_audit_records"]
+__all__ = [
+    "SCANNED_RECORDS_MAX",
+    "WAITING_RECORDS_MAX",
+    "AuditLog",
+    "AuditTail",
+    "read_audit_records",
+]
 
 log = get_logger(__name__)
 
-_WAITING_MAX = 10_000
+#: Records of the audit log that may wait for the disk before those who say hello wait too: a few
+#: megabytes.
+WAITING_RECORDS_MAX = 10_000
+#: Records that one query of the audit log reads before it answers with what it has found; whoever asks
+#: goes on from there.
+SCANNED_RECORDS_MAX = 20_000
 _PAGE_RECORDS = 500
-# One query reads no further than this before it answers with what it has found.
-_SCAN_RECORDS_MAX = 20_000
 _RETRY_SECONDS = 1.0
 
 
@@ -162,7 +171,7 @@ class AuditLog:
 
     async def room(self) -> None:
         """Wait until few enough records wait for the disk. No checkpoint where that is so now."""
-        while len(self._waiting) > _WAITING_MAX:
+        while len(self._waiting) > WAITING_RECORDS_MAX:
             await self._grown.wait()
 
     # Reading
@@ -210,7 +219,7 @@ class AuditLog:
         """
         since, until = _in_utc(since), _in_utc(until)
         stop = start = self._length if before is None else min(before, self._length)
-        lowest = max(0, stop - _SCAN_RECORDS_MAX)
+        lowest = max(0, stop - SCANNED_RECORDS_MAX)
         found: list[AuditRecord] = []
         while start > lowest and len(found) < limit:
             stop, start = start, max(lowest, start - _PAGE_RECORDS)

@@ -23,6 +23,7 @@ from ..errors import FrameError, NotFoundError, StoreError
 from ..ids import Now, iso_from_seconds
 from ..protocol.inbox import DeadLetter
 from ..records import DeadLetterPage, KeptLetter
+from ..records.dead_letter import FAILURE_CHARACTERS_MAX
 from ..stores import Change, Delete, Put
 from ..wire.validation import decode_strictly, encode
 from . import paths
@@ -130,7 +131,7 @@ class DeadLetterBox:
                 position=letter.position,
                 envelope_id=letter.envelope_id,
                 attempts=letter.attempts,
-                reason=letter.reason,
+                reason=letter.reason[:FAILURE_CHARACTERS_MAX],
                 died_at=iso_from_seconds(self._clock()),
             )
         )
@@ -140,7 +141,10 @@ class DeadLetterBox:
     def failed_again(self, letter: KeptLetter, reason: str) -> None:
         """Note that a letter was delivered again in vain."""
         back = attrs.evolve(
-            letter, replaying=False, attempts=letter.attempts + 1, reason=reason or letter.reason
+            letter,
+            replaying=False,
+            attempts=letter.attempts + 1,
+            reason=reason[:FAILURE_CHARACTERS_MAX] or letter.reason,
         )
         self._keep(back)
         self._write(letter.agent_id, letter.envelope_id)

@@ -18,7 +18,7 @@ from ..ids import ID_PATTERN
 from ..wire.operations import Operation
 from .registry import Registry
 
-__all__ = ["Doorstep"]
+__all__ = ["ASKED_NAME_CHARACTERS_MAX", "Doorstep"]
 
 # What is asked about a name, or about the id that it turned out to have.
 _BY_NAME: dict[str, Callable[[Any], str]] = {
@@ -30,8 +30,9 @@ _BY_ID: dict[str, Callable[[Any], str]] = {
     "get_resume": lambda it: it.agent_id,
     "get_rule": lambda it: it.agent_id,
 }
-# What is remembered of a stranger has an end. Who has a longer name says hello without asking.
-_NAME_CHARACTERS_MAX = 1000
+#: The longest name that a stranger may ask about before it authenticates, since it is remembered. Who
+#: has a longer one says hello without asking.
+ASKED_NAME_CHARACTERS_MAX = 1000
 
 
 class Doorstep:
@@ -72,7 +73,7 @@ class Doorstep:
     def _takes(self, name: str, named: set[str]) -> bool:
         if name not in named:
             # An id is no name, so that ids cannot be tried.
-            if ID_PATTERN.fullmatch(name) or len(name) > _NAME_CHARACTERS_MAX:
+            if ID_PATTERN.fullmatch(name) or len(name) > ASKED_NAME_CHARACTERS_MAX:
                 return False
             if len(named) >= self._names_max:
                 return False

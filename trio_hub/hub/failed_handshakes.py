@@ -21,15 +21,23 @@ from ..protocol.tally import Tally
 from .announcer import Announcer
 from .timers import Timers
 
-__all__ = ["FailedHandshakes"]
+__all__ = [
+    "LOGGED_HANDSHAKES_MAX",
+    "NAMED_ADDRESSES_MAX",
+    "TALLIED_ADDRESSES_MAX",
+    "FailedHandshakes",
+]
 
 log = get_logger(__name__)
 
 _SUMMARY_SECONDS = 60.0
-_LOGGED_BETWEEN_SUMMARIES_MAX = 10
-# A hundred kilobytes of addresses, of which as many are named as somebody reads.
-_ADDRESSES_MAX = 1_000
-_ADDRESSES_NAMED_MAX = 10
+#: Failed handshakes of one minute that the log has a line for; further ones are only summed up.
+LOGGED_HANDSHAKES_MAX = 10
+#: Addresses that are told apart in one summary of failed handshakes, the first that come; further ones
+#: are counted together. A hundred kilobytes.
+TALLIED_ADDRESSES_MAX = 1_000
+#: Addresses that one summary of failed handshakes names, those with most: as many as somebody reads.
+NAMED_ADDRESSES_MAX = 10
 
 # Not in the summary: the first is what a load balancer does every few seconds, by which nothing
 # was tried; the others have a record of their own, by which their address is throttled.
@@ -67,12 +75,12 @@ class FailedHandshakes:
             return
         tally = self._tally
         if tally is None:
-            tally = Tally(places_max=_ADDRESSES_MAX, places_shown_max=_ADDRESSES_NAMED_MAX)
+            tally = Tally(places_max=TALLIED_ADDRESSES_MAX, places_shown_max=NAMED_ADDRESSES_MAX)
             self._tally = tally
             self._since = iso_from_seconds(self._clock())
             self._timers.call_in(_SUMMARY_SECONDS, lambda: self._sum_up(tally))
         tally.add(failure.value, address_of(peer))
-        if tally.total <= _LOGGED_BETWEEN_SUMMARIES_MAX:
+        if tally.total <= LOGGED_HANDSHAKES_MAX:
             log.info("handshake failed", peer=peer, reason=failure.value, detail=detail)
 
     def flush(self) -> None:
@@ -85,6 +93,6 @@ class FailedHandshakes:
             return  # The hub has drained meanwhile.
         self._tally = None
         summary = {"since": self._since, **tally.summary()}
-        if tally.total > _LOGGED_BETWEEN_SUMMARIES_MAX:
+        if tally.total > LOGGED_HANDSHAKES_MAX:
             log.info("handshakes failed", **summary)
         self._announcer.handshakes_failed(summary)

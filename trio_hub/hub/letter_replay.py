@@ -26,12 +26,13 @@ from .mailbox import Mailbox, too_large
 from .replay import Replay
 from .timers import Timers
 
-__all__ = ["LetterReplay"]
+__all__ = ["REPLAYED_LETTERS_MAX", "LetterReplay"]
 
 log = get_logger(__name__)
 
-# Unanswered ones of one agent. They come on top of its window, so they are few.
-_OUT_MAX = 32
+#: Replayed dead letters that one agent has not answered; further ones wait. They come on top of its
+#: window, so they are few.
+REPLAYED_LETTERS_MAX = 32
 _READ_AGAIN_SECONDS = 1.0
 
 
@@ -114,7 +115,7 @@ class LetterReplay:
     def pump(self, agent_id: str) -> None:
         """Have the next letter read, where there is one and room for it."""
         round_ = self._rounds.get(agent_id)
-        if round_ is None or round_.reading or len(round_.out) >= _OUT_MAX:
+        if round_ is None or round_.reading or len(round_.out) >= REPLAYED_LETTERS_MAX:
             return
         binding = round_.mailbox.binding
         while round_.waiting and binding is not None and binding.has_room:

@@ -24,12 +24,13 @@ from ..errors import NetworkError
 from ..protocol.expectations import Violation
 from ..records import ChannelMetadata, Envelope, Expectation, KeptLetter
 
-__all__ = ["QUEUE_MAX", "HubListener", "ListenerHealth", "Listeners"]
+__all__ = ["LISTENER_EVENTS_MAX", "HubListener", "ListenerHealth", "Listeners"]
 
 log = get_logger(__name__)
 
-#: Events that wait for one listener. A second of a busy hub; an event is a few references.
-QUEUE_MAX = 10_000
+#: Events that wait for one listener, where `queue_max` says nothing else; then it misses some. A
+#: second of a busy hub; an event is a few references.
+LISTENER_EVENTS_MAX = 10_000
 
 # Enough for what is queued when a listener leaves, and not to be waited for by a whole program.
 _LAST_EVENTS_SECONDS = 1.0
@@ -231,7 +232,7 @@ class Listeners:
 
     @asynccontextmanager
     async def added(
-        self, listener: HubListener, *, queue_max: int = QUEUE_MAX
+        self, listener: HubListener, *, queue_max: int = LISTENER_EVENTS_MAX
     ) -> AsyncIterator[None]:
         """
         Have a listener told for as long as the block lasts.

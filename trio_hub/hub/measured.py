@@ -12,11 +12,11 @@ from ..protocol.latency_sketch import LatencySketch
 from ..wire.validation import decode_strictly
 from . import paths
 
-__all__ = ["COUNTED_MAX", "Measured", "read_measured"]
+__all__ = ["COUNTED_TASKS_MAX", "Measured", "read_measured"]
 
-#: Tasks of one capability that are known to be counted. Who counts one again does so because an
-#: answer was lost, moments ago.
-COUNTED_MAX: Final = 128
+#: Tasks of one capability that are known to be counted, the last ones. Who counts one again does so
+#: because an answer was lost, moments ago.
+COUNTED_TASKS_MAX: Final = 128
 
 
 @attrs.frozen(kw_only=True)
@@ -35,7 +35,7 @@ class Measured:
 
     def after(self, latencies: LatencySketch, task_id: str | None) -> Measured:
         """Return what is kept after one more task."""
-        counted = self.counted if task_id is None else (*self.counted, task_id)[-COUNTED_MAX:]
+        counted = self.counted if task_id is None else (*self.counted, task_id)[-COUNTED_TASKS_MAX:]
         return attrs.evolve(self, latencies=latencies, counted=counted)
 
 

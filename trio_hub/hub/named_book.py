@@ -22,13 +22,13 @@ from ..stores import Change, Delete, Put
 from ..wire.validation import decode_strictly, encode
 from .committer import Committer
 
-__all__ = ["NAMES", "BookWords", "NamedBook"]
+__all__ = ["NAMES", "NAME_CHARACTERS_MAX", "BookWords", "NamedBook"]
 
 #: What the list of names is called, below the root of a book.
 NAMES = "names"
 
-# Any name that an agent can have in earnest.
-_NAME_CHARACTERS_MAX = 1000
+#: The longest name that operators may set a rule for, or revoke: any that an agent can have in earnest.
+NAME_CHARACTERS_MAX = 1000
 
 
 class _Named(Protocol):
@@ -154,10 +154,10 @@ class NamedBook(Generic[R]):
 
         Cancellation: it may or may not be kept.
         """
-        if not name or len(name) > _NAME_CHARACTERS_MAX or ID_PATTERN.fullmatch(name):
+        if not name or len(name) > NAME_CHARACTERS_MAX or ID_PATTERN.fullmatch(name):
             raise ProtocolError(
                 f"{name[:40]!r} is no name: {self._words.records} are for names of agents, which "
-                f"are no ids and have at most {_NAME_CHARACTERS_MAX} characters"
+                f"are no ids and have at most {NAME_CHARACTERS_MAX} characters"
             )
         async with self._lock:
             if check is not None:

@@ -26,6 +26,7 @@ from ..errors import ConnectionLost, NetworkError, StoreError
 from ..protocol.backoff import Backoff
 from ..protocol.inbox import Delivery
 from ..records import EV_CHANNEL_INVITE, EV_CHANNEL_INVITE_ACK, Envelope, Passport
+from ..records.dead_letter import FAILURE_CHARACTERS_MAX
 from ..wire.frames import ReceiptFrame
 from ..wire.validation import decode_strictly
 from .announcer import Announcer
@@ -37,7 +38,6 @@ __all__ = ["REMOTE_KIND", "ProxyRoute", "RemoteAgentProxy", "RemoteAgents", "Und
 log = get_logger(__name__)
 
 REMOTE_KIND: Final = "remote_agent"
-_REASON_CHARACTERS_MAX: Final = 500
 
 
 # How long a proxy is left alone that says that its link is down.
@@ -198,7 +198,7 @@ class RemoteAgents:
             return
         reason = ""
         if error is not None:
-            reason = f"{type(error).__name__}: {error}"[:_REASON_CHARACTERS_MAX]
+            reason = f"{type(error).__name__}: {error}"[:FAILURE_CHARACTERS_MAX]
             self._announcer.dispatch_failed(envelope, agent_id, NetworkError(reason))
         if isinstance(error, Undeliverable) and self._deliveries.give_up(
             agent_id, envelope.channel_id, carried.position, f"undeliverable: {error}"

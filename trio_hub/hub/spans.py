@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     from .._spans import Tracing
 
-__all__ = ["HubSpans"]
+__all__ = ["DELIVERY_SPANS_MAX", "HubSpans"]
 
-# Spans of deliveries without a receipt: more than all windows of a busy hub. Further ones are
-# ended at once, so that agents which never answer cost a bounded amount.
-_OPEN_MAX = 10_000
+#: Spans of deliveries without a receipt: more than all windows of a busy hub. Further ones are
+#: ended at once, so that agents which never answer cost a bounded amount.
+DELIVERY_SPANS_MAX = 10_000
 
 
 @attrs.frozen
@@ -92,7 +92,7 @@ class HubSpans:
                 "trio_hub.attempt": delivery.attempt,
             },
         )
-        if len(self._deliveries) < _OPEN_MAX:
+        if len(self._deliveries) < DELIVERY_SPANS_MAX:
             self._deliveries[agent_id, delivery.envelope_id] = span
         else:
             span.end()

@@ -20,7 +20,7 @@ from ..protocol.task_index import TaskIndex
 from ..protocol.task_lifecycle import check_transition, is_repetition
 from ..records import TaskMetadata, TaskState
 from ..stores import Delete, KnowledgeStore, Put
-from ..wire.params import ListTasks, UpdateTask
+from ..wire.params import TASK_ID_CHARACTERS_MAX, ListTasks, UpdateTask
 from ..wire.validation import decode_strictly, encode
 from . import paths
 from .checkpoints import Checkpoints
@@ -30,8 +30,6 @@ from .limits import HubLimits
 __all__ = ["TaskBook", "check_task_id"]
 
 log = get_logger(__name__)
-
-_TASK_ID_CHARACTERS_MAX = 200
 
 
 @attrs.define(eq=False)
@@ -46,9 +44,9 @@ class _End:
 def check_task_id(task_id: str) -> None:
     """Raise `ProtocolError` where `task_id` could not be the name of a task, or of a path."""
     printable = task_id.isascii() and task_id.isprintable() and " " not in task_id
-    if not task_id or len(task_id) > _TASK_ID_CHARACTERS_MAX or "/" in task_id or not printable:
+    if not task_id or len(task_id) > TASK_ID_CHARACTERS_MAX or "/" in task_id or not printable:
         raise ProtocolError(
-            f"{task_id[:60]!r} is no task id: up to {_TASK_ID_CHARACTERS_MAX} visible ASCII "
+            f"{task_id[:60]!r} is no task id: up to {TASK_ID_CHARACTERS_MAX} visible ASCII "
             "characters other than a slash"
         )
     if task_id in (".", ".."):

@@ -20,7 +20,7 @@ from .figures import HubFigures
 from .gate import Gate
 from .health import HubHealth
 from .leased_ids import LeasedIds
-from .listeners import QUEUE_MAX, HubListener, Listeners
+from .listeners import LISTENER_EVENTS_MAX, HubListener, Listeners
 from .reception import Reception
 from .registry import Registry
 from .retirement import Retirement
@@ -56,7 +56,7 @@ class WatchApi:
     _revocations: Revocations
 
     def add_listener(
-        self, listener: HubListener, *, queue_max: int = QUEUE_MAX
+        self, listener: HubListener, *, queue_max: int = LISTENER_EVENTS_MAX
     ) -> AbstractAsyncContextManager[None]:
         """
         Have a listener told of what happens, for as long as the block lasts.

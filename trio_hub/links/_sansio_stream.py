@@ -30,15 +30,15 @@ from ._server_frames import TEXT, server_frame_head
 from ._whole_texts import WholeTexts
 from .limits import RECEIVE_BUFFER_BYTES
 
-__all__ = ["SansIoStream"]
+__all__ = ["WAITINGWAITING_ANSWERS_MAX", "SansIoStream"]
 
-#: Messages that are returned without giving way to other tasks: a peer's flood of small messages
-#: costs others no more than this many at a time.
+# Messages that are returned without giving way to other tasks: a peer's flood of small messages
+# costs others no more than this many at a time.
 _IN_A_ROW_MAX = 32
 
-#: Answers that may wait to be sent before nothing more is read: a peer that asks without
-#: listening waits for itself.
-_ANSWERS_MAX = 256
+#: Answers to pings that wait to be sent (with the faster transport); past it nothing more is read
+#: until the peer reads: one that asks without listening waits for itself.
+WAITINGWAITING_ANSWERS_MAX = 256
 
 #: How long a peer that closed, or broke the WebSocket, may take to hear our answer.
 _PARTING_SECONDS = 1.0
@@ -190,7 +190,7 @@ class SansIoStream:
 
     async def _wait_for_answers(self) -> None:
         """Read on only when what the peer has asked for before is on its way."""
-        while self._answering and len(self._sender) > _ANSWERS_MAX:
+        while self._answering and len(self._sender) > WAITING_ANSWERS_MAX:
             await self._sender.wait_turn_over()
 
     async def _read_some(self) -> None:

@@ -14,11 +14,13 @@ from ..errors import NotFoundError
 from ..protocol.discovery import PEERS_MAX
 from ..records import PeerSummary
 
-__all__ = ["PeerTool", "PeerTools"]
+__all__ = ["TOOL_STEM_CHARACTERS_MAX", "PeerTool", "PeerTools"]
 
 # Many clients take no other characters in the name of a tool, and no more than 64 of them.
 _ODD: Final = re.compile(r"[^A-Za-z0-9_-]+")
-_STEM_CHARACTERS_MAX: Final = 48
+#: Of an agent's name in the name of its tool: many clients take 64 characters with all that stands
+#: around it.
+TOOL_STEM_CHARACTERS_MAX: Final = 48
 _PREFIX: Final = "ask_"
 _SUFFIX_DIGITS: Final = 8
 
@@ -134,7 +136,8 @@ def _description(peer: PeerSummary) -> str:
 def _tool_names(peers: Sequence[PeerSummary]) -> dict[str, str]:
     """Name a tool for each agent; where two would be alike, each has digits of its id behind it."""
     stems = {
-        peer.agent_id: _PREFIX + _ODD.sub("_", peer.name)[:_STEM_CHARACTERS_MAX] for peer in peers
+        peer.agent_id: _PREFIX + _ODD.sub("_", peer.name)[:TOOL_STEM_CHARACTERS_MAX]
+        for peer in peers
     }
     alike = list(stems.values())
     return {

@@ -22,6 +22,9 @@ from .track_record import sum_up
 __all__ = [
     "PEERS_LIMIT_DEFAULT",
     "PEERS_MAX",
+    "SUMMARY_CHARACTERS_MAX",
+    "WORDS_MAX",
+    "WORD_CHARACTERS_MAX",
     "Described",
     "PeerQuery",
     "capabilities_of",
@@ -34,11 +37,13 @@ __all__ = [
 
 #: Peers in one page, where nobody says how many: as many as a model can choose among.
 PEERS_LIMIT_DEFAULT: Final = 20
-#: Peers in one page, however many were asked for.
+#: Peers in one page, however many were asked for: each may say several kilobytes.
 PEERS_MAX: Final = 100
+#: What a page shows of a peer's summary; `get_resume` has all of it.
 SUMMARY_CHARACTERS_MAX: Final = 1_000
-#: Capabilities and domains of one peer, and characters of each.
+#: Capabilities, and domains, that a page shows of one peer; `get_resume` has all of them.
 WORDS_MAX: Final = 50
+#: What a page shows of each capability and domain, which are a word or two in earnest.
 WORD_CHARACTERS_MAX: Final = 200
 
 _at_least_one: Any = attrs.validators.ge(1)

@@ -9,7 +9,8 @@ from frontmatter.default_handlers import YAMLHandler
 
 __all__ = ["FRONT_MATTER_CHARACTERS_MAX", "is_in", "parse"]
 
-#: Front matter says in a few lines what the page is about; more is not read.
+#: Of the front matter of a skill page, which says in a few lines what the page is about; more is not
+#: read, since YAML takes long to read.
 FRONT_MATTER_CHARACTERS_MAX: Final = 16_384
 
 

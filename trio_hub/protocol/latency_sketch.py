@@ -23,7 +23,7 @@ _GROWTH: Final = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 _LOG_GROWTH: Final = math.log(_GROWTH)
 # Zero has no logarithm, so it has a bucket of its own.
 _ZERO: Final = -1
-#: A year; what takes longer counts as that.
+#: The longest duration of a task that is told apart: a year. What takes longer counts as that.
 MILLISECONDS_MAX: Final = 365 * 86_400_000
 
 
@@ -32,7 +32,7 @@ def _bucket(milliseconds: int) -> int:
 
 
 _BUCKET_MAX: Final = _bucket(MILLISECONDS_MAX)
-#: So many buckets has the largest sketch: 15 kB of JSON.
+#: Buckets of the largest sketch of durations, which is 15 kB of JSON: up to the longest, 2 % apart.
 BUCKETS_MAX: Final = _BUCKET_MAX - _ZERO + 1
 
 

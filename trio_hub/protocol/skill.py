@@ -13,11 +13,13 @@ from typing import Any, Final
 
 import attrs
 
-__all__ = ["Skill", "read_skill"]
+__all__ = ["FRONT_MATTER_LEVELS_MAX", "FRONT_MATTER_VALUES_MAX", "Skill", "read_skill"]
 
-# What front matter amounts to once all its aliases are followed: values, and characters in them.
-_WEIGHT_MAX: Final = 65_536
-_DEPTH_MAX: Final = 16
+#: What front matter amounts to once all its aliases are followed: values, and characters in them. A
+#: few lines of aliases can stand for gigabytes.
+FRONT_MATTER_VALUES_MAX: Final = 65_536
+#: How deep lists and mappings may stand in each other in front matter: more than anybody can read.
+FRONT_MATTER_LEVELS_MAX: Final = 16
 _PROBLEM_CHARACTERS_MAX: Final = 300
 # What every JSON reader takes for a number.
 _INTEGERS: Final = range(-(2**63), 2**64)
@@ -86,12 +88,12 @@ class _Plain:
     """Makes JSON data of what YAML has loaded, as much as there may be."""
 
     def __init__(self) -> None:
-        self._room = _WEIGHT_MAX
+        self._room = FRONT_MATTER_VALUES_MAX
 
     def value(self, value: object, depth: int) -> Any:
         self._take(1)
-        if depth > _DEPTH_MAX:
-            raise ValueError(f"front matter is nested deeper than {_DEPTH_MAX}")
+        if depth > FRONT_MATTER_LEVELS_MAX:
+            raise ValueError(f"front matter is nested deeper than {FRONT_MATTER_LEVELS_MAX}")
         match value:
             case dict():
                 return {self._text(key): self.value(it, depth + 1) for key, it in value.items()}

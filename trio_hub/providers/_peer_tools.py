@@ -10,12 +10,14 @@ from ..client import Turn
 from ..records import PassportKind, PeerOrder, PeerSummary, TrackRecord
 from ._tools import Tool
 
-__all__ = ["peer_tools"]
+__all__ = ["FOUND_PEERS_MAX", "SHOWN_CHARACTERS_MAX", "SHOWN_WORDS_MAX", "peer_tools"]
 
-_FOUND_MAX: Final = 20
-#: Of a skill page, and of a summary: what a model can read without losing the thread.
-_CHARACTERS_MAX: Final = 20_000
-_WORDS_MAX: Final = 100
+#: Peers that one call of a model's `find_peers` returns: as many as it can choose among.
+FOUND_PEERS_MAX: Final = 20
+#: Of a skill page, and of a summary, that a model is shown: what it can read without losing the thread.
+SHOWN_CHARACTERS_MAX: Final = 20_000
+#: Capabilities, and domains, of one peer that a model is shown.
+SHOWN_WORDS_MAX: Final = 100
 
 
 def peer_tools(*, timeout_seconds: float = 300.0) -> list[Tool]:
@@ -59,14 +61,14 @@ def peer_tools(*, timeout_seconds: float = 300.0) -> list[Tool]:
         return {
             "name": profile.name,
             "kind": profile.passport.effective_kind,
-            "summary": resume.summary[:_CHARACTERS_MAX],
-            "capabilities": resume.claimed_capabilities[:_WORDS_MAX],
-            "domains": resume.domains[:_WORDS_MAX],
+            "summary": resume.summary[:SHOWN_CHARACTERS_MAX],
+            "capabilities": resume.claimed_capabilities[:SHOWN_WORDS_MAX],
+            "domains": resume.domains[:SHOWN_WORDS_MAX],
             "track_record": {
                 capability: _figures(record)
-                for capability, record in list(profile.track_record.items())[:_WORDS_MAX]
+                for capability, record in list(profile.track_record.items())[:SHOWN_WORDS_MAX]
             },
-            "skill": "" if skill is None else skill.markdown[:_CHARACTERS_MAX],
+            "skill": "" if skill is None else skill.markdown[:SHOWN_CHARACTERS_MAX],
         }
 
     async def delegate(turn: Turn, name: _Name, question: _Question) -> str:
@@ -87,7 +89,7 @@ _Question = Annotated[
 _Capability = Annotated[str | None, _meta("Only those with this capability, spelled alike.")]
 _Domain = Annotated[str | None, _meta("Only those of this domain, spelled alike.")]
 _Text = Annotated[str | None, _meta("Only those that mention this text.")]
-_Limit = Annotated[int, _meta("At most so many.", ge=1, le=_FOUND_MAX)]
+_Limit = Annotated[int, _meta("At most so many.", ge=1, le=FOUND_PEERS_MAX)]
 _After = Annotated[str | None, _meta("Go on behind an earlier answer: its `after`.")]
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import attrs
 
-__all__ = ["DeadLetterPage", "KeptLetter"]
+__all__ = ["FAILURE_CHARACTERS_MAX", "DeadLetterPage", "KeptLetter"]
+
+#: What is kept and told of the reason for which an envelope was not handled: an error's first lines.
+FAILURE_CHARACTERS_MAX = 500
 
 
 @attrs.frozen(kw_only=True)
@@ -16,7 +19,8 @@ class KeptLetter:
         agent_id: Whom it was for.
         position: Where the envelope stands in its channel's log.
         attempts: How often it was sent; 0 where it was dropped before it could be.
-        reason: Why it could not be delivered: the last nack's reason, or the hub's.
+        reason: Why it could not be delivered: the last nack's reason, or the hub's; its first 500
+            characters.
         died_at: ISO 8601.
         replaying: Somebody asked for it to be delivered again, and it was not settled yet.
     """

@@ -6,7 +6,7 @@ import attrs
 
 __all__ = ["REVOCATION_REASON_CHARACTERS_MAX", "Revocation", "RevocationPage"]
 
-#: How long a reason may be: a sentence or two for whoever is shut out.
+#: How long the reason of a revocation may be: a sentence or two for whoever is shut out.
 REVOCATION_REASON_CHARACTERS_MAX = 500
 
 

@@ -18,7 +18,8 @@ from .base import Change
 
 __all__ = ["LISTENER_PATHS_MAX", "ChangeFeed"]
 
-#: Paths that wait for one listener. It is a wake-up, not a journal: readers read again.
+#: Paths that wait for one who hears of a store's changes (`on_change`); then it misses those in the
+#: middle. It is a wake-up, not a journal: readers read again.
 LISTENER_PATHS_MAX = 256
 
 

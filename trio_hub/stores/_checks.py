@@ -27,10 +27,11 @@ __all__ = [
     "trims_too_far",
 ]
 
-#: One document or record. SQLite stops at 1 GB; half of it leaves room for the rest of the row.
+#: One document or record of a store. SQLite stops at 1 GB; half of it leaves room for the rest of the
+#: row.
 BLOB_BYTES_MAX = 512 * 1024 * 1024
 
-#: What may be asked for; no log gets this long.
+#: Positions of a log that may be asked for, signed 64-bit integers; no log gets that long.
 POSITION_MAX = 2**63 - 1
 
 

@@ -22,7 +22,7 @@ from .base import Append, Change, Delete, Put
 
 __all__ = ["PROBLEMS_MAX", "StoreShell"]
 
-#: Sentences that `health().problems` keeps; the newest are the ones worth reading.
+#: Sentences that `health().problems` of a store keeps; the newest are the ones worth reading.
 PROBLEMS_MAX = 100
 
 

@@ -18,6 +18,7 @@ from ..records import Envelope
 
 __all__ = [
     "BATCHED_SUBPROTOCOL",
+    "CLIENT_CHARACTERS_MAX",
     "EXTENSIONS",
     "Dialect",
     "ErrorFrame",
@@ -35,7 +36,7 @@ __all__ = [
 #: What a client offers in ``Sec-WebSocket-Protocol`` to speak the batched dialect.
 BATCHED_SUBPROTOCOL: Final = "trio-hub.v1"
 
-#: What a client may call itself in its hellos.
+#: What a client may call itself in its hellos: a random word, which is kept with its bindings.
 CLIENT_CHARACTERS_MAX: Final = 64
 
 _EMPTY_OBJECT = msgspec.Raw(b"{}")

@@ -33,19 +33,19 @@ _optional_not_negative: Any = attrs.validators.optional(_not_negative)
 
 #: What `limit` means where it is not given, as in AG2.
 LIST_LIMIT_DEFAULT = 50
-#: How long the hub holds a request that waits for a task: whoever has stopped waiting without a
-#: word occupies one of its connection's places for no longer.
+#: How long the hub holds a request that waits for a task or its lease: whoever has stopped waiting
+#: without a word occupies one of its connection's places for no longer.
 TASK_WAIT_SECONDS_MAX = 60.0
 #: The longest lease on a task: one that is longer than a day should be renewed sooner.
 LEASE_SECONDS_MAX = 86_400.0
-#: What a worker may call itself.
+#: What a worker may call itself; a random word or two, which is kept with the lease.
 HOLDER_CHARACTERS_MAX = 200
-#: The longest id of a task.
+#: The longest id of a task: it becomes part of paths, and stands in many records.
 TASK_ID_CHARACTERS_MAX = 200
 #: The name of a capability that is counted; it stands in a resume that everybody reads.
 CAPABILITY_CHARACTERS_MAX = 200
 #: Records of the audit log in one answer, which stays well below the limits of any link.
-AUDIT_LIMIT_MAX = 1_000
+AUDIT_RECORDS_MAX = 1_000
 
 
 @attrs.frozen(kw_only=True)
@@ -450,7 +450,7 @@ class ReadAudit:
     until: str | None = None
     limit: int = attrs.field(
         default=LIST_LIMIT_DEFAULT,
-        validator=[attrs.validators.ge(1), attrs.validators.le(AUDIT_LIMIT_MAX)],
+        validator=[attrs.validators.ge(1), attrs.validators.le(AUDIT_RECORDS_MAX)],
     )
     before: int | None = attrs.field(default=None, validator=_optional_not_negative)
 

@@ -21,17 +21,24 @@ from cattrs.v import transform_error
 
 from ..errors import FrameError
 
-__all__ = ["decode_strictly", "encode", "forget_frames", "problems_in"]
+__all__ = [
+    "EXPLAINED_BYTES_MAX",
+    "NAMED_FAULTS_MAX",
+    "decode_strictly",
+    "encode",
+    "forget_frames",
+    "problems_in",
+]
 
 T = TypeVar("T")
 
 encode = msgspec.json.Encoder().encode
 
-# One sentence for each fault is help, a thousand are an attack.
-_PROBLEMS_MAX = 20
-# Naming all faults takes some microseconds for each value, faulty or not: 100 s for the largest
-# message. What is larger than this has its first fault named.
-_DETAILED_BYTES_MAX = 4 * 1024
+#: Faults of one message that are named. One sentence for each is help, a thousand are an attack.
+NAMED_FAULTS_MAX = 20
+#: The largest message of which more faults than the first are named: that takes some microseconds for
+#: each value, faulty or not, which is 100 s for the largest that a hub takes.
+EXPLAINED_BYTES_MAX = 4 * 1024
 
 
 _decode_as: Callable[[Any], Callable[[bytes | str | msgspec.Raw], Any]] = functools.cache(
@@ -69,7 +76,7 @@ def problems_in(data: bytes | str | msgspec.Raw, wanted: Any, first: Exception) 
 
     Only `first`, where `data` is so large that this would take long.
     """
-    if _size_of(data) > _DETAILED_BYTES_MAX:
+    if _size_of(data) > EXPLAINED_BYTES_MAX:
         return (str(first)[:300],)
     try:
         plain = msgspec.json.decode(data)
@@ -78,7 +85,7 @@ def problems_in(data: bytes | str | msgspec.Raw, wanted: Any, first: Exception) 
         _CONVERTER.structure(plain, wanted)
     except (ClassValidationError, IterableValidationError) as error:
         problems = transform_error(error, path="$", format_exception=_say)
-        shown = [problem[:300] for problem in problems[:_PROBLEMS_MAX]]
+        shown = [problem[:300] for problem in problems[:NAMED_FAULTS_MAX]]
         if len(problems) > len(shown):
             shown.append(f"and {len(problems) - len(shown)} more")
         forget_frames(error)
@@ -194,7 +201,7 @@ def _structure_items(
         except Exception as error:  # collected, and raised together below
             error.add_note(cattrs.IterableValidationNote(f"at {place!r}", place, wanted))
             faults.append(error)
-            if len(faults) > _PROBLEMS_MAX:
+            if len(faults) > NAMED_FAULTS_MAX:
                 break
     if faults:
         raise IterableValidationError("while structuring a collection", faults, wanted)

@@ -12,10 +12,11 @@ import trio
 from ..command import CommandError
 from .screen import safe_line, safe_lines
 
-__all__ = ["LineScreen", "typed_lines"]
+__all__ = ["LINE_CHARACTERS_MAX", "LineScreen", "typed_lines"]
 
 _READ_BYTES: Final = 65536
-_LINE_CHARACTERS_MAX: Final = 1_000_000
+#: The longest line that `chat` takes from a pipe; more is no line, and would fill the memory.
+LINE_CHARACTERS_MAX: Final = 1_000_000
 _STDOUT: Final = 1
 _STDERR: Final = 2
 
@@ -39,8 +40,8 @@ async def typed_lines(file_number: int = 0) -> AsyncIterator[str]:
         )
         ended = not chunk
         *lines, rest = (rest + decoder.decode(chunk, final=ended)).split("\n")
-        if len(rest) > _LINE_CHARACTERS_MAX:
-            raise CommandError(f"a line has more than {_LINE_CHARACTERS_MAX:,} characters")
+        if len(rest) > LINE_CHARACTERS_MAX:
+            raise CommandError(f"a line has more than {LINE_CHARACTERS_MAX:,} characters")
         for line in [*lines, rest] if ended else lines:
             if line.strip():
                 yield line.rstrip("\r")

@@ -30,10 +30,11 @@ except ImportError as missing:
         "a terminal needs prompt_toolkit: install trio_hub[chat], or talk line by line with --plain"
     ) from missing
 
-__all__ = ["Terminal", "history_path", "open_terminal"]
+__all__ = ["WAITING_LINES_MAX", "Terminal", "history_path", "open_terminal"]
 
-# Lines that wait to be posted. More than anybody types; only what is pasted gets there.
-_LINES_MAX: Final = 64
+#: Lines typed in `chat` that wait to be posted; the next one stays where it is typed. More than
+#: anybody types; only what is pasted gets there.
+WAITING_LINES_MAX: Final = 64
 # How long a terminal that takes nothing (stopped, hung) may hold up the end of the program.
 _LEAVE_SECONDS_MAX: Final = 2.0
 
@@ -161,9 +162,9 @@ class Terminal:
     # In the prompt's thread
 
     def _may_enter(self) -> str:
-        if len(self._lines) < _LINES_MAX:
+        if len(self._lines) < WAITING_LINES_MAX:
             return ""
-        return f"{_LINES_MAX} lines wait to be posted: enter it again later"
+        return f"{WAITING_LINES_MAX} lines wait to be posted: enter it again later"
 
     def _enter(self, line: str) -> None:
         self._lines.append(line)

@@ -9,9 +9,10 @@ from typing import Final
 import platformdirs
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
-__all__ = ["history_path", "open_history"]
+__all__ = ["HISTORY_BYTES_MAX", "history_path", "open_history"]
 
-_BYTES_MAX: Final = 1_000_000
+#: The file with what was typed in `chat` before; past it the older half is dropped at the next start.
+HISTORY_BYTES_MAX: Final = 1_000_000
 #: How an entry begins in prompt_toolkit's files.
 _ENTRY: Final = b"\n# "
 
@@ -40,7 +41,7 @@ def open_history(path: Path | None) -> History:
         # One that somebody made before, with another mode, has words of theirs in it all the same.
         os.chmod(path, 0o600)
         content = file.read()
-        if len(content) > _BYTES_MAX:
+        if len(content) > HISTORY_BYTES_MAX:
             begin = content.find(_ENTRY, len(content) // 2)
             file.seek(0)
             file.write(content[begin:] if begin >= 0 else b"")

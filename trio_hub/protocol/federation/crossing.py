@@ -17,6 +17,7 @@ from ...errors import ProtocolError
 from ...records import ChannelMetadata, Envelope, Passport, Resume
 
 __all__ = [
+    "HOPS_MAX",
     "AgentCard",
     "Crossing",
     "CrossingAnswer",
@@ -28,8 +29,9 @@ __all__ = [
     "renamed",
 ]
 
-# From the hub where it was said to the one that owns the channel, and from there to another.
-_HOPS_MAX = 2
+#: Hubs that an envelope has passed when it comes to another one: where it was said, and the one that
+#: owns the channel. More are a loop, or a mistake.
+HOPS_MAX = 2
 
 
 @attrs.frozen(kw_only=True)
@@ -107,7 +109,7 @@ def check_path(path: tuple[str, ...], *, me: str, peer: str) -> None:
     """
     if is_loop(path, me):
         raise ProtocolError(f"a loop: the envelope came to hub {me!r} by {' > '.join(path)}")
-    if not 1 <= len(path) <= _HOPS_MAX:
+    if not 1 <= len(path) <= HOPS_MAX:
         raise ProtocolError(f"{len(path)} hops are none of what can lead to hub {me!r}")
     if path[-1] != peer:
         raise ProtocolError(f"hub {peer!r} says that it is hub {path[-1]!r}")

@@ -29,6 +29,7 @@ from .targets import (
 )
 
 __all__ = [
+    "TRANSITIONS_MAX",
     "Transition",
     "TransitionGraph",
     "TransitionRegistry",
@@ -51,8 +52,8 @@ _CONDITIONS: Final[tuple[type[TransitionCondition], ...]] = (
     ToolCalled,
     ContextEquals,
 )
-# Bounds what is tried after each turn.
-_TRANSITIONS_MAX: Final = 10_000
+#: Transitions of one graph: all of them may be tried after each turn, while everybody waits.
+TRANSITIONS_MAX: Final = 10_000
 
 
 @attrs.frozen
@@ -200,8 +201,8 @@ class TransitionGraph:
         if turns is not None and (type(turns) is not int or turns < 1):
             raise ProtocolError(f"graph.max_turns: expected a number above 0, got {turns!r}")
         rules = data.get("transitions") or ()
-        if not isinstance(rules, list | tuple) or len(rules) > _TRANSITIONS_MAX:
-            raise ProtocolError(f"graph.transitions: expected a list, up to {_TRANSITIONS_MAX}")
+        if not isinstance(rules, list | tuple) or len(rules) > TRANSITIONS_MAX:
+            raise ProtocolError(f"graph.transitions: expected a list, up to {TRANSITIONS_MAX}")
         default = data.get("default_target")
         return cls(
             initial_speaker=initial,
