@@ -30,7 +30,7 @@ from ._server_frames import TEXT, server_frame_head
 from ._whole_texts import WholeTexts
 from .limits import RECEIVE_BUFFER_BYTES
 
-__all__ = ["WAITINGWAITING_ANSWERS_MAX", "SansIoStream"]
+__all__ = ["WAITING_ANSWERS_MAX", "SansIoStream"]
 
 # Messages that are returned without giving way to other tasks: a peer's flood of small messages
 # costs others no more than this many at a time.
@@ -38,7 +38,7 @@ _IN_A_ROW_MAX = 32
 
 #: Answers to pings that wait to be sent (with the faster transport); past it nothing more is read
 #: until the peer reads: one that asks without listening waits for itself.
-WAITINGWAITING_ANSWERS_MAX = 256
+WAITING_ANSWERS_MAX = 256
 
 #: How long a peer that closed, or broke the WebSocket, may take to hear our answer.
 _PARTING_SECONDS = 1.0
