@@ -11,6 +11,8 @@ def test_only_the_earliest_alarm_of_a_key_counts() -> None:
     alarms.set("a", 3.0)
     alarms.set("a", 9.0)
     assert not alarms.any_due(2.0)
+    assert not alarms.any_before(3.0)
+    assert alarms.any_before(3.1)
     assert list(alarms.due(4.0)) == ["a"]
     assert list(alarms.due(10.0)) == []
 

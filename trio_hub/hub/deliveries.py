@@ -172,7 +172,7 @@ class Deliveries:
             inbox: Inbox[bytes] = Inbox(self._policy, self._rng)
             self._mailboxes[agent_id] = Mailbox(agent_id, inbox, limits, self._refusal)
         else:
-            mailbox.limits = limits
+            mailbox.obey(limits)
 
     def obey(self, agent_id: str, rule: DeliveryRule) -> None:
         """Deliver to an agent by the hub's policy, but for what its rule says otherwise."""
@@ -283,11 +283,10 @@ class Deliveries:
         self.posted[channel.metadata.manifest.type] += len(records)
         channel_id = channel.channel_id
         is_addressed = channel.recipients.is_addressed
-        moments = {
-            it.position: self._moment(it.envelope)
-            for it in records
-            if it.envelope is not None and it.envelope.ttl_seconds is not None
-        }
+        moments: dict[int, float | None] = {}
+        for record in records:
+            if record.envelope is not None and record.envelope.ttl_seconds is not None:
+                moments[record.position] = self._moment(record.envelope)
         for agent_id in channel.recipients.ids:
             mailbox = self._mailboxes.get(agent_id)
             if mailbox is None:

@@ -115,35 +115,42 @@ class Dispatcher:
     def _dispatch_some(self) -> None:
         """Look at mailboxes that have changed; after so many, others have their turn first."""
         ready = self._ready
+        if not ready:
+            return
+        now = trio.current_time()
         for _ in range(min(len(ready), _MAILBOXES_IN_A_ROW_MAX)):
-            self._pump(ready.pop(next(iter(ready))))
+            self._pump(ready.pop(next(iter(ready))), now)
         if ready:
             self._bell.ring()
 
     def _note_change(self, mailbox: Mailbox) -> None:
         """Take note that what a mailbox is owed has changed."""
-        self._overflow.note_pressure(mailbox)
+        if mailbox.pressed or 0 < mailbox.high_water <= mailbox.inbox.owed:
+            self._overflow.note_pressure(mailbox)
         self._cursors.mark(mailbox)
 
-    def _pump(self, mailbox: Mailbox) -> None:
+    def _pump(self, mailbox: Mailbox, now: float) -> None:
         """Send what is due, as far as the connection has room."""
-        binding, backlog = mailbox.binding, mailbox.backlog
+        binding, backlog, inbox = mailbox.binding, mailbox.backlog, mailbox.inbox
         if binding is None:
             return
+        is_polled = False
         while True:
             while backlog:
                 if not binding.has_room:
                     return
                 self._send(mailbox, binding, backlog.pop())
-            work = mailbox.inbox.poll(trio.current_time())
+            if is_polled and not inbox.has_work:
+                break
+            work = inbox.poll(now)
             if not work:
                 break
+            is_polled = True
             for page in work.reads:
                 self.want_page(mailbox, page)
-            self._leavings.take(mailbox, work)
+            if work.dead or work.expired:
+                self._leavings.take(mailbox, work)
             backlog.extend(reversed(work.sends))
-            if not (backlog or mailbox.inbox.has_work):
-                break
         self.pump_letters(mailbox.agent_id)
         self._schedule(mailbox)
 
@@ -167,8 +174,11 @@ class Dispatcher:
 
     def _schedule(self, mailbox: Mailbox) -> None:
         """Have the timers look at an inbox when something in it is due."""
+        set_for = mailbox.wakes_at
+        if set_for is not None and not mailbox.inbox.may_wake_before(set_for):
+            return
         due = mailbox.inbox.wake_at()
-        if due is None or (mailbox.wakes_at is not None and mailbox.wakes_at <= due):
+        if due is None or (set_for is not None and set_for <= due):
             return
         mailbox.wakes_at = due
         # Half an hour from now, most often: by then the agent may be no more.

@@ -55,6 +55,7 @@ class Mailbox:
             cursor that passes them is written.
         wakes_at: When the timers will look at the inbox anyway.
         pressed: Whether more waits than the high-water mark of its rule.
+        high_water: How much may wait before pressure is reported; 0 is never.
     """
 
     agent_id: str
@@ -67,6 +68,11 @@ class Mailbox:
     unkept: dict[str, set[int]] = attrs.field(factory=dict)
     wakes_at: float | None = None
     pressed: bool = False
+    # Compared with every change, so not worked out for each.
+    high_water: int = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.high_water = high_water_of(self.limits)
 
     def is_owed(self, channel: Channel, envelope: Envelope) -> bool:
         """Whether an envelope is for this agent, as things stand now."""
@@ -91,10 +97,9 @@ class Mailbox:
         """Whether it is owed more than its rule allows."""
         return 0 < self.limits.max_pending < self.inbox.owed
 
-    @property
-    def high_water(self) -> int:
-        """How much may wait before pressure is reported; 0 is never."""
-        return high_water_of(self.limits)
+    def obey(self, limits: InboxBlock) -> None:
+        """Let as much wait as other limits say, from now on."""
+        self.limits, self.high_water = limits, high_water_of(limits)
 
 
 def too_large(delivery: Delivery[bytes]) -> str:

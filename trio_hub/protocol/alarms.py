@@ -54,6 +54,10 @@ class Alarms:
         """Whether it is worth calling `due`: one comparison."""
         return bool(self._heap) and self._heap[0][0] <= now
 
+    def any_before(self, moment: float) -> bool:
+        """Whether `earliest` may be before a moment: one comparison."""
+        return bool(self._heap) and self._heap[0][0] < moment
+
     def due(self, now: float) -> Iterator[str]:
         """Take out and yield the keys whose time has come."""
         heap = self._heap

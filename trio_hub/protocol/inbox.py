@@ -272,6 +272,10 @@ class Inbox(Settling[PayloadT]):
         """
         return self._alarms.earliest(self._may_be_due)
 
+    def may_wake_before(self, moment: float) -> bool:
+        """Whether it is worth asking `wake_at` by who looks at `moment` anyway."""
+        return self._alarms.any_before(moment)
+
     def loaded(
         self,
         page: PageWanted,

@@ -9,7 +9,7 @@ must give the same, so a fold looks at nothing but its arguments.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import attrs
 
@@ -26,6 +26,7 @@ from ...records import (
 )
 
 __all__ = [
+    "GO_ON",
     "AdapterResult",
     "ChannelAdapter",
     "ExpectedTurn",
@@ -41,6 +42,10 @@ class AdapterResult:
 
     next_state: ChannelState | None = None
     reason: str = ""
+
+
+#: What most envelopes come to.
+GO_ON: Final = AdapterResult()
 
 
 @attrs.frozen

@@ -18,7 +18,7 @@ from ...records import (
     ParticipantRole,
     ParticipantSchema,
 )
-from .base import AdapterResult, ExpectedTurn, participant_with
+from .base import GO_ON, AdapterResult, ExpectedTurn, participant_with
 
 __all__ = ["ConsultingAdapter", "ConsultingState"]
 
@@ -100,7 +100,7 @@ class ConsultingAdapter:
         """Close once the reply is there."""
         if state.reply_id is not None and envelope.envelope_id == state.reply_id:
             return AdapterResult(ChannelState.CLOSED, "consulting_complete")
-        return AdapterResult()
+        return GO_ON
 
     def expected_next(
         self, metadata: ChannelMetadata, state: ConsultingState

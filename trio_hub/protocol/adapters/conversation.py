@@ -16,7 +16,7 @@ from ...records import (
     ParticipantRole,
     ParticipantSchema,
 )
-from .base import AdapterResult, ExpectedTurn, is_spoken
+from .base import GO_ON, AdapterResult, ExpectedTurn, is_spoken
 
 __all__ = ["ConversationAdapter", "ConversationState"]
 
@@ -73,7 +73,7 @@ class ConversationAdapter:
         self, metadata: ChannelMetadata, envelope: Envelope, state: ConversationState
     ) -> AdapterResult:
         """Go on."""
-        return AdapterResult()
+        return GO_ON
 
     def expected_next(
         self, metadata: ChannelMetadata, state: ConversationState

@@ -16,7 +16,7 @@ from ...records import (
     Expectation,
     ParticipantSchema,
 )
-from .base import AdapterResult, ExpectedTurn, left_by
+from .base import GO_ON, AdapterResult, ExpectedTurn, left_by
 
 __all__ = ["DiscussionAdapter", "DiscussionState"]
 
@@ -123,7 +123,7 @@ class DiscussionAdapter:
         self, metadata: ChannelMetadata, envelope: Envelope, state: DiscussionState
     ) -> AdapterResult:
         """Go on; a discussion ends when somebody closes it, or by its TTL."""
-        return AdapterResult()
+        return GO_ON
 
     def expected_next(
         self, metadata: ChannelMetadata, state: DiscussionState

@@ -20,7 +20,7 @@ from ...records import (
 )
 from ..workflow import TransitionDecision, TransitionGraph, WorkflowState
 from ..workflow.packets import apply_context, check_context, check_packet
-from .base import AdapterResult, ExpectedTurn, is_spoken, left_by
+from .base import GO_ON, AdapterResult, ExpectedTurn, is_spoken, left_by
 
 __all__ = ["WorkflowAdapter"]
 
@@ -127,13 +127,13 @@ class WorkflowAdapter:
     ) -> AdapterResult:
         """Close once nobody is to speak any more, or everybody has spoken enough."""
         if not is_spoken(envelope) and not left_by(envelope):
-            return AdapterResult()
+            return GO_ON
         if state.next_speaker_id is None:
             return AdapterResult(ChannelState.CLOSED, state.close_reason or "workflow_terminated")
         most = state.graph.max_turns
         if most is not None and state.turn_count >= most:
             return AdapterResult(ChannelState.CLOSED, "max_turns")
-        return AdapterResult()
+        return GO_ON
 
     def expected_next(self, metadata: ChannelMetadata, state: WorkflowState) -> ExpectedTurn | None:
         """Expect the next speaker."""
