@@ -141,6 +141,7 @@ class _Portion:
         self, expected: int, records_max: int, wanted: Callable[[LogRecord], bool]
     ) -> None:
         self.records = min(expected, _RECORDS_AT_FIRST)
+        self._rest = expected - self.records
         self._records_max = records_max
         self._wanted = wanted
         self._count = self._bytes = 0
@@ -154,7 +155,9 @@ class _Portion:
         """Fit the next portion to the records of this one."""
         if self._count:
             fitting = _BYTES_AT_ONCE * self._count // max(1, self._bytes)
-            self.records = max(1, min(self._records_max, _GROWTH * self.records, fitting))
+            more = self._rest or _GROWTH * self.records
+            self.records = max(1, min(self._records_max, more, fitting))
+        self._rest = 0
         self._count = self._bytes = 0
 
 
