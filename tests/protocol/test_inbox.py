@@ -190,6 +190,8 @@ def test_a_failed_read_is_asked_for_again_after_a_wait_that_grows_until_one_succ
     (page,) = logs.work().reads
     logs.inbox.read_failed(page, logs.now)
     assert logs.inbox.wake_at() == logs.now + 1.0
+    assert logs.inbox.may_wake_before(logs.now + 1.1)
+    assert not logs.inbox.may_wake_before(logs.now + 1.0)
 
 
 def test_a_read_that_is_not_needed_any_more_is_not_asked_for_again() -> None:
