@@ -22,6 +22,8 @@ __all__ = ["Terminal", "at_terminal"]
 
 # Of the 4 KiB that Linux holds ready to be read from a pty.
 _HELD_BYTES = 4000
+# What a program with a line to edit says to a terminal that it takes.
+_TAKES_PASTES = b"\x1b[?2004h"
 
 
 @attrs.define(eq=False)
@@ -69,6 +71,18 @@ class Terminal:
         await trio.lowlevel.wait_writable(self._ours)
         assert os.write(self._ours, keys.encode()) == len(keys.encode())
 
+    async def write_and_see_it_drawn(self, keys: str) -> None:
+        """
+        Press keys after which the program takes the terminal once more, and return when it has.
+
+        What is typed in between is echoed by the terminal itself.
+        """
+        taken = self.raw.count(_TAKES_PASTES)
+        await self.write(keys)
+        with trio.fail_after(PATIENCE_SECONDS):
+            while self.raw.count(_TAKES_PASTES) == taken:
+                await self._read()
+
     def resize(self, *, columns: int) -> None:
         """Give the window another width."""
         self.screen.resize(columns=columns)
@@ -102,7 +116,7 @@ class Terminal:
             pass
         assert self.modes_are_as_before
         # Keys are as before, and so is the cursor.
-        assert self.raw.rfind(b"\x1b[?2004h") <= self.raw.rfind(b"\x1b[?2004l")
+        assert self.raw.rfind(_TAKES_PASTES) <= self.raw.rfind(b"\x1b[?2004l")
         assert not self.screen.cursor.hidden
         return status
 

@@ -65,7 +65,7 @@ async def test_words_stand_above_the_line_and_who_has_the_word_between(tmp_path:
         await asked.wait()
         await terminal.see_lines("hanna: refunds", " live | bob is at work", "hanna:")
         # What is being typed stays where it is, also when it is put in the background.
-        await terminal.write("\x1a")
+        await terminal.write_and_see_it_drawn("\x1a")
         await terminal.write("thank you")
         await terminal.see_lines(" live | bob is at work", "hanna: thank you")
         answered.set()
