@@ -9,9 +9,10 @@ a kilobyte twice the disk.
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Final
 
-__all__ = ["LOGS_MAX", "LOG_RECORDS_MAX", "first_place", "log_id_of", "position_at"]
+__all__ = ["LOGS_MAX", "LOG_RECORDS_MAX", "first_place", "log_id_of", "log_length", "position_at"]
 
 _POSITION_BITS: Final = 32
 
@@ -36,3 +37,13 @@ def log_id_of(place: int) -> int:
 def position_at(place: int) -> int:
     """Return the position within its log."""
     return place & (LOG_RECORDS_MAX - 1)
+
+
+def log_length(connection: sqlite3.Connection, log_id: int) -> int:
+    """Return how long a log is, 0 where it has no record. Raises `sqlite3.Error`."""
+    start = first_place(log_id)
+    (last,) = connection.execute(
+        "SELECT max(place) FROM records WHERE place >= ? AND place < ?",
+        (start, start + LOG_RECORDS_MAX),
+    ).fetchone()
+    return 0 if last is None else position_at(last) + 1

@@ -17,7 +17,7 @@ import attrs
 
 from ..errors import StoreError
 from ._checks import trims_too_far
-from ._places import LOG_RECORDS_MAX, LOGS_MAX, first_place, log_id_of, position_at
+from ._places import LOG_RECORDS_MAX, LOGS_MAX, first_place, log_id_of, log_length
 from .base import Append, Change, Delete, Put, Trim
 
 __all__ = [
@@ -91,7 +91,7 @@ class LogTable:
             row = self._connection.execute(
                 "SELECT log_id FROM logs WHERE path = ?", (path,)
             ).fetchone()
-            return None if row is None else _Log(row[0], self._length(row[0]))
+            return None if row is None else _Log(row[0], log_length(self._connection, row[0]))
 
     def __len__(self) -> int:
         """For how many paths it is remembered what stands there."""
@@ -127,15 +127,6 @@ class LogTable:
         while len(remembered) > self._remembered_max:
             del remembered[next(iter(remembered))]
         self.next_log_id = next_log_id
-
-    def _length(self, log_id: int) -> int:
-        start = first_place(log_id)
-        (last,) = self._connection.execute(
-            "SELECT max(place) FROM records WHERE place >= ? AND place < ?",
-            (start, start + LOG_RECORDS_MAX),
-        ).fetchone()
-        # Each has one; and if it had none, a new log would be as right.
-        return 0 if last is None else position_at(last) + 1
 
 
 class Plan:

@@ -17,7 +17,7 @@ import attrs
 from ..errors import DamagedRecord, StoreError
 from ._checks import child_prefix, records_trimmed
 from ._connection import Connect, explain, is_damage
-from ._places import LOG_RECORDS_MAX, first_place, position_at
+from ._places import LOG_RECORDS_MAX, first_place, log_length, position_at
 from ._plan import document_checksum, record_checksum
 
 __all__ = ["Reader"]
@@ -33,7 +33,6 @@ _RECORDS = """
     SELECT place, record, checksum FROM records WHERE place >= ? AND place < ? ORDER BY place
 """
 _RECORD = "SELECT record, checksum FROM records WHERE place = ?"
-_LAST_PLACE = "SELECT max(place) FROM records WHERE place >= ? AND place < ?"
 _FIRST = "SELECT first FROM logs WHERE path = ?"
 _FIRSTS = "SELECT path, first FROM logs WHERE path > ? AND path < ? AND first > 0 ORDER BY path"
 _EXISTS = "SELECT 1 FROM documents WHERE path = ?1 UNION ALL SELECT 1 FROM logs WHERE path = ?1"
@@ -266,18 +265,20 @@ class Reader:
         return records
 
 
+def _log_id(connection: sqlite3.Connection, path: str) -> int | None:
+    row = connection.execute(_LOG_ID, (path,)).fetchone()
+    return None if row is None else int(row[0])
+
+
 def _place(connection: sqlite3.Connection, path: str) -> int | None:
     """Return where the log at `path` begins among all records."""
-    row = connection.execute(_LOG_ID, (path,)).fetchone()
-    return None if row is None else first_place(row[0])
+    log_id = _log_id(connection, path)
+    return None if log_id is None else first_place(log_id)
 
 
 def _length(connection: sqlite3.Connection, path: str) -> int:
-    place = _place(connection, path)
-    if place is None:
-        return 0
-    (last,) = connection.execute(_LAST_PLACE, (place, place + LOG_RECORDS_MAX)).fetchone()
-    return 0 if last is None else position_at(last) + 1
+    log_id = _log_id(connection, path)
+    return 0 if log_id is None else log_length(connection, log_id)
 
 
 def _bounds(prefix: str) -> tuple[str, str]:
