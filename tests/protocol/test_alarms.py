@@ -45,3 +45,4 @@ def test_alarms_that_are_overtaken_do_not_pile_up() -> None:
         alarms.set("busy", float(due))
         assert len(alarms) <= 70
     assert alarms.earliest(lambda _key: True) == 1.0
+    assert alarms.earliest() == 1.0

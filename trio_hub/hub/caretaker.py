@@ -17,8 +17,8 @@ from ..ids import Now, seconds_from_iso
 from ..protocol.alarms import Alarms
 from ..records import ChannelMetadata, ChannelState
 from .channels import Channel, ChannelBook
-from .doorbell import Doorbell
-from .timers import NextLook, Timers
+from .date_bell import DateBell
+from .timers import Timers
 
 __all__ = ["Caretaker"]
 
@@ -51,8 +51,7 @@ class Caretaker:
         self._alarms = Alarms()
         # Channels that could not be ended, and when that is tried again, whatever becomes of them.
         self._held_off: dict[str, float] = {}
-        self._next_look = NextLook(timers, clock, self.look)
-        self._bell = Doorbell()
+        self._bell = DateBell(timers, clock, self._alarms.earliest)
 
     def look_after(self, channel: Channel) -> None:
         """Take note of a channel's dates; called whenever it has changed."""
@@ -68,7 +67,7 @@ class Caretaker:
         """See whether there is something to do, now that time has passed."""
         if self._channels.in_doubt:
             self._bell.ring()
-        self._await_next()
+        self._bell.look()
 
     async def run(self) -> None:
         """End what is due, until cancelled."""
@@ -88,7 +87,7 @@ class Caretaker:
                     again = self._held_off[channel_id] = self._clock() + _END_RETRY_SECONDS
                     self._alarms.forget(channel_id)
                     self._set(channel_id, again)
-            self._await_next()
+            self._bell.dates_changed()
 
     async def _end_if_due(self, channel_id: str) -> None:
         channel = self._channels.find(channel_id)
@@ -120,12 +119,6 @@ class Caretaker:
             if date > now:
                 self._set(channel_id, date)
 
-    def _await_next(self) -> None:
-        if self._alarms.any_due(self._clock()):
-            self._bell.ring()
-        else:
-            self._next_look.at(self._alarms.earliest(lambda _: True))
-
     def _dates_of(self, metadata: ChannelMetadata) -> Iterator[float]:
         try:
             if metadata.state is ChannelState.PENDING:
@@ -138,4 +131,4 @@ class Caretaker:
     def _set(self, channel_id: str, date: float) -> None:
         date = max(date, self._held_off.get(channel_id, date))
         self._alarms.set(channel_id, date)
-        self._next_look.at(date)
+        self._bell.dates_changed()

@@ -15,9 +15,9 @@ from ..ids import Now, seconds_from_iso
 from ..protocol.alarms import Alarms
 from ..records import TaskMetadata, TaskState
 from ..wire.params import UpdateTask
-from .doorbell import Doorbell
+from .date_bell import DateBell
 from .tasks import TaskBook
-from .timers import NextLook, Timers
+from .timers import Timers
 
 __all__ = ["TaskCaretaker"]
 
@@ -49,8 +49,7 @@ class TaskCaretaker:
         self._count = count
         self._clock = clock
         self._alarms = Alarms()
-        self._next_look = NextLook(timers, clock, self.look)
-        self._bell = Doorbell()
+        self._bell = DateBell(timers, clock, self._alarms.earliest)
 
     def look_after(self, task: TaskMetadata, before: TaskMetadata | None = None) -> None:
         """Take note of when a task expires; called whenever it has changed."""
@@ -66,10 +65,7 @@ class TaskCaretaker:
 
     def look(self) -> None:
         """See whether there is something to do, now that time has passed."""
-        if self._alarms.any_due(self._clock()):
-            self._bell.ring()
-        else:
-            self._next_look.at(self._alarms.earliest(lambda _: True))
+        self._bell.look()
 
     async def run(self) -> None:
         """End what is due, until cancelled."""
@@ -77,7 +73,7 @@ class TaskCaretaker:
             await self._bell.answer()
             for task_id in list(self._alarms.due(self._clock())):
                 await self._end_if_due(task_id)
-            self.look()
+            self._bell.dates_changed()
 
     async def _end_if_due(self, task_id: str) -> None:
         task = self._tasks.find(task_id)
@@ -109,4 +105,4 @@ class TaskCaretaker:
 
     def _set(self, task_id: str, when: float) -> None:
         self._alarms.set(task_id, when)
-        self._next_look.at(when)
+        self._bell.dates_changed()

@@ -67,7 +67,7 @@ class Alarms:
                 del self._at[key]
                 yield key
 
-    def earliest(self, matters: Callable[[str], bool]) -> float | None:
+    def earliest(self, matters: Callable[[str], bool] = lambda _: True) -> float | None:
         """Return the earliest time of a key that still matters, taking out those that do not."""
         heap = self._heap
         while heap:
