@@ -67,20 +67,13 @@ class LogReader:
         Cancellation: nothing happens.
         """
         found: list[LogRecord] = []
-        while start < stop:
-            start, raws = await self._read_run(channel_id, start, stop)
-            if not raws:
-                break
-            seen = 0
-            for position, raw in enumerate(raws, start):
-                if seen >= _BYTES_AT_ONCE:
-                    seen = 0
-                    await trio.lowlevel.checkpoint()
-                seen += len(raw)
-                record = read_record(position, raw)
-                if wanted is None or wanted(record):
-                    found.append(record)
-            start += len(raws)
+
+        def take(position: int, raw: bytes) -> None:
+            record = read_record(position, raw)
+            if wanted is None or wanted(record):
+                found.append(record)
+
+        await self._look_through(channel_id, start, stop, take)
         return found
 
     async def read_raw(
@@ -98,26 +91,22 @@ class LogReader:
             TooLarge: They have more bytes than that together; the rest was not read.
         """
         found: list[bytes] = []
-        size = seen = 0
-        while start < stop:
-            start, raws = await self._read_run(channel_id, start, stop)
-            if not raws:
-                break
-            for raw in raws:
-                if seen >= _BYTES_AT_ONCE:
-                    seen = 0
-                    await trio.lowlevel.checkpoint()
-                seen += len(raw)
-                head = read_head(raw)
-                if head is not None and wanted(head):
-                    found.append(raw)
-                    size += len(raw)
+        size = 0
+
+        def take(position: int, raw: bytes) -> None:
+            nonlocal size
+            head = read_head(raw)
+            if head is None or not wanted(head):
+                return
+            size += len(raw)
             if size > bytes_max:
                 raise TooLarge(
                     f"the envelopes from there on have more than {bytes_max} bytes, which is what "
                     "this connection takes: ask for less (read_wal: since and until)"
                 )
-            start += len(raws)
+            found.append(raw)
+
+        await self._look_through(channel_id, start, stop, take)
         return found
 
     async def first(self, channel_id: str) -> int:
@@ -183,6 +172,23 @@ class LogReader:
             length += len(raws)
 
     # Inside
+
+    async def _look_through(
+        self, channel_id: str, start: int, stop: int, take: Callable[[int, bytes], None]
+    ) -> None:
+        """Call `take` with each position and what stands there, others having turns in between."""
+        while start < stop:
+            start, raws = await self._read_run(channel_id, start, stop)
+            if not raws:
+                return
+            seen = 0
+            for position, raw in enumerate(raws, start):
+                if seen >= _BYTES_AT_ONCE:
+                    seen = 0
+                    await trio.lowlevel.checkpoint()
+                seen += len(raw)
+                take(position, raw)
+            start += len(raws)
 
     async def _read_run(
         self, channel_id: str, start: int, stop: int
