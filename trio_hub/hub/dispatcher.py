@@ -125,8 +125,7 @@ class Dispatcher:
 
     def _note_change(self, mailbox: Mailbox) -> None:
         """Take note that what a mailbox is owed has changed."""
-        if mailbox.pressed or 0 < mailbox.high_water <= mailbox.inbox.owed:
-            self._overflow.note_pressure(mailbox)
+        self._overflow.note_pressure(mailbox)
         self._cursors.mark(mailbox)
 
     def _pump(self, mailbox: Mailbox, now: float) -> None:
