@@ -16,7 +16,8 @@ from trio_hub.protocol.adapters import (
     ConversationAdapter,
     DiscussionAdapter,
 )
-from trio_hub.protocol.channel import CHANNEL, ChannelEvent, ChannelMachine
+from trio_hub.protocol.channel import ChannelMachine
+from trio_hub.protocol.channel_states import CHANNEL, ChannelEvent
 from trio_hub.records import (
     EV_CHANNEL_CLOSED,
     EV_CHANNEL_EXPIRED,

@@ -8,14 +8,13 @@ size, `apply`s it, and commits it as one batch, so that a channel that closes wi
 reply, closing envelope and new metadata on disk together, or none of them. When a commit fails,
 the machine is thrown away and built again from what the log really holds.
 
-`CHANNEL` below is the whole of what may follow what; an event that is missing there is illegal.
+`channel_states` is the whole of what may follow what; an event that is missing there is illegal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
@@ -33,58 +32,13 @@ from ..records import (
 )
 from .adapters import AdapterResult, ChannelAdapter, ExpectedTurn
 from .adapters.base import left_by
+from .channel_states import CHANNEL, EVENT_FOR, ChannelEvent
 from .expectations.firings import Firings
 from .expectations.pulse import Pulse
 from .log_memory import ANSWERS, LogMemory
 from .plan import Plan, Stamp
 
-__all__ = ["CHANNEL", "ChannelEvent", "ChannelMachine"]
-
-
-class ChannelEvent(StrEnum):
-    """What can happen to a channel."""
-
-    POSTED = "posted"
-    ACKED = "acked"
-    QUORUM = "quorum"
-    REJECTED = "rejected"
-    WOUND_DOWN = "wound down"
-    CLOSED = "closed"
-    EXPIRED = "expired"
-
-
-_PENDING, _ACTIVE, _CLOSING, _CLOSED, _EXPIRED = ChannelState
-
-#: state -> event -> next state. Bookkeeping posts (tasks) count as no event of their own.
-CHANNEL: Final[dict[ChannelState, dict[ChannelEvent, ChannelState]]] = {
-    _PENDING: {
-        ChannelEvent.ACKED: _PENDING,
-        ChannelEvent.QUORUM: _ACTIVE,
-        ChannelEvent.REJECTED: _CLOSED,
-        ChannelEvent.CLOSED: _CLOSED,
-        ChannelEvent.EXPIRED: _EXPIRED,
-    },
-    _ACTIVE: {
-        ChannelEvent.POSTED: _ACTIVE,
-        ChannelEvent.ACKED: _ACTIVE,
-        ChannelEvent.REJECTED: _ACTIVE,
-        ChannelEvent.WOUND_DOWN: _CLOSING,
-        ChannelEvent.CLOSED: _CLOSED,
-        ChannelEvent.EXPIRED: _EXPIRED,
-    },
-    _CLOSING: {
-        ChannelEvent.CLOSED: _CLOSED,
-        ChannelEvent.EXPIRED: _EXPIRED,
-    },
-    _CLOSED: {},
-    _EXPIRED: {},
-}
-
-_EVENT_FOR: Final = {
-    ChannelState.CLOSING: ChannelEvent.WOUND_DOWN,
-    ChannelState.CLOSED: ChannelEvent.CLOSED,
-    ChannelState.EXPIRED: ChannelEvent.EXPIRED,
-}
+__all__ = ["ChannelMachine"]
 
 
 class ChannelMachine:
@@ -430,7 +384,7 @@ class ChannelMachine:
     ) -> tuple[tuple[Envelope, ...], ChannelMetadata]:
         """Change the state; say so to everybody where it is final."""
         metadata = self.metadata if metadata is None else metadata
-        ended = attrs.evolve(metadata, state=self._next(_EVENT_FOR[state]), close_reason=reason)
+        ended = attrs.evolve(metadata, state=self._next(EVENT_FOR[state]), close_reason=reason)
         if not state.is_terminal:
             return (), ended
         event_type = EV_CHANNEL_EXPIRED if state is ChannelState.EXPIRED else EV_CHANNEL_CLOSED
@@ -497,6 +451,6 @@ def _checked(result: object) -> AdapterResult:
     """Refuse what `on_accepted` must not return."""
     if not isinstance(result, AdapterResult):
         raise TypeError(f"on_accepted returned {result!r}, which is no AdapterResult")
-    if result.next_state is not None and result.next_state not in _EVENT_FOR:
+    if result.next_state is not None and result.next_state not in EVENT_FOR:
         raise ValueError(f"on_accepted asked for the state {result.next_state!r}")
     return result
