@@ -43,17 +43,6 @@ from trio_hub.records import ConnectionFacts
 ALICE = {"name": "alice", "auth": {"scheme": "client_cert"}}
 
 
-@pytest.fixture(params=["trio-websocket", "websockets"])
-def transport(request: pytest.FixtureRequest) -> TransportName:
-    name: TransportName = request.param
-    return name
-
-
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority()
-
-
 class Clock:
     """Tells the time, and what the test adds to it."""
 

@@ -36,17 +36,6 @@ KEY = "s3cret-that-nobody-may-log"
 SOON, NEVER = LinkLimits(open_timeout_seconds=0.1), LinkLimits(open_timeout_seconds=300.0)
 
 
-@pytest.fixture(params=["trio-websocket", "websockets"])
-def transport(request: pytest.FixtureRequest) -> TransportName:
-    name: TransportName = request.param
-    return name
-
-
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority()
-
-
 class Door:
     """A port of a hub that wants keys."""
 

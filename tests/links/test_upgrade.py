@@ -34,12 +34,6 @@ UPGRADE = (
 )
 
 
-@pytest.fixture(params=["trio-websocket", "websockets"])
-def transport(request: pytest.FixtureRequest) -> TransportName:
-    name: TransportName = request.param
-    return name
-
-
 @asynccontextmanager
 async def served(
     transport: TransportName, auth: AuthRegistry | None = None, **limits: Any
