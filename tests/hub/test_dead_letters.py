@@ -528,7 +528,65 @@ async def test_no_limit_drops_nothing_even_if_it_is_lifted_while_dropping() -> N
         assert len(talk.letters) <= 1
 
 
-# No cursor passes what is not kept
+# Nothing passes what is not kept
+
+
+async def test_no_delivery_passes_a_letter_that_the_store_does_not_hold(
+    autojump_clock: MockClock,
+) -> None:
+    """Whoever sees a later one says with its position that all before it is settled."""
+    store = FaultyStore(MemoryKnowledgeStore())
+    async with store:
+        async with talking(store) as talk:
+            await talk.alice.say(talk.channel_id, "a")
+            await talk.alice.say(talk.channel_id, "b")
+            store.fail_commits()
+            talk.bob.nack(await talk.bob.hears("a"))
+            await talk.bob.quiet()
+            await talk.bob_is_cut()
+            # It is somebody else, who knows nothing of a: nor is it told of b.
+            back = await talk.house.back("bob", acks=False)
+            await trio.sleep(30)
+            await back.quiet()
+            assert back.heard() == []
+        store.heal()
+        assert await kept(store) == []
+        async with open_house(store) as house:
+            back = await house.back("bob", acks=False)
+            await back.quiet()
+            assert back.heard() == ["a", "b"]
+
+
+async def test_deliveries_go_on_once_the_letter_is_kept(autojump_clock: MockClock) -> None:
+    store = FaultyStore(MemoryKnowledgeStore())
+    async with store, talking(store) as talk:
+        await talk.alice.say(talk.channel_id, "a")
+        await talk.alice.say(talk.channel_id, "b")
+        store.fail_commits()
+        talk.bob.nack(await talk.bob.hears("a"))
+        await trio.sleep(30)
+        assert talk.bob.heard().count("b") == 1
+        store.heal()
+        await talk.bob.expect("notify", attempt=2)
+        assert talk.bob.heard().count("b") == 2
+        assert len(await kept(store)) == 1
+
+
+async def test_a_backlog_waits_for_a_letter_that_came_of_it(autojump_clock: MockClock) -> None:
+    store = FaultyStore(MemoryKnowledgeStore())
+    limits = LinkLimits(plain_message_bytes_max=4000)
+    async with store, talking(store, link_limits=limits, dialect=Dialect.PLAIN) as talk:
+        await talk.bob_is_cut()
+        await talk.alice.say(talk.channel_id, "x" * 3900)
+        await talk.alice.say(talk.channel_id, "small")
+        store.fail_commits()
+        back = await talk.house.back("bob", acks=False)
+        await trio.sleep(30)
+        await back.quiet()
+        assert back.heard() == []
+        store.heal()
+        await back.hears("small")
+        assert len(talk.letters) == 1
 
 
 @pytest.mark.parametrize("how", ["nack", "drop_newest", "drop_oldest"])

@@ -204,6 +204,26 @@ async def test_what_the_peer_sent_before_it_left_is_still_received() -> None:
         assert await receive_until_lost(endpoint) == "the wire is cut"
 
 
+async def test_an_end_that_only_the_writer_saw_reaches_the_reader_in_time(
+    autojump_clock: object,
+) -> None:
+    stream, endpoint = make()
+    stream.broken = "reset"
+    async with running(endpoint):
+        endpoint.push_nowait(b"{}")
+        await stream.feed.send("said before it left")
+        assert await endpoint.receive() == "said before it left"
+        # Whoever is busy with what came may read on afterwards.
+        await trio.sleep(10 * LIMITS.ping_timeout_seconds)
+        await stream.feed.send("and this")
+        assert await endpoint.receive() == "and this"
+        started = trio.current_time()
+        with pytest.raises(ConnectionLost, match="reset"):
+            await endpoint.receive()
+        assert trio.current_time() - started <= 2 * LIMITS.ping_timeout_seconds
+    assert stream.torn
+
+
 async def test_lost_connections_are_told_again_to_whoever_asks_again() -> None:
     stream, endpoint = make()
     stream.feed.close()

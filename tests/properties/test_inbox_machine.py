@@ -180,11 +180,13 @@ class InboxMachine(RuleBasedStateMachine):
             assert page.stop - page.start <= self.policy.page_records
         self.reading += work.reads
 
+        kept_back = {letter.channel_id for letter in self.unburied}
         was_in_flight = {ch: any(t.in_flight for t in log) for ch, log in self.logs.items()}
         for send in work.sends:
             log = self.logs[send.channel_id]
             told = log[send.position]
             assert told.addressed
+            assert send.channel_id not in kept_back, "sent past a letter that is not kept"
             assert not told.settled, "sent what is settled"
             assert not told.in_flight, "sent twice to one binding without a failure"
             since = self.since.get(send.channel_id, 0)

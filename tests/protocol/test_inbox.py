@@ -443,10 +443,12 @@ def test_another_number_of_attempts_holds_at_once_and_for_everything() -> None:
     logs.inbox.set_max_attempts(1)
     logs.inbox.nack("b", "b0", 0.0, "no")
     assert logs.work().dead == [DeadLetter("b", 0, "b0", 1, "no")]
+    assert logs.inbox.buried("b", 0)
     logs.inbox.attach()
     assert logs.sent() == ["a0", "a1", "a2", "a3"]
     logs.inbox.nack("a", "a2", 0.0, "no")
     assert logs.work().dead == [DeadLetter("a", 2, "a2", 3, "no")]
+    assert logs.inbox.buried("a", 2)
     # And for what is parked now, and for channels that come later.
     logs.inbox.attach(replays=False)
     logs.inbox.set_max_attempts(0)

@@ -109,8 +109,57 @@ def test_what_failed_too_often_becomes_a_dead_letter_with_its_reason() -> None:
         assert logs.inbox.nack("a", "a0", logs.now, "handler raised ValueError")
     work = logs.work()
     assert work.dead == [DeadLetter("a", 0, "a0", 3, "handler raised ValueError")]
-    assert [d.envelope_id for d in work.sends] == ["a1"]
     assert logs.inbox.owed == logs.inbox.held == 1
+
+
+def test_nothing_is_sent_past_a_dead_letter_until_it_is_kept() -> None:
+    logs = Logs(max_attempts=1)
+    logs.grow("a", "xxx")
+    logs.grow("b", "x")
+    logs.work()
+    logs.inbox.nack("a", "a0", 0.0)
+    work = logs.work()
+    assert [letter.envelope_id for letter in work.dead] == ["a0"]
+    assert work.sends == []
+    # Other channels have nothing to do with it; another life of the recipient sees no more.
+    logs.grow("b", "x")
+    assert logs.sent() == ["b1"]
+    logs.inbox.attach()
+    assert sorted(logs.sent()) == ["b0", "b1"]
+    logs.grow("a", "x")
+    assert logs.sent() == []
+    assert logs.inbox.unburied == {"a": {0}}
+    assert logs.inbox.buried("a", 0)
+    assert logs.inbox.has_work
+    assert logs.sent() == ["a1", "a2", "a3"]
+
+
+def test_a_letter_that_others_keep_is_waited_for_as_well() -> None:
+    logs = Logs()
+    logs.grow("a", "..x")
+    logs.inbox.burying("a", 0)
+    logs.inbox.burying("a", 1)
+    logs.inbox.burying("nowhere", 0)
+    assert logs.sent() == []
+    assert logs.inbox.buried("a", 0)
+    assert logs.sent() == []
+    logs.inbox.detach()
+    assert logs.inbox.buried("a", 1)
+    assert not logs.inbox.has_work
+    logs.inbox.attach()
+    assert logs.sent() == ["a2"]
+    assert logs.inbox.unburied == {}
+
+
+def test_the_dead_can_be_taken_without_a_poll() -> None:
+    logs = Logs()
+    logs.grow("a", "x")
+    logs.work()
+    assert logs.inbox.give_up("a", 0, 0.0, "larger than the peer takes")
+    assert [letter.reason for letter in logs.inbox.take_dead()] == ["larger than the peer takes"]
+    assert not logs.inbox.take_dead()
+    assert not logs.work()
+    assert "a" in logs.inbox.unburied
 
 
 def test_an_envelope_that_is_always_met_with_silence_dies_of_it() -> None:

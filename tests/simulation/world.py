@@ -215,9 +215,13 @@ class World:
 
     async def _read_logs(self, recorder: Recorder, hub: Hub) -> None:
         """Record all envelopes, from the logs and, of what was trimmed, as they once stood there."""
+        store = self.hub_machine.store
+        assert store is not None
         for metadata in hub.list_channels(limit=None):
             path = paths.channel_log(metadata.channel_id)
-            first = hub.channels.get(metadata.channel_id).first
+            # The hub need not know it: of a trim that failed nobody knows whether it is durable, and
+            # a channel that has ended is not looked at again.
+            first = await store.first(path)
             for position, record in enumerate(self._durable.get(path, ())[:first]):
                 envelope = msgspec.json.decode(record, type=Envelope)
                 recorder.logged(position, envelope, metadata.participant_ids)

@@ -58,7 +58,7 @@ class CursorWriter:
         self._is_due = False
         dirty, self._dirty = self._dirty, {}
         cursors: list[tuple[Mailbox, CursorSnapshot]] = [
-            (mailbox, snapshot) for mailbox in dirty.values() for snapshot in _writable(mailbox)
+            (mailbox, snapshot) for mailbox in dirty.values() for snapshot in mailbox.inbox.dirty()
         ]
         for start in range(0, len(cursors), _PER_TICKET):
             self._write(cursors[start : start + _PER_TICKET])
@@ -78,17 +78,6 @@ class CursorWriter:
             for mailbox, snapshot in cursors
         ]
         self._committer.submit(changes, on_failed=failed)
-
-
-def _writable(mailbox: Mailbox) -> list[CursorSnapshot]:
-    """Return the cursors that may be written: those that pass no letter which is not kept."""
-    writable: list[CursorSnapshot] = []
-    for snapshot in mailbox.inbox.dirty():
-        if snapshot.channel_id in mailbox.unkept:
-            mailbox.inbox.not_written(snapshot.channel_id)
-        else:
-            writable.append(snapshot)
-    return writable
 
 
 def load_cursors(documents: Mapping[str, bytes], mailboxes: Mapping[str, Mailbox]) -> list[str]:

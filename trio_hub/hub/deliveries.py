@@ -108,7 +108,7 @@ class Deliveries:
         self._dispatcher = Dispatcher(
             turn, timers, self._cursors, self._overflow, self._leavings, spans
         )
-        changed = self._dispatcher.changed
+        changed = self._leavings.changed = self._dispatcher.changed
         self._replay = Replay(read_log, find_channel, self._admits, self._moment, changed)
         self._letter_replay = LetterReplay(
             letters,
@@ -240,7 +240,10 @@ class Deliveries:
         return Needs(
             length=channel.length,
             settled=[_settled_to(it.inbox, channel_id) for it in members],
-            letters=[*letters, *(at for it in members for at in it.unkept.get(channel_id, ()))],
+            letters=[
+                *letters,
+                *(at for it in members for at in it.inbox.unburied.get(channel_id, ())),
+            ],
             has_task=has_task,
         )
 

@@ -135,8 +135,9 @@ class Dispatcher:
             return
         is_polled = False
         while True:
+            unburied = inbox.unburied
             while backlog:
-                if not binding.has_room:
+                if not binding.has_room or backlog[-1].channel_id in unburied:
                     return
                 self._send(mailbox, binding, backlog.pop())
             if is_polled and not inbox.has_work:
@@ -170,6 +171,9 @@ class Dispatcher:
         mailbox.inbox.give_up(
             delivery.channel_id, delivery.position, trio.current_time(), too_large(delivery)
         )
+        # At once: what comes behind it in the backlog waits until it is kept.
+        for letter in mailbox.inbox.take_dead():
+            self._leavings.bury(mailbox, letter)
 
     def _schedule(self, mailbox: Mailbox) -> None:
         """Have the timers look at an inbox when something in it is due."""

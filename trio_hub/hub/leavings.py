@@ -1,14 +1,14 @@
 """
 What leaves a mailbox without a receipt: dead letters, and what has expired.
 
-A dead letter is kept, and no cursor passes it before it is. What has expired is settled with
+A dead letter is kept, and nothing passes it before it is: no cursor, and no delivery either. What has expired is settled with
 that: its time is in the log, so a cursor that is lost changes nothing; it is told of and audited,
 once more where the hub was killed before its cursor was written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import trio
 
@@ -40,6 +40,7 @@ class Leavings:
         clock: Seconds since 1970.
 
     Attributes:
+        changed: Called with a mailbox in which something may go on; for `Dispatcher`.
         buried: How many envelopes became dead letters.
         expired: How many were not delivered because their time was over.
     """
@@ -57,6 +58,7 @@ class Leavings:
         self._cursors = cursors
         self._announcer = announcer
         self._clock = clock
+        self.changed: Callable[[Mailbox], None]
         self.buried = self.expired = 0
 
     def moment(self, envelope: Envelope) -> float | None:
@@ -74,7 +76,7 @@ class Leavings:
             self.expire(mailbox, envelope)
 
     def bury(self, mailbox: Mailbox, letter: DeadLetter) -> None:
-        """Have a dead letter kept; no cursor passes it before it is."""
+        """Have a dead letter kept; no cursor and no delivery of its channel passes it before."""
         agent_id, channel_id, position = mailbox.agent_id, letter.channel_id, letter.position
         if self._mailboxes.get(agent_id) is not mailbox:
             return  # Unregistered meanwhile.
@@ -92,14 +94,10 @@ class Leavings:
             if kept_letter is not None:
                 self._announcer.dead_letter(kept_letter)
             mailbox.inbox.buried(channel_id, position)
-            positions = mailbox.unkept.get(channel_id, set())
-            positions.discard(position)
-            if not positions:
-                mailbox.unkept.pop(channel_id, None)
             if self._mailboxes.get(agent_id) is mailbox:
-                self._cursors.mark(mailbox)
+                self.changed(mailbox)
 
-        mailbox.unkept.setdefault(channel_id, set()).add(position)
+        mailbox.inbox.burying(channel_id, position)
         self._letters.bury(agent_id, letter, kept)
 
     def expire(self, mailbox: Mailbox, envelope: Expired) -> None:

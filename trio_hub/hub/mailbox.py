@@ -51,8 +51,6 @@ class Mailbox:
         backlog: Deliveries that are due, while the connection's outbox is full. The next one stands
             at the end: most mailboxes never have any, and a list without any takes no room.
         saved: Cursors of channels that are cold.
-        unkept: By channel, the positions of dead letters that the store does not hold yet: no
-            cursor that passes them is written.
         wakes_at: When the timers will look at the inbox anyway.
         pressed: Whether more waits than the high-water mark of its rule.
         high_water: How much may wait before pressure is reported; 0 is never.
@@ -65,7 +63,6 @@ class Mailbox:
     binding: Binding | None = None
     backlog: list[Delivery[bytes]] = attrs.field(factory=list)
     saved: dict[str, SavedCursor] = attrs.field(factory=dict)
-    unkept: dict[str, set[int]] = attrs.field(factory=dict)
     wakes_at: float | None = None
     pressed: bool = False
     # Compared with every change, so not worked out for each.

@@ -108,6 +108,7 @@ class LinkEndpoint:
         self._send_scope: trio.CancelScope | None = None
         self._listening = False
         self._receive_calls = 0
+        self._read_to_the_end = False
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
@@ -166,6 +167,7 @@ class LinkEndpoint:
         try:
             message = await self.stream.receive_message()
         except ConnectionLost as error:
+            self._read_to_the_end = True
             reason = self._end(error.message)
             raise ConnectionLost(reason) from error.__cause__
         finally:
@@ -197,10 +199,23 @@ class LinkEndpoint:
         """
         See to it that the peer is alive; run it as a task of the owner's nursery.
 
-        A peer that shows no life in time is cut off, and `receive` raises.
+        A peer that shows no life in time is cut off, and `receive` raises. It does so, too, where
+        the connection has ended for whoever writes, and nothing comes any more.
 
         Cancellation: ends it.
         """
+        await self._mind_silence()
+        patience = max(self.limits.ping_timeout_seconds, self.limits.close_timeout_seconds)
+        # What the peer sent before it left can be read, but not waited for without an end: of a
+        # connection that broke while nobody read, the reader might never hear.
+        while not self._read_to_the_end:
+            calls_before = self._receive_calls
+            await trio.sleep(patience)
+            if self._listening and self._receive_calls == calls_before:
+                await self._tear_stream()
+                return
+
+    async def _mind_silence(self) -> None:
         while not self._closed:
             await trio.sleep(self.limits.ping_interval_seconds)
             calls_before = self._receive_calls

@@ -16,16 +16,20 @@ class Burials:
 
     Attributes:
         waiting: Those that nobody was told of yet.
+        unburied: By channel, the positions of those that the store does not hold yet.
     """
 
     waiting: list[DeadLetter] = attrs.field(factory=list)
-    # By channel, the positions of those that the store does not hold yet.
-    _unburied: dict[str, set[int]] = attrs.field(factory=dict)
+    unburied: dict[str, set[int]] = attrs.field(factory=dict)
 
     def add(self, letter: DeadLetter) -> None:
         """Something has died."""
         self.waiting.append(letter)
-        self._unburied.setdefault(letter.channel_id, set()).add(letter.position)
+        self.expect(letter.channel_id, letter.position)
+
+    def expect(self, channel_id: str, position: int) -> None:
+        """Somebody has a letter who is going to have it kept."""
+        self.unburied.setdefault(channel_id, set()).add(position)
 
     def take(self) -> list[DeadLetter]:
         """Return those that nobody was told of yet; now somebody is."""
@@ -34,19 +38,19 @@ class Burials:
 
     def buried(self, channel_id: str, position: int) -> bool:
         """The store holds one. Returns False where none was on its way."""
-        positions = self._unburied.get(channel_id)
+        positions = self.unburied.get(channel_id)
         if positions is None or position not in positions:
             return False
         positions.discard(position)
         if not positions:
-            del self._unburied[channel_id]
+            del self.unburied[channel_id]
         return True
 
     def holds_back(self, channel_id: str) -> bool:
-        """Whether a letter of a channel is not in the store yet, so that no cursor may pass it."""
-        return channel_id in self._unburied
+        """Whether a letter of a channel is not in the store yet, so that nothing may pass it."""
+        return channel_id in self.unburied
 
     def forget(self, channel_id: str) -> None:
         """A log is gone; a letter that was not handed out yet would be about nothing."""
-        self._unburied.pop(channel_id, None)
+        self.unburied.pop(channel_id, None)
         self.waiting = [letter for letter in self.waiting if letter.channel_id != channel_id]

@@ -20,7 +20,7 @@ due is one comparison, and a channel with nothing due is one small ledger.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Never, TypeVar
 
@@ -231,9 +231,13 @@ class Inbox(Settling[PayloadT]):
         sends: list[Delivery[PayloadT]] = []
         if self._ready:
             ready, self._ready = self._ready, {}
+            unburied = self.unburied
             for channel_id, ledger in ready.items():
                 if ledger.perishable:
                     self._spoil(channel_id, ledger, now)
+                if channel_id in unburied:
+                    # `buried` looks at it again, alarms and all.
+                    continue
                 for entry in ledger.take(now, self.policy.max_in_flight):
                     sends.append(
                         Delivery(
@@ -324,11 +328,42 @@ class Inbox(Settling[PayloadT]):
         self._set_alarm(channel_id, self._ledgers[channel_id])
         return True
 
-    # Cursors, overflow, statistics.
+    # Dead letters: what comes behind one waits until it is kept.
+
+    @property
+    def unburied(self) -> Mapping[str, Collection[int]]:
+        """By channel, the positions of dead letters that are not kept yet."""
+        return self._burials.unburied
+
+    def take_dead(self) -> list[DeadLetter]:
+        """Return the dead letters that nobody was told of yet, for who cannot `poll` now."""
+        return self._burials.take()
+
+    def burying(self, channel_id: str, position: int) -> None:
+        """
+        Say that a dead letter is being written to disk: nothing passes it until it is `buried`.
+
+        Of what the inbox handed out itself, it knows.
+        """
+        if channel_id in self._ledgers:
+            self._burials.expect(channel_id, position)
 
     def buried(self, channel_id: str, position: int) -> bool:
-        """Say that a dead letter is kept on disk, so that a cursor may pass it there too."""
-        return self._burials.buried(channel_id, position)
+        """
+        Say that a dead letter is kept on disk: now a cursor may pass it there, and deliveries.
+
+        What comes behind it waits until then. A recipient that began its life meanwhile never saw
+        the letter, and would state a position behind it; the hub that hears that is perhaps one
+        that has no letter, since it was killed before the store kept it.
+        """
+        if not self._burials.buried(channel_id, position):
+            return False
+        ledger = self._ledgers.get(channel_id)
+        if ledger is not None and self.attached and not self._burials.holds_back(channel_id):
+            self._ready[channel_id] = ledger
+        return True
+
+    # Cursors, overflow, statistics.
 
     def oldest(self, channel_id: str) -> Victim | None:
         """
