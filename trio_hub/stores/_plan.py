@@ -35,7 +35,7 @@ _PUT_DOCUMENT = "INSERT OR REPLACE INTO documents (path, data, checksum) VALUES 
 _DELETE_DOCUMENT = "DELETE FROM documents WHERE path = ?"
 _DELETE_LOG = "DELETE FROM logs WHERE path = ?"
 _DELETE_RECORDS = "DELETE FROM records WHERE place >= ? AND place < ?"
-_TRIM_LOG = "UPDATE logs SET first = ?1 WHERE path = ?2 AND first < ?1"
+_TRIM_LOG = "UPDATE logs SET first = ? WHERE path = ? AND first < ?"
 
 # Paths remembered, some 250 bytes each. A hub with more than this many in use forgets those that
 # were written longest ago, and looks them up again.
@@ -261,7 +261,7 @@ class _Batch:
         self._plan.look_through(log.log_id, first)
         # A step of its own, as in `delete`.
         start = first_place(log.log_id)
-        step: Step = {_DELETE_RECORDS: [(start, start + first)], _TRIM_LOG: [(first, path)]}
+        step: Step = {_DELETE_RECORDS: [(start, start + first)], _TRIM_LOG: [(first, path, first)]}
         self.steps += (step, {})
 
     def _log(self, path: str) -> _Log | None:

@@ -35,7 +35,7 @@ _RECORDS = """
 _RECORD = "SELECT record, checksum FROM records WHERE place = ?"
 _FIRST = "SELECT first FROM logs WHERE path = ?"
 _FIRSTS = "SELECT path, first FROM logs WHERE path > ? AND path < ? AND first > 0 ORDER BY path"
-_EXISTS = "SELECT 1 FROM documents WHERE path = ?1 UNION ALL SELECT 1 FROM logs WHERE path = ?1"
+_EXISTS = "SELECT 1 FROM documents WHERE path = ? UNION ALL SELECT 1 FROM logs WHERE path = ?"
 
 
 @attrs.frozen
@@ -193,7 +193,7 @@ class Reader:
 
     def exists(self, connection: sqlite3.Connection, path: str) -> bool:
         """Whether a document or log is at `path`."""
-        row = connection.execute(_EXISTS, (path,)).fetchone()
+        row = connection.execute(_EXISTS, (path, path)).fetchone()
         return row is not None
 
     def names(self, connection: sqlite3.Connection, folder: str) -> list[str]:
