@@ -92,7 +92,7 @@ class Crowd:
             async with trio.open_nursery() as groups:
                 for start in range(0, len(agents), _GROUP):
                     groups.start_soon(self.talk.group, agents[start : start + _GROUP])
-                await trio.sleep(self.orders.until - time.monotonic())
+                await trio.sleep(max(0.0, self.orders.until - time.monotonic()))
                 self.talk.stopping = True
             around.cancel_scope.cancel()
 
