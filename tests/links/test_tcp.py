@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trio.testing
 
 from trio_hub.links._tcp import TcpStream
+from trio_hub.links._tls import receiver_of
 
 
 @asynccontextmanager
@@ -79,3 +81,25 @@ async def test_a_small_message_takes_little_memory() -> None:
             tracemalloc.stop()
     assert len(data) == 200
     assert peak < 16_384
+
+
+async def test_what_comes_over_tls_is_copied_out_of_what_was_taken_for_more() -> None:
+    large = b"x" * 3_000
+    asked: list[int | None] = []
+
+    class Tls(trio.abc.ReceiveStream):
+        async def receive_some(self, max_bytes: int | None = None) -> bytes:
+            asked.append(max_bytes)
+            await trio.lowlevel.checkpoint()
+            return large
+
+        async def aclose(self) -> None:
+            await trio.lowlevel.checkpoint()
+
+    raw = trio.StapledStream(trio.testing.MemorySendStream(), Tls())
+    data = await receiver_of(raw)(65_536)
+    assert data == large
+    assert data is not large
+    assert asked == [16_384]
+    async with pair() as (ours, _):
+        assert receiver_of(ours) == ours.receive_some

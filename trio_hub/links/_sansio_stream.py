@@ -27,6 +27,7 @@ from ._byte_sender import ByteSender
 from ._last_words import broken_how, last_words
 from ._let_go import let_go
 from ._server_frames import TEXT, server_frame_head
+from ._tls import receiver_of
 from ._whole_texts import WholeTexts
 from .limits import RECEIVE_BUFFER_BYTES
 
@@ -69,6 +70,7 @@ class SansIoStream:
     ) -> None:
         self._protocol = protocol
         self._raw = raw
+        self._receive = receiver_of(raw)
         self._nursery = nursery
         self._dialect = dialect
         self._peer = peer
@@ -206,7 +208,7 @@ class SansIoStream:
             return
         self._reading = True
         try:
-            data = await self._raw.receive_some(RECEIVE_BUFFER_BYTES)
+            data = await self._receive(RECEIVE_BUFFER_BYTES)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             data = b""
         finally:

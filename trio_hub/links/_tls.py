@@ -14,11 +14,14 @@ from ._tcp import TcpStream
 from .handshakes import HungUp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
-__all__ = ["accept_tls", "let_go_of_tls"]
+__all__ = ["accept_tls", "let_go_of_tls", "receiver_of"]
 
 _log = get_logger("trio_hub.links")
+
+# RFC 8446, 5.1: OpenSSL gives out no more at once, whatever it is asked for.
+_RECORD_BYTES_MAX = 16 * 1024
 
 
 async def accept_tls(
@@ -58,6 +61,23 @@ async def accept_tls(
         if not shaken:
             let_go_of_tls(tls)
     return tls, _certificate_of(tls, context, peer)
+
+
+def receiver_of(raw: trio.abc.Stream) -> Callable[[int], Awaitable[bytes]]:
+    """
+    Return what reads from a stream, and gives out bytes that stand in no hole of the heap.
+
+    Python's TLS takes memory for the most that could come, as `socket.recv` does; see `TcpStream`.
+    """
+    if isinstance(raw, TcpStream):
+        return raw.receive_some
+
+    async def receive(max_bytes: int) -> bytes:
+        data = await raw.receive_some(min(max_bytes, _RECORD_BYTES_MAX))
+        # A copy, so that what was taken for more goes as a whole.
+        return bytes(memoryview(data))
+
+    return receive
 
 
 def let_go_of_tls(tls: trio.abc.Stream) -> None:

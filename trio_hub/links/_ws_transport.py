@@ -16,7 +16,9 @@ import trio
 import trio_websocket
 
 from ..errors import AuthError, ConnectionLost, NetworkError
+from ._tls import receiver_of
 from .handshakes import HungUp
+from .limits import RECEIVE_BUFFER_BYTES
 
 __all__ = ["Wire", "describe_close", "run_websocket"]
 
@@ -42,6 +44,7 @@ class Wire(trio.abc.Stream):
 
     def __init__(self, raw: trio.abc.Stream) -> None:
         self.raw = raw
+        self._receive = receiver_of(raw)
         #: How often bytes have arrived.
         self.arrivals = 0
         #: Whether no more bytes can come.
@@ -77,10 +80,10 @@ class Wire(trio.abc.Stream):
         """See `trio.abc.SendStream.wait_send_all_might_not_block`."""
         await self.raw.wait_send_all_might_not_block()
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """See `trio.abc.ReceiveStream.receive_some`."""
         try:
-            data = await self.raw.receive_some(max_bytes)
+            data = await self._receive(max_bytes or RECEIVE_BUFFER_BYTES)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._end()
             raise
