@@ -619,6 +619,29 @@ async def test_no_cursor_passes_a_letter_that_the_store_does_not_hold(
         assert await _cursor(store, talk.bob.id) != before
 
 
+async def test_a_letter_is_kept_though_what_comes_behind_it_waits_for_room() -> None:
+    limits = LinkLimits(
+        message_bytes_max=20_000,
+        overhead_bytes_max=1_000,
+        plain_message_bytes_max=20_000,
+        outbox_low_bytes=5_000,
+        outbox_high_bytes=10_000,
+        outbox_hard_bytes=50_000,
+    )
+    async with talking(link_limits=limits) as talk:
+        await talk.alice.say(talk.channel_id, "poison")
+        poison = await talk.bob.hears("poison")
+        words = [f"{number:03}" + "." * 500 for number in range(60)]
+        with talk.bob.stalls():
+            for word in words:
+                await talk.alice.say(talk.channel_id, word)
+            talk.bob.nack(poison)
+            await talk.alice.quiet()
+        await talk.bob.quiet()
+        assert set(words) <= set(talk.bob.heard())
+        assert [letter.attempts for letter in talk.letters] == [1]
+
+
 async def test_a_letter_that_was_never_kept_is_delivered_again_after_a_restart() -> None:
     store = FaultyStore(MemoryKnowledgeStore())
     async with store:

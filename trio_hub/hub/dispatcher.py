@@ -137,7 +137,11 @@ class Dispatcher:
         while True:
             unburied = inbox.unburied
             while backlog:
-                if not binding.has_room or backlog[-1].channel_id in unburied:
+                if not binding.has_room:
+                    return
+                if backlog[-1].channel_id in unburied:
+                    # When that is kept, it goes on; the inbox is not asked before.
+                    self._bury_dead(mailbox)
                     return
                 self._send(mailbox, binding, backlog.pop())
             if is_polled and not inbox.has_work:
@@ -172,6 +176,9 @@ class Dispatcher:
             delivery.channel_id, delivery.position, trio.current_time(), too_large(delivery)
         )
         # At once: what comes behind it in the backlog waits until it is kept.
+        self._bury_dead(mailbox)
+
+    def _bury_dead(self, mailbox: Mailbox) -> None:
         for letter in mailbox.inbox.take_dead():
             self._leavings.bury(mailbox, letter)
 
