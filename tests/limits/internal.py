@@ -20,6 +20,7 @@ INTERNAL = {
     "hub.expectations._UNDER_WAY_MAX": "what is more is written next",
     "hub.snapshots._IN_A_ROW_MAX": "others get their turn",
     "links._sansio_stream._IN_A_ROW_MAX": "others get their turn",
+    "links._tls._RECORD_BYTES_MAX": "what is more is read next",
     "links._tcp._WRITE_IN_A_ROW_BYTES_MAX": "others get their turn",
     "links.endpoint._SEND_BYTES_MAX": "what is more is sent next",
     "links.local._MESSAGES_MAX": "stands for a socket's buffer; whoever sends waits",

@@ -215,9 +215,10 @@ class InboxMachine(RuleBasedStateMachine):
             for channel_id, log in self.logs.items()
             if any(t.in_flight for t in log)
         ]
-        for ledger in self.inbox._ledgers.values():
+        for channel_id, ledger in self.inbox._ledgers.items():
             first = next((e for e in ledger.window if e.state != "in flight"), None)
-            if first is not None:
+            # What is kept back is looked at when the letter is kept.
+            if first is not None and channel_id not in self.inbox.unburied:
                 assert first.due > self.now, "what could be sent was not"
                 assert first.expires is None or first.expires > self.now, "it stands in the way"
                 times += [first.due] if first.expires is None else [first.due, first.expires]
