@@ -11,7 +11,7 @@ import trio
 
 from trio_hub import AuthError, HubClient, WsLink
 from trio_hub.cli import main
-from trio_hub.client import ScriptedAgent
+from trio_hub.client import IdentityChange, ScriptedAgent, StateChange
 from trio_hub.records import AuthBlock, Passport
 
 from .program import PATIENCE_SECONDS, Ended, run, running
@@ -43,11 +43,22 @@ async def test_an_operator_shuts_an_agent_out_over_a_kill_and_lets_it_come_again
 
         async with HubClient(WsLink(hub.url)) as client:
             alice = await client.register(ScriptedAgent("alice", []), passport("alice"))
-            done = await ask("revoke", "alice", "--reason", "her laptop was stolen", url=hub.url)
+            told = trio.Event()
+
+            def notice(change: StateChange | IdentityChange) -> None:
+                if isinstance(change, IdentityChange) and change.what == "detached":
+                    told.set()
+
+            # What is asked before it is told is refused in other words.
+            with client.observed_by(notice):
+                done = await ask(
+                    "revoke", "alice", "--reason", "her laptop was stolen", url=hub.url
+                )
+                with trio.fail_after(PATIENCE_SECONDS):
+                    await told.wait()
             assert (done.status, done.stdout, done.stderr) == (0, "revoked alice\n", "")
-            with trio.fail_after(PATIENCE_SECONDS):
-                with pytest.raises(AuthError, match="her laptop was stolen"):
-                    await alice.open(type="conversation", target="ops")
+            with pytest.raises(AuthError, match="her laptop was stolen"):
+                await alice.open(type="conversation", target="ops")
         # The answer was on disk: nothing is gone though nobody could tidy up.
         await hub.end(signal.SIGKILL)
 

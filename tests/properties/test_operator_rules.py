@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import attrs
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 from trio_hub.protocol.globs import compile_globs
 from trio_hub.protocol.operator_rules import (
@@ -154,6 +154,8 @@ def test_an_operators_high_water_mark_holds(own: Rule, ceiling: OperatorRule) ->
         assert reported_at <= max(most.max_pending * 4 // 5, 1)
 
 
+# A burst of a minute's worth is the usual one, and is written as that from the first time on.
+@example(Rule(), OperatorRule(limits=LimitsCeiling(rate=RateBlock(per_minute=1, burst=1))))
 @given(RULES, CEILINGS)
 def test_doing_it_again_changes_nothing(own: Rule, ceiling: OperatorRule) -> None:
     limits = effective_limits(own.limits, ceiling)

@@ -122,10 +122,10 @@ def _shorter(own: Duration, most: Duration | None) -> Duration:
 def _slower(own: RateBlock, most: RateBlock | None) -> RateBlock:
     if most is None or not most.per_minute:
         return own
-    if not own.per_minute:
-        return most
-    per_minute = min(own.per_minute, most.per_minute)
-    burst = min(own.burst or per_minute, most.burst or per_minute)
+    per_minute = min(own.per_minute or most.per_minute, most.per_minute)
+    burst = most.burst or per_minute
+    if own.per_minute:
+        burst = min(own.burst or per_minute, burst)
     return RateBlock(per_minute=per_minute, burst=0 if burst == per_minute else burst)
 
 
