@@ -17,10 +17,9 @@ import threading
 
 import trio
 
-__all__ = ["TcpStream"]
+from .limits import RECEIVE_BUFFER_BYTES
 
-#: What is read at once, at most.
-_READ_BYTES = 65536
+__all__ = ["TcpStream"]
 
 #: More than this at once gives way to others even where the kernel takes it all.
 _WRITE_IN_A_ROW_BYTES_MAX = 256 * 1024
@@ -37,7 +36,7 @@ class _Scratch(threading.local):
     """
 
     def __init__(self) -> None:
-        self.view = memoryview(bytearray(_READ_BYTES))
+        self.view = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
 
 
 _scratch = _Scratch()
@@ -125,7 +124,7 @@ class TcpStream(trio.abc.HalfCloseableStream):
             await trio.lowlevel.checkpoint()
             raise trio.ClosedResourceError("this connection was closed")
         if max_bytes is None:
-            max_bytes = _READ_BYTES
+            max_bytes = RECEIVE_BUFFER_BYTES
         elif max_bytes < 1:
             raise ValueError("max_bytes must be >= 1")
         # As each thread has one of its own, and nothing is awaited between reading and copying,
@@ -135,7 +134,7 @@ class TcpStream(trio.abc.HalfCloseableStream):
             # It refuses a second task that reads.
             await trio.lowlevel.wait_readable(self._socket)
             try:
-                count = self._socket.recv_into(view, min(max_bytes, _READ_BYTES))
+                count = self._socket.recv_into(view, min(max_bytes, RECEIVE_BUFFER_BYTES))
             except BlockingIOError:
                 continue  # The kernel thought better of it.
             except OSError as error:

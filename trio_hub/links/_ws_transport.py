@@ -83,7 +83,7 @@ class Wire(trio.abc.Stream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """See `trio.abc.ReceiveStream.receive_some`."""
         try:
-            data = await self._receive(max_bytes or RECEIVE_BUFFER_BYTES)
+            data = await self._receive(RECEIVE_BUFFER_BYTES if max_bytes is None else max_bytes)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._end()
             raise

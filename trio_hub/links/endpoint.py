@@ -211,9 +211,13 @@ class LinkEndpoint:
         while not self._read_to_the_end:
             calls_before = self._receive_calls
             await trio.sleep(patience)
-            if self._listening and self._receive_calls == calls_before:
+            if self._has_waited_since(calls_before):
                 await self._tear_stream()
                 return
+
+    def _has_waited_since(self, calls_before: int) -> bool:
+        """Whether one and the same `receive` has been waiting since that many were called."""
+        return self._listening and self._receive_calls == calls_before
 
     async def _mind_silence(self) -> None:
         while not self._closed:
@@ -229,7 +233,7 @@ class LinkEndpoint:
             # The peer is to blame only if we were listening to it all the while, and if its
             # answer was not kept back behind a message that it is still taking from us (the
             # writer has a deadline of its own for that).
-            listened = self._listening and self._receive_calls == calls_before
+            listened = self._has_waited_since(calls_before)
             if not alive and listened and self._send_scope is None:
                 self.cut(
                     "silent peer: it did not answer a ping within "
