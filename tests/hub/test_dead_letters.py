@@ -23,6 +23,16 @@ from .peer import House, Peer, open_house
 
 ONCE = DeliveryPolicy(max_attempts=1, ack_wait_seconds=600)
 
+# A connection that is full after some twenty short messages.
+NARROW = LinkLimits(
+    message_bytes_max=20_000,
+    overhead_bytes_max=1_000,
+    plain_message_bytes_max=20_000,
+    outbox_low_bytes=5_000,
+    outbox_high_bytes=10_000,
+    outbox_hard_bytes=50_000,
+)
+
 
 @attrs.frozen
 class Talk:
@@ -304,15 +314,7 @@ async def test_a_replayed_letter_may_be_silent_no_longer_than_any_other(
 
 async def test_many_replayed_letters_do_not_drown_the_connection() -> None:
     count = 300
-    limits = LinkLimits(
-        message_bytes_max=20_000,
-        overhead_bytes_max=1_000,
-        plain_message_bytes_max=20_000,
-        outbox_low_bytes=5_000,
-        outbox_high_bytes=10_000,
-        outbox_hard_bytes=50_000,
-    )
-    async with talking(link_limits=limits) as talk:
+    async with talking(link_limits=NARROW) as talk:
         died = [await talk.dies(f"{number:03}" + "." * 500) for number in range(count)]
         await talk.bob_is_cut()
         for letter in died:
@@ -620,15 +622,7 @@ async def test_no_cursor_passes_a_letter_that_the_store_does_not_hold(
 
 
 async def test_a_letter_is_kept_though_what_comes_behind_it_waits_for_room() -> None:
-    limits = LinkLimits(
-        message_bytes_max=20_000,
-        overhead_bytes_max=1_000,
-        plain_message_bytes_max=20_000,
-        outbox_low_bytes=5_000,
-        outbox_high_bytes=10_000,
-        outbox_hard_bytes=50_000,
-    )
-    async with talking(link_limits=limits) as talk:
+    async with talking(link_limits=NARROW) as talk:
         await talk.alice.say(talk.channel_id, "poison")
         poison = await talk.bob.hears("poison")
         words = [f"{number:03}" + "." * 500 for number in range(60)]

@@ -180,7 +180,7 @@ class InboxMachine(RuleBasedStateMachine):
             assert page.stop - page.start <= self.policy.page_records
         self.reading += work.reads
 
-        kept_back = {letter.channel_id for letter in self.unburied}
+        kept_back = self.kept_back()
         was_in_flight = {ch: any(t.in_flight for t in log) for ch, log in self.logs.items()}
         for send in work.sends:
             log = self.logs[send.channel_id]
@@ -215,10 +215,11 @@ class InboxMachine(RuleBasedStateMachine):
             for channel_id, log in self.logs.items()
             if any(t.in_flight for t in log)
         ]
+        kept_back = self.kept_back()
         for channel_id, ledger in self.inbox._ledgers.items():
             first = next((e for e in ledger.window if e.state != "in flight"), None)
             # What is kept back is looked at when the letter is kept.
-            if first is not None and channel_id not in self.inbox.unburied:
+            if first is not None and channel_id not in kept_back:
                 assert first.due > self.now, "what could be sent was not"
                 assert first.expires is None or first.expires > self.now, "it stands in the way"
                 times += [first.due] if first.expires is None else [first.due, first.expires]
@@ -228,6 +229,10 @@ class InboxMachine(RuleBasedStateMachine):
             assert self.now < wake_at <= min(times)
         else:
             assert wake_at is None
+
+    def kept_back(self) -> set[str]:
+        """The channels of which a letter is not on disk."""
+        return {letter.channel_id for letter in (*self.dying, *self.unburied)}
 
     def fails(self, channel_id: str, position: int, reason: str) -> None:
         log = self.logs[channel_id]
@@ -407,11 +412,11 @@ class InboxMachine(RuleBasedStateMachine):
                 assert letter.channel_id != snapshot.channel_id
             self.written[snapshot.channel_id] = snapshot
         # What is not kept back is up to date on disk.
+        kept_back = self.kept_back()
         for channel_id, log in self.logs.items():
-            kept_back = any(d.channel_id == channel_id for d in (*self.dying, *self.unburied))
             cursor = self.written.get(channel_id, CursorSnapshot(channel_id, 0, ()))
             for position, told in enumerate(log):
-                if told.addressed and told.settled and not kept_back:
+                if told.addressed and told.settled and channel_id not in kept_back:
                     assert covers(cursor, position)
 
     @rule()

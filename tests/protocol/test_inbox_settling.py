@@ -109,6 +109,8 @@ def test_what_failed_too_often_becomes_a_dead_letter_with_its_reason() -> None:
         assert logs.inbox.nack("a", "a0", logs.now, "handler raised ValueError")
     work = logs.work()
     assert work.dead == [DeadLetter("a", 0, "a0", 3, "handler raised ValueError")]
+    assert logs.inbox.buried("a", 0)
+    assert [d.envelope_id for d in logs.work().sends] == ["a1"]
     assert logs.inbox.owed == logs.inbox.held == 1
 
 
