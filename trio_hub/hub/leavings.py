@@ -1,9 +1,9 @@
 """
 What leaves a mailbox without a receipt: dead letters, and what has expired.
 
-A dead letter is kept, and nothing passes it before it is: no cursor, and no delivery either. What has expired is settled with
-that: its time is in the log, so a cursor that is lost changes nothing; it is told of and audited,
-once more where the hub was killed before its cursor was written.
+A dead letter is kept, and nothing passes it before it is: no cursor, and no delivery either. What
+has expired is settled with that: its time is in the log, so a cursor that is lost changes nothing;
+it is told of and audited, once more where the hub was killed before its cursor was written.
 """
 
 from __future__ import annotations
