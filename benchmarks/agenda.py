@@ -45,9 +45,23 @@ FULL: tuple[Question, ...] = (
         load="client_load",
     ),
     Question("fan_out", {"participants": 50, "posts": 200}, "deliveries_per_second"),
+    Question("fan_out", {"participants": 200, "posts": 50}, "deliveries_per_second"),
+    Question(
+        "client_fan_out",
+        {"participants": 50, "posts": 200},
+        "deliveries_per_second",
+        load="client_load",
+    ),
+    Question(
+        "client_fan_out",
+        {"participants": 200, "posts": 50},
+        "deliveries_per_second",
+        load="client_load",
+    ),
     Question("read_log", {"repeats": 30}, "read_1000_ms"),
     Question("garbage", {"frames": 5_000, "posts": 500}, "worst_ms"),
     Question("long_channel", {"posts": 20_000}, "last_over_first_cpu", rounds=1),
+    Question("redelivery", {"recipients": 1, "each": 2_000}, "all_delivered_seconds"),
     Question("redelivery", {"recipients": 1, "each": 10_000}, "all_delivered_seconds"),
     Question("redelivery", {"recipients": 100, "each": 100}, "all_delivered_seconds"),
     Question("stalled_reader", {"participants": 100, "posts": 450}, "p99_ratio"),
@@ -70,6 +84,13 @@ FULL: tuple[Question, ...] = (
     Question(
         "cold_post", {"posts": 100_000, "repeats": 3}, "first_post_ms", rounds=1, ours_alone=True
     ),
+    Question(
+        "long_tail",
+        {"envelopes": 100_000, "repeats": 100},
+        "last_50_by_position_ms",
+        rounds=1,
+        ours_alone=True,
+    ),
 )
 
 QUICK: tuple[Question, ...] = (
@@ -82,6 +103,12 @@ QUICK: tuple[Question, ...] = (
         load="client_load",
     ),
     Question("fan_out", {"participants": 10, "posts": 30}, "deliveries_per_second"),
+    Question(
+        "client_fan_out",
+        {"participants": 10, "posts": 30},
+        "deliveries_per_second",
+        load="client_load",
+    ),
     Question("read_log", {"repeats": 3}, "read_1000_ms"),
     Question("garbage", {"frames": 5_000, "posts": 50}, "worst_ms"),
     Question("long_channel", {"posts": 1_100}, "last_over_first_cpu", rounds=1),
@@ -114,10 +141,24 @@ QUICK: tuple[Question, ...] = (
     Question(
         "cold_post", {"posts": 1_000, "repeats": 1}, "first_post_ms", rounds=1, ours_alone=True
     ),
+    Question(
+        "long_tail",
+        {"envelopes": 300, "repeats": 3},
+        "last_50_by_position_ms",
+        rounds=1,
+        ours_alone=True,
+    ),
 )
 
 #: What takes minutes by itself, and is asked where it is asked for (``--long``).
 LONG: tuple[Question, ...] = (
+    Question(
+        "open_store",
+        {"envelopes": 1_000_000, "repeats": 3},
+        "open_seconds",
+        rounds=1,
+        ours_alone=True,
+    ),
     Question(
         "cold_post", {"posts": 1_000_000, "repeats": 3}, "first_post_ms", rounds=1, ours_alone=True
     ),

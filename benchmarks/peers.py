@@ -80,6 +80,8 @@ def figures_of(command: Sequence[str], what: str, *, timeout: float) -> dict[str
     return figures
 
 
+# What a hub costs that posts and delivers, and no more.
+_POSTS = frozenset({"one_conversation", "many_channels", "fan_out"})
 _AG2_HUB = str(ROOT / "benchmarks" / "ag2_hub.py")
 
 PEERS: dict[str, Peer] = {
@@ -101,6 +103,17 @@ PEERS: dict[str, Peer] = {
             keeps=True,
         ),
         Peer(
+            "trio_hub-trio-websocket",
+            "fsync before the answer: kept",
+            "trio_hub.__main__",
+            (
+                *("-m", "trio_hub", "--port", "0", "--log-level", "warning"),
+                *("--data", "{data}", "--transport", "trio-websocket"),
+            ),
+            keeps=True,
+            questions=_POSTS,
+        ),
+        Peer(
             "trio_hub-memory",
             "none: lost with the process",
             "trio_hub.__main__",
@@ -111,7 +124,7 @@ PEERS: dict[str, Peer] = {
             "fsync before the answer: kept, and nothing else promised",
             "trio_hub.__main__",
             (str(ROOT / "benchmarks" / "limit_hub.py"), "--data", "{data}"),
-            questions=frozenset({"one_conversation", "many_channels", "fan_out"}),
+            questions=_POSTS,
         ),
     )
 }
