@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
-from trio_hub import Envelope, MemoryKnowledgeStore
+from trio_hub import Envelope, LinkLimits, MemoryKnowledgeStore
 from trio_hub.hub import answers, log_reader, paths
 
 from .peer import House, Peer, open_house
@@ -200,3 +201,63 @@ async def test_a_cold_channel_is_folded_in_turns() -> None:
                 assert (await house.hub.close_channel(channel_id)).is_terminal
             assert steps.total["records"] >= ENVELOPES
             assert steps.most["records"] <= RECORDS_MAX
+
+
+KIB = 1024
+NARROW = LinkLimits(
+    message_bytes_max=64 * KIB,
+    overhead_bytes_max=4 * KIB,
+    plain_message_bytes_max=64 * KIB,
+    batch_bytes_max=64 * KIB,
+    outbox_low_bytes=16 * KIB,
+    outbox_high_bytes=64 * KIB,
+    outbox_hard_bytes=512 * KIB,
+)
+ASKED = 100
+
+
+@pytest.mark.parametrize("op", ["read_wal", "get_skill"])
+async def test_a_peer_that_reads_no_answers_has_few_worked_out_and_is_not_cut_off(op: str) -> None:
+    async with open_house(link_limits=NARROW) as house:
+        alice, bob = await house.join("alice"), await house.join("bob")
+        channel_id = await alice.open("conversation", bob)
+        await fill(house, alice, channel_id, times=10, size=5 * KIB)
+        await alice.request("set_skill", agent_id=alice.id, skill_md="s" * 50 * KIB)
+        params = {"read_wal": {"channel_id": channel_id}, "get_skill": {"agent_id": alice.id}}[op]
+        with counted() as steps, alice.stalls():
+            asked = [alice.ask(op, **params) for _ in range(ASKED)]
+            await trio.testing.wait_all_tasks_blocked()
+            # What the outbox takes, and what is on the line.
+            assert steps.total["bytes"] < 2 * NARROW.outbox_hard_bytes
+        answers = [await alice.answer(it) for it in asked]
+        assert all(it == answers[0] for it in answers)
+        assert alice.lost_because is None
+
+
+async def test_short_answers_come_while_long_ones_wait() -> None:
+    async with open_house(link_limits=NARROW) as house:
+        alice, bob = await house.join("alice"), await house.join("bob")
+        channel_id = await alice.open("conversation", bob)
+        await fill(house, alice, channel_id, times=10, size=5 * KIB)
+        asked = [alice.ask("read_wal", channel_id=channel_id) for _ in range(ASKED)]
+        assert await alice.request("find_agent_id", name="bob") == bob.id
+        assert not all(alice.is_answered(it) for it in asked)
+        for it in asked:
+            await alice.answer(it)
+
+
+async def test_requests_of_a_peer_that_is_let_go_are_not_begun_once_it_is_their_turn() -> None:
+    async with open_house(link_limits=NARROW) as house:
+        alice, bob = await house.join("alice"), await house.join("bob")
+        channel_id = await alice.open("conversation", bob)
+        await fill(house, alice, channel_id, times=10, size=5 * KIB)
+        with counted() as steps:
+            with alice.stalls():
+                for _ in range(ASKED):
+                    alice.ask("read_wal", channel_id=channel_id)
+                await trio.testing.wait_all_tasks_blocked()
+                before = steps.total["records"]
+                alice.cut()
+            await alice.gone()
+            await bob.quiet()
+            assert steps.total["records"] == before

@@ -46,7 +46,7 @@ from ..wire.frames import (
     RequestFrame,
     ResponseFrame,
 )
-from ..wire.operations import OPERATIONS, Operation
+from ..wire.operations import LONG_ANSWERS, OPERATIONS, Operation
 from ..wire.validation import decode_strictly, encode
 from .answers import RawJson, in_turns
 from .committer import Ticket
@@ -91,6 +91,10 @@ class Connection:
         self._greeting = trio.CancelScope()
         self._unanswered = 0
         self._answered = Doorbell()
+        # As many long answers as the outbox takes past its high mark, and no more.
+        limits = endpoint.limits
+        past_the_mark = limits.outbox_hard_bytes - limits.outbox_high_bytes
+        self._answering = trio.Semaphore(past_the_mark // limits.hub_message_bytes_max)
         # Requests that wait for something, and the agent that each is about, where it is about one.
         self._begun: dict[trio.CancelScope, str | None] = {}
         self._patience = TokenBucket()
@@ -329,6 +333,9 @@ class Connection:
         request_id = frame.request_id
         while self._unanswered >= self._host.requests_in_flight_max:
             await self._answered.answer()
+        # One message may hold many requests, and each of them may have a long answer.
+        if not self.endpoint.outbox.has_room:
+            await self.endpoint.outbox.wait_for_room()
         try:
             operation = OPERATIONS.get(frame.op)
             if operation is None:
@@ -395,16 +402,22 @@ class Connection:
     async def _carried_out(
         self, operation: Operation, result: Awaitable[Any], scope: trio.CancelScope
     ) -> Any:
-        outcome = "it was not begun"
-        if scope.cancel_called:
-            # Not even up to the first thing that it would wait for.
-            if inspect.iscoroutine(result):
-                result.close()
-        else:
-            outcome = "whether it was carried out is unknown"
+        is_begun = False
+        try:
             with scope:
-                answer = in_turns(await result)
-                return await answer if inspect.isawaitable(answer) else answer
+                if operation.name in LONG_ANSWERS:
+                    async with self._answering:
+                        # The peer takes first what it has asked for before.
+                        await self.endpoint.outbox.wait_for_room()
+                        is_begun = True
+                        return await _whole(result)
+                is_begun = not scope.cancel_called
+                if is_begun:
+                    return await _whole(result)
+        finally:
+            if inspect.iscoroutine(result):
+                result.close()  # It may not have been begun.
+        outcome = "whether it was carried out is unknown" if is_begun else "it was not begun"
         raise AuthError(f"{operation.name}: this connection was let go meanwhile, and {outcome}")
 
     def _count_answer(self) -> None:
@@ -449,6 +462,12 @@ class Connection:
 
     def _on_drained(self) -> None:
         self._host.room_again(self)
+
+
+async def _whole(result: Awaitable[Any]) -> Any:
+    """Wait for a result, and until it is encoded where that takes long."""
+    answer = in_turns(await result)
+    return await answer if inspect.isawaitable(answer) else answer
 
 
 def _without_quotations(problem: str) -> str:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from . import params as p
 
-__all__ = ["OPERATIONS", "Caller", "Operation"]
+__all__ = ["LONG_ANSWERS", "OPERATIONS", "Caller", "Operation"]
 
 
 class Caller(StrEnum):
@@ -404,3 +404,13 @@ _ROWS = (
 
 #: Every operation, by name.
 OPERATIONS: dict[str, Operation] = {row.name: row for row in _ROWS}
+
+#: Those that look things up, and whose answers may be as long as a message: a hub works out few of
+#: them at once for one connection. None of them waits for anybody else.
+LONG_ANSWERS: Final = frozenset(
+    (
+        *("list_agents", "find_peers", "list_channels", "pending_turns_for", "list_tasks"),
+        *("read_wal", "read_tail", "find_envelope_by_causation", "read_standing"),
+        *("read_task_checkpoint", "read_task_generation", "read_dead_letter", "read_audit"),
+    )
+)
