@@ -99,14 +99,14 @@ async def test_of_a_long_log_no_more_is_read_than_can_be_answered() -> None:
         for number in range(300):
             await alice.say(channel_id, f"{number:03} {'x' * 1000}")
         read: list[int] = []
-        read_range = store.read_range
+        read_page = store.read_page
 
-        async def counted(path: str, start: int, stop: int) -> list[bytes]:
-            records = await read_range(path, start, stop)
+        async def counted(path: str, start: int, stop: int, bytes_max: int) -> list[bytes]:
+            records = await read_page(path, start, stop, bytes_max)
             read.append(len(records))
             return records
 
-        store.read_range = counted  # type: ignore[method-assign]
+        store.read_page = counted  # type: ignore[method-assign]
         with pytest.raises(TooLarge, match="since and until"):
             await alice.request("read_wal", channel_id=channel_id)
         # The first portion was more than enough, and there are two more.

@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 from trio_hub import Envelope, MemoryKnowledgeStore
 from trio_hub.errors import DamagedRecord
 from trio_hub.hub import paths
-from trio_hub.hub.log_reader import LogReader
+from trio_hub.hub.log_reader import BYTES_AT_ONCE, LogReader
 from trio_hub.hub.log_record import write_records
 from trio_hub.stores import Append
 
@@ -53,6 +53,42 @@ async def found(length: int, first: int, wanted: int, holes: set[int]) -> tuple[
 
 def id_of(position: int) -> str:
     return f"{2 * position + 1:032x}"
+
+
+class Pages(MemoryKnowledgeStore):
+    """Says how large what was read at once has been."""
+
+    largest = 0
+
+    async def read_page(self, path: str, start: int, stop: int, bytes_max: int) -> list[bytes]:
+        page = await super().read_page(path, start, stop, bytes_max)
+        self.largest = max(self.largest, sum(map(len, page)))
+        return page
+
+
+async def test_of_a_log_of_large_records_little_is_in_memory_at_once() -> None:
+    size = BYTES_AT_ONCE // 3
+    envelopes = [
+        Envelope(
+            channel_id=CHANNEL,
+            sender_id="a",
+            event_type="t",
+            event_data={"text": "x" * size},
+            envelope_id=id_of(it),
+        )
+        for it in range(50)
+    ]
+    path = paths.channel_log(CHANNEL)
+    async with Pages() as store:
+        records = write_records(envelopes, 0, 2 * size)
+        await store.commit([Append(path, it.raw) for it in records])
+        reader = LogReader(store, 128, lambda _channel_id: True)
+        found = await reader.read(CHANNEL, 0, 50)
+        assert [it.raw for it in found] == [it.raw for it in records]
+        assert await reader.readable_length(CHANNEL) == 50
+        assert await reader.position_of(CHANNEL, 0, 50, id_of(30)) == 30
+        # So much, and one more.
+        assert BYTES_AT_ONCE <= store.largest < BYTES_AT_ONCE + len(records[0].raw)
 
 
 @pytest.mark.parametrize("length", [0, 1, 31, 32, 33, 34, 127, 200])

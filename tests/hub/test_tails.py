@@ -20,8 +20,8 @@ class CountedStore(MemoryKnowledgeStore):
         super().__init__()
         self.counts: Counter[str] = Counter()
 
-    async def read_range(self, path: str, start: int, stop: int | None = None) -> list[bytes]:
-        records = await super().read_range(path, start, stop)
+    async def read_page(self, path: str, start: int, stop: int, bytes_max: int) -> list[bytes]:
+        records = await super().read_page(path, start, stop, bytes_max)
         self.counts["reads"] += 1
         self.counts["records"] += len(records)
         self.counts["bytes"] += sum(map(len, records))

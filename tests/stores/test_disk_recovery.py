@@ -43,6 +43,11 @@ async def test_record_whose_bytes_changed_is_named_and_the_others_are_read(tmp_p
         assert not caught.value.retryable
         assert await store.read_range("/log", 0, 4) == [b"record number %d" % n for n in range(4)]
         assert await store.read_range("/log", 5) == [b"record number %d" % n for n in range(5, 10)]
+        # A page that ends before it has not met it.
+        assert len(await store.read_page("/log", 2, 10, 30)) == 2
+        with pytest.raises(DamagedRecord) as caught:
+            await store.read_page("/log", 2, 10, 31)
+        assert caught.value.position == 4
         assert await store.length("/log") == 10
         assert await store.append("/log", b"goes on") == 10
         assert await store.read_range("/other", 0) == [b"elsewhere"]
@@ -119,6 +124,10 @@ async def test_spoilt_page_of_records_costs_what_stood_on_it(tmp_path: Path) -> 
         first = caught.value.position
         assert 800 < first <= 1000
         assert len(await store.read_range("/b", 0, first)) == first
+        assert len(await store.read_page("/b", first - 3, 2000, 16)) == 2
+        with pytest.raises(DamagedRecord) as caught:
+            await store.read_page("/b", first - 3, 2000, 100)
+        assert caught.value.position == first
         with pytest.raises(DamagedRecord) as caught:
             await store.read_range("/b", 1000, 1001)
         assert caught.value.position == 1000

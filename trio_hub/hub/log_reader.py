@@ -15,19 +15,19 @@ import trio
 
 from .._logging import get_logger
 from ..errors import DamagedRecord, NotFoundError, RecordsTrimmed, StoreError, TooLarge
-from ..stores import KnowledgeStore, TrimmingStore
+from ..stores import KnowledgeStore, PagingStore, TrimmingStore
 from . import paths
 from .log_record import EnvelopeHead, LogRecord, read_head, read_record
 
-__all__ = ["RECORDS_AT_ONCE", "LogReader"]
+__all__ = ["BYTES_AT_ONCE", "RECORDS_AT_ONCE", "LogReader"]
 
 log = get_logger(__name__)
 
 #: Records that are read, decoded and looked at before others get their turn: well below a
 #: millisecond, where they are as small as most are.
 RECORDS_AT_ONCE: Final = 128
-# The same in bytes, for large ones.
-_BYTES_AT_ONCE: Final = 256 * 1024
+#: The same in bytes, for large ones: so much, and one record more, is in memory of what is read.
+BYTES_AT_ONCE: Final = 256 * 1024
 # So many are read at once rather than searched: each read is a way to a thread and back.
 _LOOKED_THROUGH: Final = 32
 
@@ -161,7 +161,7 @@ class LogReader:
         length = 0
         while True:
             try:
-                raws = await self._store.read_range(path, length, length + self._page)
+                raws = await self._read_page(path, length, length + self._page)
             except RecordsTrimmed as error:
                 length = error.first
                 continue
@@ -183,12 +183,18 @@ class LogReader:
                 return
             seen = 0
             for position, raw in enumerate(raws, start):
-                if seen >= _BYTES_AT_ONCE:
+                if seen >= BYTES_AT_ONCE:
                     seen = 0
                     await trio.lowlevel.checkpoint()
                 seen += len(raw)
                 take(position, raw)
             start += len(raws)
+
+    async def _read_page(self, path: str, start: int, stop: int) -> list[bytes]:
+        store: object = self._store
+        if isinstance(store, PagingStore):
+            return await store.read_page(path, start, stop, BYTES_AT_ONCE)
+        return await self._store.read_range(path, start, stop)
 
     async def _read_run(
         self, channel_id: str, start: int, stop: int
@@ -204,7 +210,7 @@ class LogReader:
         while True:
             stop = min(end, start + self._page)
             try:
-                raws = await self._store.read_range(path, start, stop)
+                raws = await self._read_page(path, start, stop)
                 break
             except RecordsTrimmed as error:
                 start = error.first

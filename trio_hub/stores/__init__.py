@@ -13,6 +13,7 @@ from .base import (
     KnowledgeStore as KnowledgeStore,
     MeasuredStore as MeasuredStore,
     Outcome as Outcome,
+    PagingStore as PagingStore,
     Put as Put,
     StoreHealth as StoreHealth,
     SubmittingStore as SubmittingStore,

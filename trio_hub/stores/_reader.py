@@ -7,8 +7,10 @@ piece: what can still be read is read, and what cannot is named.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -134,34 +136,39 @@ class Reader:
         return found
 
     def records(
-        self, connection: sqlite3.Connection, path: str, start: int, stop: int
+        self,
+        connection: sqlite3.Connection,
+        path: str,
+        start: int,
+        stop: int,
+        bytes_max: float = math.inf,
     ) -> list[bytes]:
         """
-        Return the records of a log from `start` to `stop`.
+        Return the records of a log from `start` to `stop`, or up to the one that reaches `bytes_max`.
 
         Raises `DamagedRecord`, or `RecordsTrimmed`.
         """
+        page = _Page(path, start, bytes_max)
         try:
             place = _place(connection, path)
             if place is None:
                 return []
             lower, upper = min(start, LOG_RECORDS_MAX), min(stop, LOG_RECORDS_MAX)
-            rows = connection.execute(_RECORDS, (place + lower, place + upper)).fetchall()
+            with closing(connection.execute(_RECORDS, (place + lower, place + upper))) as rows:
+                for stands_at, record, checksum in rows:
+                    position = position_at(stands_at)
+                    if not page.records and position != start:
+                        self._check_trimmed(connection, path, start, stop)
+                    if not page.takes(position, record, checksum):
+                        break
         except sqlite3.DatabaseError as exc:
             if not is_damage(exc):
                 raise
             self._check_trimmed(connection, path, start, stop)
-            return self._records_one_by_one(connection, path, start, stop)
-        if not rows or position_at(rows[0][0]) != start:
+            return self._records_one_by_one(connection, stop, _Page(path, start, bytes_max))
+        if not page.records:
             self._check_trimmed(connection, path, start, stop)
-        records: list[bytes] = []
-        for expected, (stands_at, record, checksum) in enumerate(rows, start):
-            position = position_at(stands_at)
-            # A record that is missing in the middle is as bad as one that changed.
-            if position != expected:
-                raise _damaged_record(path, expected)
-            records.append(_sound_record(path, position, record, checksum))
-        return records
+        return page.records
 
     def length(self, connection: sqlite3.Connection, path: str) -> int:
         """Return the number of records in the log at `path`. Raises `DamagedRecord`, position -1."""
@@ -243,14 +250,14 @@ class Reader:
         yield from reversed(after)
 
     def _records_one_by_one(
-        self, connection: sqlite3.Connection, path: str, start: int, stop: int
+        self, connection: sqlite3.Connection, stop: int, page: _Page
     ) -> list[bytes]:
         # Slow, and only for logs with damage in or near what was asked for: a walk also touches
         # the page behind its last record, so a bad page there must not spoil the good ones here.
-        records: list[bytes] = []
+        path = page.path
         place = _place(connection, path)
         assert place is not None, "the log was found a moment ago"
-        for position in range(start, min(stop, LOG_RECORDS_MAX)):
+        for position in range(page.start, min(stop, LOG_RECORDS_MAX)):
             try:
                 row = connection.execute(_RECORD, (place + position,)).fetchone()
                 if row is None and position >= _length(connection, path):
@@ -261,8 +268,30 @@ class Reader:
                 raise
             if row is None:
                 raise _damaged_record(path, position)
-            records.append(_sound_record(path, position, *row))
-        return records
+            if not page.takes(position, *row):
+                break
+        return page.records
+
+
+class _Page:
+    """Sound records of one log, one after another, up to the one that reaches `bytes_max`."""
+
+    def __init__(self, path: str, start: int, bytes_max: float) -> None:
+        self.path = path
+        self.start = start
+        self.records: list[bytes] = []
+        self._room = bytes_max
+
+    def takes(self, position: int, record: object, checksum: object) -> bool:
+        """Take the next record. False: no more of them. Raises `DamagedRecord`."""
+        # One that is missing in the middle is as bad as one that changed.
+        expected = self.start + len(self.records)
+        if position != expected:
+            raise _damaged_record(self.path, expected)
+        sound = _sound_record(self.path, position, record, checksum)
+        self.records.append(sound)
+        self._room -= len(sound)
+        return self._room > 0
 
 
 def _log_id(connection: sqlite3.Connection, path: str) -> int | None:

@@ -30,6 +30,7 @@ __all__ = [
     "KnowledgeStore",
     "MeasuredStore",
     "Outcome",
+    "PagingStore",
     "Put",
     "StoreHealth",
     "SubmittingStore",
@@ -278,6 +279,25 @@ class TrimmingStore(Protocol):
 
     async def firsts_under(self, prefix: str) -> dict[str, int]:
         """Return where each log below `prefix` begins that was trimmed, by path."""
+        ...
+
+
+@runtime_checkable
+class PagingStore(Protocol):
+    """
+    What a `KnowledgeStore` may offer besides: reads that end by size.
+
+    A hub reads logs by a hundred records and more. Large ones would all be in memory at once, for
+    whoever asks; of a `PagingStore` it takes a page and then the next.
+    """
+
+    async def read_page(self, path: str, start: int, stop: int, bytes_max: int) -> list[bytes]:
+        """
+        Return records as `read_range` does, but none behind the one that reaches `bytes_max`.
+
+        So there is one in any case, where there is one at `start`. It raises what `read_range`
+        raises, as far as it comes.
+        """
         ...
 
 

@@ -234,6 +234,20 @@ class DiskKnowledgeStore(StoreShell):
         lower, upper = checked_range(start, stop)
         return await self._read(lambda reader, db: reader.records(db, place, lower, upper))
 
+    async def read_page(self, path: str, start: int, stop: int, bytes_max: int) -> list[bytes]:
+        """
+        Return records as `read_range` does, but none behind the one that reaches `bytes_max`.
+
+        Raises: as `read_range`, for what it comes to.
+
+        Cancellation: waits for the disk, changes nothing.
+        """
+        place = self._place(path)
+        lower, upper = checked_range(start, stop)
+        return await self._read(
+            lambda reader, db: reader.records(db, place, lower, upper, bytes_max)
+        )
+
     async def length(self, path: str) -> int:
         """
         Return the number of records in the log at `path` (0 where there is none).

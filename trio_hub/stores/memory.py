@@ -172,6 +172,20 @@ class MemoryKnowledgeStore(StoreShell):
             raise records_trimmed(place, log.first)
         return log.records[max(lower - log.first, 0) : max(upper - log.first, 0)]
 
+    async def read_page(self, path: str, start: int, stop: int, bytes_max: int) -> list[bytes]:
+        """
+        Return records as `read_range` does, but none behind the one that reaches `bytes_max`.
+
+        Raises and cancellation: as there.
+        """
+        records = await self.read_range(path, start, stop)
+        size = 0
+        for count, record in enumerate(records, 1):
+            size += len(record)
+            if size >= bytes_max:
+                return records[:count]
+        return records
+
     async def length(self, path: str) -> int:
         """Return the number of records in the log at `path`. Cancellation: changes nothing."""
         place = self._place(path)

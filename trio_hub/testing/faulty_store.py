@@ -35,6 +35,7 @@ from ..stores.base import (
     Change,
     Delete,
     KnowledgeStore,
+    PagingStore,
     Put,
     StoreHealth,
     TrimmingStore,
@@ -206,6 +207,17 @@ class FaultyStore:
     async def read_range(self, path: str, start: int, stop: int | None = None) -> list[bytes]:
         """As the inner store's, unless it is made to fail."""
         return await self._do("read_range", lambda: self._inner.read_range(path, start, stop))
+
+    async def read_page(self, path: str, start: int, stop: int, bytes_max: int) -> list[bytes]:
+        """A "read_range" that ends by size, where the inner store knows how."""
+
+        async def work() -> list[bytes]:
+            inner: object = self._inner
+            if isinstance(inner, PagingStore):
+                return await inner.read_page(path, start, stop, bytes_max)
+            return await self._inner.read_range(path, start, stop)
+
+        return await self._do("read_range", work)
 
     async def length(self, path: str) -> int:
         """As the inner store's, unless it is made to fail."""

@@ -25,7 +25,7 @@ import trio
 import trio.testing
 
 from ..errors import StoreError
-from ..stores.base import Append, Delete, KnowledgeStore, Put, StoreHealth
+from ..stores.base import Append, Delete, KnowledgeStore, PagingStore, Put, StoreHealth
 
 __all__ = ["StoreContract"]
 
@@ -124,6 +124,35 @@ class StoreContract:
             records = await store.read_range("/log", start, stop)
             assert b"".join(records).decode() == expected
             assert await store.read_range("/none", start, stop) == []
+
+    @pytest.mark.parametrize(
+        ("start", "stop", "bytes_max", "expected"),
+        [
+            (0, 5, 100, "01234"),
+            (0, 5, 7, "01234"),
+            (0, 5, 6, "0123"),
+            (0, 5, 3, "01"),
+            (0, 5, 1, "0"),
+            (0, 5, 0, "0"),
+            (1, 5, 1, "1"),
+            (1, 3, 100, "12"),
+            (4, 99, 1, "4"),
+            (5, 99, 1, ""),
+            (3, 2, 1, ""),
+        ],
+    )
+    async def test_page_ends_with_the_record_that_fills_it(
+        self, tmp_path: Path, start: int, stop: int, bytes_max: int, expected: str
+    ) -> None:
+        async with self.make_store(tmp_path) as store:
+            if not isinstance(store, PagingStore):
+                pytest.skip("this store is no PagingStore")
+            # One byte, two, one, two, one.
+            records = [b"%d" % number + b"x" * (number % 2) for number in range(5)]
+            await store.commit([Append("/log", record) for record in records])
+            page = await store.read_page("/log", start, stop, bytes_max)
+            assert page == [records[int(number)] for number in expected]
+            assert await store.read_page("/none", start, stop, bytes_max) == []
 
     async def test_lengths_under_gives_the_logs_below_and_no_others(self, tmp_path: Path) -> None:
         async with self.make_store(tmp_path) as store:
