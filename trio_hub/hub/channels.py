@@ -232,6 +232,11 @@ class ChannelBook(Warming):
         start, stop = channel.durable_slice(start, stop)
         return await self.logs.read(channel.channel_id, start, stop, wanted)
 
+    async def read_page(self, channel: Channel, start: int, stop: int) -> list[LogRecord]:
+        """Read a slice of a log, or the beginning of it. See `LogReader.read_page`."""
+        start, stop = channel.durable_slice(start, stop)
+        return await self.logs.read_page(channel.channel_id, start, stop)
+
     async def read_one(self, channel: Channel, position: int) -> LogRecord | None:
         """Read one record, or return None where nothing durable stands there. Raises as `read`."""
         records = await self.read(channel, position, position + 1)

@@ -61,7 +61,7 @@ class Deliveries:
         turn: At its end, what has changed is looked at.
         timers: Wake inboxes.
         letters: Takes what cannot be delivered.
-        read_log: Reads a slice of a channel's log.
+        read_log: Reads a slice of a channel's log, or the beginning of it.
         find_channel: Returns a channel by id.
         refusal: Returns why an envelope is not handed to an agent, or None.
         announcer: Told of posts, of pressure and of what cannot be delivered.
@@ -91,7 +91,6 @@ class Deliveries:
     ) -> None:
         self._committer = committer
         self._letters = letters
-        self._read_log = read_log
         self._find_channel = find_channel
         self._refusal = refusal
         self._announcer = announcer
@@ -169,7 +168,7 @@ class Deliveries:
         """Give an agent a mailbox, or the one it has new limits."""
         mailbox = self._mailboxes.get(agent_id)
         if mailbox is None:
-            inbox: Inbox[bytes] = Inbox(self._policy, self._rng)
+            inbox: Inbox[bytes] = Inbox(self._policy, self._rng, len)
             self._mailboxes[agent_id] = Mailbox(agent_id, inbox, limits, self._refusal)
         else:
             mailbox.obey(limits)

@@ -435,7 +435,7 @@ class Hub(
         log.info("hub opened", agents=len(self._registry), channels=len(self.channels))
 
     async def _read_log(self, channel: Channel, start: int, stop: int) -> list[LogRecord]:
-        return await self.channels.read(channel, start, stop)
+        return await self.channels.read_page(channel, start, stop)
 
     def _owed(self, agent_id: str) -> int:
         # What is for an agent of another hub waits at the link to that.

@@ -76,6 +76,16 @@ class LogReader:
         await self._look_through(channel_id, start, stop, take)
         return found
 
+    async def read_page(self, channel_id: str, start: int, stop: int) -> list[LogRecord]:
+        """
+        Read a slice as `read` does, or the beginning of it: what is read at once, and one record
+        at least, where there is one. Raises and cancellation: as there.
+        """
+        if start >= stop:
+            return []
+        start, raws = await self._read_run(channel_id, start, stop)
+        return [read_record(position, raw) for position, raw in enumerate(raws, start)]
+
     async def read_raw(
         self,
         channel_id: str,

@@ -31,7 +31,7 @@ class Overflow:
     Keeps inboxes within their limits.
 
     Args:
-        read_log: Reads a slice of a channel's log.
+        read_log: Reads a slice of a channel's log, or the beginning of it.
         find_channel: Returns a channel by id.
         on_dropped: Told of everything that was dropped.
         on_pressure: Told once per crossing: of whom, how much waits, how much may.

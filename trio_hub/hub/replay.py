@@ -37,7 +37,7 @@ class Replay:
     Answers the pages that inboxes want.
 
     Args:
-        read_log: Reads a slice of a channel's log.
+        read_log: Reads a slice of a channel's log, or the beginning of it.
         find_channel: Returns a channel by id.
         admits: Whether the envelope at a position is handed to the one it is addressed to.
         moment: When an envelope expires (`trio.current_time`), or None.
