@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -93,6 +94,22 @@ async def requests_in_flight() -> None:
                 late = busy.ask("find_agent_id", name="busy")
                 await other.quiet()
                 assert busy.is_answered(late) == (unanswered < 3)
+
+
+@case(HubLimits, "request_bytes_in_flight_max")
+async def request_bytes_in_flight() -> None:
+    for fits in (True, False):
+        store = FaultyStore(MemoryKnowledgeStore())
+        async with house_of(store, request_bytes_in_flight_max=1_000) as house:
+            busy, other = await house.join("busy"), await house.join("other")
+            around = len(json.dumps({"agent_id": busy.id, "skill_md": ""}))
+            with store.hold_commits():
+                text = "x" * (1_000 - around - fits)
+                busy.ask("set_skill", agent_id=busy.id, skill_md=text)
+                await other.quiet()
+                late = busy.ask("find_agent_id", name="busy")
+                await other.quiet()
+                assert busy.is_answered(late) == fits
 
 
 @case(HubLimits, "malformed_frames_per_minute", virtual=True)

@@ -89,7 +89,7 @@ class Connection:
         self.client = ("", 0)
         self._nursery: trio.Nursery | None = None
         self._greeting = trio.CancelScope()
-        self._unanswered = 0
+        self._unanswered = self._unanswered_bytes = 0
         self._answered = Doorbell()
         # As many long answers as the outbox takes past its high mark, and no more.
         limits = endpoint.limits
@@ -331,7 +331,11 @@ class Connection:
 
     async def _take_request(self, frame: RequestFrame) -> None:
         request_id = frame.request_id
-        while self._unanswered >= self._host.requests_in_flight_max:
+        host, size = self._host, len(frame.params)
+        while (
+            self._unanswered >= host.requests_in_flight_max
+            or self._unanswered_bytes >= host.request_bytes_in_flight_max
+        ):
             await self._answered.answer()
         # One message may hold many requests, and each of them may have a long answer.
         if not self.endpoint.outbox.has_room:
@@ -341,21 +345,21 @@ class Connection:
             if operation is None:
                 raise ProtocolError(f"unknown operation {frame.op[:60]!r}")
             params = decode_strictly(frame.params, operation.params, operation.params_name)
-            self._host.authorize(self, operation, params)
+            host.authorize(self, operation, params)
             if operation.name == "post_envelope":
-                envelope_id, ticket = await self._host.post(self, params)
+                envelope_id, ticket = await host.post(self, params)
                 if ticket is None:
                     self._respond(request_id, envelope_id)
                 else:
-                    self._respond_when_settled(request_id, envelope_id, ticket)
+                    self._respond_when_settled(request_id, envelope_id, ticket, size)
                 return
-            result = in_turns(self._host.handlers[operation.name](self, params))
+            result = in_turns(host.handlers[operation.name](self, params))
             if inspect.isawaitable(result):
                 assert self._nursery is not None
-                self._unanswered += 1
+                self._count_unanswered(size)
                 scope = trio.CancelScope()
                 self._begun[scope] = operation.subject(params)
-                self._nursery.start_soon(self._finish, request_id, operation, result, scope)
+                self._nursery.start_soon(self._finish, request_id, operation, result, scope, size)
                 return
             self._respond(request_id, result)
         except FrameError as error:
@@ -366,11 +370,13 @@ class Connection:
         except Exception:
             self._respond_failure(request_id, frame.op)
 
-    def _respond_when_settled(self, request_id: str, envelope_id: str, ticket: Ticket) -> None:
-        self._unanswered += 1
+    def _respond_when_settled(
+        self, request_id: str, envelope_id: str, ticket: Ticket, size: int
+    ) -> None:
+        self._count_unanswered(size)
 
         def settled(error: StoreError | None) -> None:
-            self._count_answer()
+            self._count_answer(size)
             if error is None:
                 self._respond(request_id, envelope_id)
             else:
@@ -384,6 +390,7 @@ class Connection:
         operation: Operation,
         result: Awaitable[Any],
         scope: trio.CancelScope,
+        size: int,
     ) -> None:
         """Wait for what an operation waits for, and answer."""
         try:
@@ -397,7 +404,7 @@ class Connection:
             self._respond_failure(request_id, operation.name)
         finally:
             del self._begun[scope]
-            self._count_answer()
+            self._count_answer(size)
 
     async def _carried_out(
         self, operation: Operation, result: Awaitable[Any], scope: trio.CancelScope
@@ -420,8 +427,13 @@ class Connection:
         outcome = "whether it was carried out is unknown" if is_begun else "it was not begun"
         raise AuthError(f"{operation.name}: this connection was let go meanwhile, and {outcome}")
 
-    def _count_answer(self) -> None:
+    def _count_unanswered(self, size: int) -> None:
+        self._unanswered += 1
+        self._unanswered_bytes += size
+
+    def _count_answer(self, size: int) -> None:
         self._unanswered -= 1
+        self._unanswered_bytes -= size
         self._answered.ring()
 
     def _respond(self, request_id: str, result: Any, *, epoch: str = "") -> None:

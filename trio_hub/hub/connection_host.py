@@ -67,6 +67,11 @@ class ConnectionHost(Protocol):
         ...
 
     @property
+    def request_bytes_in_flight_max(self) -> int:
+        """How many bytes the unanswered requests of one connection may have."""
+        ...
+
+    @property
     def malformed_frames_per_minute(self) -> int:
         """How many frames that are none one connection may send."""
         ...

@@ -29,6 +29,9 @@ class HubLimits:
             8 MiB: a long document; NATS stops at 1 MiB by default, Kafka at 1 MiB, gRPC at 4.
         requests_in_flight_max: Unanswered requests of one connection; then it is not read
             until some are answered. 256 keep a pipelining client busy over a slow disk.
+        request_bytes_in_flight_max: The same in bytes: a connection that has so much unanswered is
+            not read either. What it posts is in memory until it is on disk; this is two of the
+            largest envelopes.
         malformed_frames_per_minute: Frames that are none, of one connection, on top of as many
             at once; then it is closed, with the reason. A client in good order sends none, and
             a hundred errors are enough for its author to see what is wrong.
@@ -101,6 +104,9 @@ class HubLimits:
     )
     requests_in_flight_max: int = attrs.field(
         default=256, validator=_positive, metadata={"unit": "requests"}
+    )
+    request_bytes_in_flight_max: int = attrs.field(
+        default=16 * _MIB, validator=_positive, metadata={"unit": "bytes"}
     )
     malformed_frames_per_minute: int = attrs.field(
         default=100, validator=_positive, metadata={"unit": "frames a minute"}

@@ -123,8 +123,10 @@ class Reception:
         #: Connections that were ever taken, and what peers were refused: (what, code of the error).
         self.opened = 0
         self.refusals: Counter[tuple[str, str]] = Counter()
-        #: How many unanswered requests one connection may have; asked for with every request.
+        #: How many unanswered requests one connection may have, and of how many bytes; asked for
+        #: with every request.
         self.requests_in_flight_max = limits.requests_in_flight_max
+        self.request_bytes_in_flight_max = limits.request_bytes_in_flight_max
         #: The handler of every operation but ``post_envelope``; the hub fills it in.
         self.handlers: Mapping[str, Handler] = {}
 
