@@ -27,6 +27,13 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", "-n", "2", *session.posargs)
 
 
+@nox.session(python=["3.12", "3.13"])
+def pythons(session: nox.Session) -> None:
+    """Run the test suite with the newer interpreters, where they are installed."""
+    session.install("-e", ".[testing,all]", *groups("test"))
+    session.run("pytest", "-n", "2", *session.posargs)
+
+
 @nox.session
 def properties(session: nox.Session) -> None:
     """Run the property tests at length: 5,000 examples of 50 steps for each state machine."""

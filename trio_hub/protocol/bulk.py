@@ -34,7 +34,7 @@ class Bulk(Generic[PayloadT]):
             envelope stands that does not fit, and its size.
     """
 
-    __slots__ = ("_bytes_max", "_let_in", "_sizes", "held", "waiting")
+    __slots__ = ("_bytes_max", "_going", "_let_in", "_sizes", "held", "waiting")
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
@@ -42,6 +42,8 @@ class Bulk(Generic[PayloadT]):
         self._sizes: dict[str, dict[str, int]] = {}
         # Channels whose turn it is: they pass those that wait.
         self._let_in: set[str] = set()
+        # Those that wait for nothing any more, until `let_in` says so.
+        self._going: list[str] = []
         self.held = 0
         self.waiting: dict[str, tuple[int, int]] = {}
 
@@ -64,27 +66,25 @@ class Bulk(Generic[PayloadT]):
 
     def let_in(self) -> list[str]:
         """Return the channels that may go on now; they wait no more."""
-        going: list[str] = []
+        fitting: list[str] = []
         beside = 0
-        is_full = False
         for channel_id, (_, size) in self.waiting.items():
-            if not size:
-                going.append(channel_id)
-            elif not is_full and self._fits(channel_id, size, beside):
-                going.append(channel_id)
-                self._let_in.add(channel_id)
+            if self._fits(channel_id, size, beside):
+                fitting.append(channel_id)
                 beside += size
             elif channel_id not in self._sizes:
-                is_full = True
-        for channel_id in going:
+                break
+        for channel_id in fitting:
             del self.waiting[channel_id]
+        self._let_in.update(fitting)
+        going, self._going = [*self._going, *fitting], []
         return going
 
     def settled(self, channel_id: str, ledger: Ledger[PayloadT]) -> bool:
         """
         Take note that a ledger holds less than it did, or is further than it was.
 
-        Returns whether somebody may go on because of it: ask `let_in`.
+        Returns whether somebody may go on because of it: ask `let_in` at once.
         """
         waits_at, _ = self.waiting.get(channel_id, (ledger.offered, 0))
         sizes = self._sizes.get(channel_id, {})
@@ -95,7 +95,8 @@ class Bulk(Generic[PayloadT]):
             del self._sizes[channel_id]
         if waits_at != ledger.offered:
             # What it waits for is settled: it needs no room to look at what comes next.
-            self.waiting[channel_id] = (ledger.offered, 0)
+            del self.waiting[channel_id]
+            self._going.append(channel_id)
             return True
         # Whoever went on may have come to nothing that is large.
         return bool(gone or (self.waiting and not self.held))
@@ -111,6 +112,7 @@ class Bulk(Generic[PayloadT]):
         self._sizes.clear()
         self.waiting.clear()
         self._let_in.clear()
+        self._going.clear()
         self.held = 0
 
     def _fits(self, channel_id: str, size: int, beside: int = 0) -> bool:
