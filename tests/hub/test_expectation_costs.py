@@ -42,9 +42,10 @@ async def test_an_idle_hub_does_as_little_with_many_channels_as_with_one(
             trio.lowlevel.remove_instrument(steps)
             return steps.count
 
-    # Those that there are keep up the connections.
+    # Those that there are keep up the connections, and a heartbeat more or less may fall into the
+    # time; a step for each channel would be a thousand.
     one = await steps_with(1)
-    assert await steps_with(1_000) <= one + 5
+    assert await steps_with(1_000) <= one + 100
 
 
 async def test_many_that_are_due_at_once_do_not_pile_up(autojump_clock: MockClock) -> None:
