@@ -65,6 +65,7 @@ FULL: tuple[Question, ...] = (
     Question("redelivery", {"recipients": 1, "each": 10_000}, "all_delivered_seconds"),
     Question("redelivery", {"recipients": 100, "each": 100}, "all_delivered_seconds"),
     Question("stalled_reader", {"participants": 100, "posts": 450}, "p99_ratio"),
+    Question("stalled_large", {"posts": 200, "kilobytes": 500}, "all_delivered_seconds", rounds=1),
     Question(
         "worst_stall",
         {"envelopes": 100_000, "channels": 200, "owed": 2_000, "repeats": 10},
@@ -115,6 +116,7 @@ QUICK: tuple[Question, ...] = (
     Question("redelivery", {"recipients": 1, "each": 300}, "all_delivered_seconds"),
     Question("redelivery", {"recipients": 10, "each": 30}, "all_delivered_seconds"),
     Question("stalled_reader", {"participants": 10, "posts": 60}, "p99_ratio"),
+    Question("stalled_large", {"posts": 10, "kilobytes": 100}, "all_delivered_seconds", rounds=1),
     Question(
         "worst_stall",
         {"envelopes": 500, "channels": 5, "owed": 50, "repeats": 2},

@@ -87,6 +87,10 @@ class Agent(asyncio.Protocol):
         """Leave in the socket whatever comes, and so ack nothing."""
         self._transport.pause_reading()
 
+    def go_on_reading(self) -> None:
+        """End `stop_reading`."""
+        self._transport.resume_reading()
+
     async def leave(self) -> None:
         """Close the connection, and wait until it is gone."""
         self.close()
@@ -224,12 +228,14 @@ class Agent(asyncio.Protocol):
         )
         return str(metadata["channel_id"])
 
-    async def post(self, channel_id: str, event_type: str = "ag2.msg.text") -> None:
-        """Post 100 bytes and wait for the answer."""
+    async def post(
+        self, channel_id: str, event_type: str = "ag2.msg.text", text: str = TEXT
+    ) -> None:
+        """Post a text and wait for the answer."""
         await self._ask(
             "post_envelope",
             f'{{"envelope":{{"channel_id":"{channel_id}","sender_id":"{self.agent_id}",'
-            f'"audience":null,"event_type":"{event_type}","event_data":{{"text":"{TEXT}"}}}}}}',
+            f'"audience":null,"event_type":"{event_type}","event_data":{{"text":"{text}"}}}}}}',
         )
 
     async def receive(self, wanted: int) -> None:
