@@ -9,12 +9,11 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import MockClock
 
 from trio_hub import DeliveryPolicy, LinkLimits, MemoryKnowledgeStore
 from trio_hub.errors import AccessDeniedError, InboxFull, TooLarge
 from trio_hub.hub import paths
-from trio_hub.protocol.inbox import Inbox
 from trio_hub.records import EV_CHANNEL_CLOSED, EV_TEXT
 from trio_hub.testing import FaultyStore
 from trio_hub.wire.frames import Dialect
@@ -487,50 +486,6 @@ async def test_one_who_stops_reading_holds_up_nobody() -> None:
         while len(stalled.heard()) < 300:
             await stalled.hears()
         assert [it.rstrip(".") for it in stalled.heard()] == [str(number) for number in range(300)]
-
-
-@pytest.mark.parametrize("is_back", [False, True])
-async def test_one_who_stops_reading_holds_few_large_envelopes(is_back: bool) -> None:
-    size, room = 20_000, 100_000
-    policy = DeliveryPolicy(bytes_in_flight_max=room)
-    limits = LinkLimits(outbox_low_bytes=2_000, outbox_high_bytes=4_000)
-    async with open_house(delivery=policy, link_limits=limits) as house:
-        alice, bob = await house.join("alice"), await house.join("bob")
-        inbox = house.hub._deliveries.mailboxes[bob.id].inbox
-        channel_id = await alice.open("conversation", bob)
-        other_id = await alice.open("conversation", bob)
-        said = [f"{number:02}".ljust(size, ".") for number in range(30)]
-        if is_back:
-            bob.cut()
-            await bob.gone()
-            for text in said:
-                await alice.say(channel_id, text)
-            await alice.say(other_id, "hello")
-            bob = await house.peer()
-        with bob.stalls():
-            if is_back:
-                bob.send("hello", name="bob", since_envelope_id="")
-            else:
-                for text in said:
-                    await alice.say(channel_id, text)
-                await alice.say(other_id, "hello")
-            await wait_all_tasks_blocked()
-            large = [it for it in _window(inbox, channel_id) if len(it) > size]
-            # Half of the room is for one channel.
-            assert len(large) == room // 2 // (size + 500)
-            assert len(_window(inbox, other_id)) == 1
-        while len(bob.heard()) < len(said) + 1:
-            await bob.hears()
-        await bob.quiet()
-        assert bob.heard(channel_id) == said
-        assert bob.heard(other_id) == ["hello"]
-        assert inbox.owed == 0
-
-
-def _window(inbox: Inbox[bytes], channel_id: str) -> list[bytes]:
-    """What an inbox has in memory of a channel."""
-    found = (inbox.find(channel_id, position) for position in range(100))
-    return [it.payload for it in found if it is not None]
 
 
 # Failing reads

@@ -54,19 +54,6 @@ async def max_in_flight() -> None:
     assert sent(inbox.poll(0.0)) == ["3"]
 
 
-@case(DeliveryPolicy, "bytes_in_flight_max")
-async def bytes_in_flight_max() -> None:
-    for size, there in ((5, ["0", "1"]), (6, ["0"])):
-        policy = DeliveryPolicy(max_in_flight=10, bytes_in_flight_max=20)
-        inbox: Inbox[str] = Inbox(policy, HighestDraw(), len)
-        inbox.restore("c", length=0)
-        inbox.attach()
-        # One channel may take half.
-        for position in range(2):
-            inbox.extended("c", position, str(position), "x" * size, addressed=True)
-        assert sent(inbox.poll(0.0)) == there
-
-
 @case(DeliveryPolicy, "max_attempts")
 async def max_attempts() -> None:
     assert sent(fails(inbox_of(1, max_attempts=2), 1)) == ["0"]

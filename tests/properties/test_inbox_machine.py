@@ -4,8 +4,7 @@ any order, connections that come and go, hubs that restart from whatever cursor 
 
 The model keeps one record per position of every log and checks each thing that the inbox does
 against it: nothing is lost, nothing that is settled is sent, every binding sees each channel in
-log order without a gap and without an overlap, and the window is never exceeded, neither by number
-nor by what is large.
+log order without a gap and without an overlap, and the window is never exceeded.
 """
 
 from __future__ import annotations
@@ -37,7 +36,6 @@ class Told:
     """What the model knows of one position of one log."""
 
     addressed: bool
-    size: int = 0
     settled: bool = False
     in_flight: bool = False
     attempts: int = 0
@@ -53,29 +51,16 @@ def covers(snapshot: CursorSnapshot, position: int) -> bool:
     return position < snapshot.cursor or any(a <= position < b for a, b in snapshot.settled)
 
 
-def size_of(payload: str) -> int:
-    return int(payload.rpartition(" ")[2])
-
-
 class InboxMachine(RuleBasedStateMachine):
     @initialize(
         max_in_flight=st.sampled_from([1, 2, 3, 5, 8, 20]),
         max_attempts=st.integers(0, 3),
         page_records=st.integers(1, 4),
         share=st.sampled_from([1, 8]),
-        bytes_in_flight_max=st.sampled_from([1, 10, 30]),
     )
-    def begin(
-        self,
-        max_in_flight: int,
-        max_attempts: int,
-        page_records: int,
-        share: int,
-        bytes_in_flight_max: int,
-    ) -> None:
+    def begin(self, max_in_flight: int, max_attempts: int, page_records: int, share: int) -> None:
         self.policy = DeliveryPolicy(
             max_in_flight=max_in_flight,
-            bytes_in_flight_max=bytes_in_flight_max,
             max_attempts=max_attempts,
             ack_wait_seconds=WAIT,
             backoff=Backoff(1.0, CAP),
@@ -97,10 +82,7 @@ class InboxMachine(RuleBasedStateMachine):
         self.written: dict[str, CursorSnapshot] = {}
         # Reads that were asked for; the disk answers in any order, perhaps long after a cut.
         self.reading: list[PageWanted] = []
-        self.inbox = self.new_inbox()
-
-    def new_inbox(self) -> Inbox[str]:
-        return Inbox(self.policy, HighestDraw(), size_of)
+        self.inbox: Inbox[str] = Inbox(self.policy, HighestDraw())
 
     def told(self) -> list[tuple[str, int, Told]]:
         return [(ch, i, t) for ch, log in self.logs.items() for i, t in enumerate(log)]
@@ -114,9 +96,8 @@ class InboxMachine(RuleBasedStateMachine):
         channel_id=st.sampled_from(CHANNELS),
         addressed=st.lists(st.sampled_from([True, True, False]), min_size=1, max_size=6),
         ttl=st.sampled_from([None, None, 0.5, 3.0, WAIT]),
-        size=st.sampled_from([0, 0, 1, 4, 11, 40]),
     )
-    def post(self, channel_id: str, addressed: list[bool], ttl: float | None, size: int) -> None:
+    def post(self, channel_id: str, addressed: list[bool], ttl: float | None) -> None:
         if channel_id not in self.logs:
             self.logs[channel_id] = []
             self.inbox.restore(channel_id, length=0)
@@ -124,18 +105,19 @@ class InboxMachine(RuleBasedStateMachine):
         for mine in addressed:
             position = len(log)
             expires = None if ttl is None else self.now + ttl
-            log.append(Told(mine, size, expires=expires))
+            log.append(Told(mine, expires=expires))
             self.inbox.extended(
                 channel_id,
                 position,
                 f"{channel_id}{position}",
-                self.payload(channel_id, position),
+                self.payload(position),
                 mine,
                 expires,
             )
 
-    def payload(self, channel_id: str, position: int) -> str:
-        return f"payload {position} of size {self.logs[channel_id][position].size}"
+    @staticmethod
+    def payload(position: int) -> str:
+        return f"payload {position}"
 
     @precondition(lambda self: self.reading)
     @rule(data=st.data(), short=st.booleans(), stays=st.booleans())
@@ -151,10 +133,7 @@ class InboxMachine(RuleBasedStateMachine):
         self.inbox.loaded(
             page,
             [
-                (
-                    f"{page.channel_id}{i}",
-                    self.payload(page.channel_id, i) if log[i].addressed else None,
-                )
+                (f"{page.channel_id}{i}", self.payload(i) if log[i].addressed else None)
                 for i in range(page.start, min(stop, len(log)))
             ],
             {i: told.expires for i, told in enumerate(log) if told.expires is not None},
@@ -222,7 +201,7 @@ class InboxMachine(RuleBasedStateMachine):
             told.attempts += 1
             assert send.attempt == told.attempts
             assert send.envelope_id == f"{send.channel_id}{send.position}"
-            assert send.payload == self.payload(send.channel_id, send.position)
+            assert send.payload == self.payload(send.position)
             if not was_in_flight[send.channel_id]:
                 self.deadlines[send.channel_id] = self.now + WAIT
         assert sum(t.in_flight for _, _, t in self.told()) <= self.policy.max_in_flight
@@ -443,7 +422,7 @@ class InboxMachine(RuleBasedStateMachine):
     @rule()
     def hub_is_killed(self) -> None:
         """Only what was written is left: the rest is delivered again."""
-        self.inbox = self.new_inbox()
+        self.inbox = Inbox(self.policy, HighestDraw())
         self.reading, self.dying, self.unburied, self.since = [], [], [], {}
         self.unheard = []
         for channel_id, log in self.logs.items():
@@ -451,10 +430,7 @@ class InboxMachine(RuleBasedStateMachine):
             for position, told in enumerate(log):
                 settled = covers(cursor, position)
                 log[position] = Told(
-                    told.addressed,
-                    told.size,
-                    settled=settled and told.addressed,
-                    expires=told.expires,
+                    told.addressed, settled=settled and told.addressed, expires=told.expires
                 )
             self.inbox.restore(
                 channel_id,
@@ -482,26 +458,6 @@ class InboxMachine(RuleBasedStateMachine):
         assert inbox.held + inbox._pages.reserved <= self.policy.max_in_flight
 
     @invariant()
-    def what_is_large_is_never_too_much(self) -> None:
-        inbox, bulk = self.inbox, self.inbox._bulk
-        large = [
-            size
-            for ledger in inbox._ledgers.values()
-            for entry in ledger.window
-            if (size := size_of(entry.payload)) > self.policy.small_bytes
-        ]
-        assert bulk.held == sum(large)
-        assert bulk.held <= self.policy.bytes_in_flight_max or len(large) == 1
-
-    @invariant()
-    def nobody_waits_for_room_in_vain(self) -> None:
-        inbox, pages = self.inbox, self.inbox._pages
-        if inbox._bulk.waiting:
-            # For something that leaves the window one day, or for one that goes on before.
-            goes_on = (pages.hungry, pages.behind, pages._reads)
-            assert inbox._bulk.held or any(goes_on)
-
-    @invariant()
     def whoever_is_behind_has_one_place_in_one_queue(self) -> None:
         inbox = self.inbox
         for channel_id, ledger in inbox._ledgers.items():
@@ -510,7 +466,6 @@ class InboxMachine(RuleBasedStateMachine):
                 inbox._pages.behind,
                 inbox._pages._reads,
                 inbox._pages._paused,
-                inbox._bulk.waiting,
             )
             places = sum(channel_id in queue for queue in queues)
             if inbox.attached and ledger.offered < ledger.length:

@@ -18,10 +18,6 @@ class HighestDraw(random.Random):
         return b
 
 
-def _size_of(payload: str) -> int:
-    return int(payload.partition("*")[2] or 0)
-
-
 class Logs:
     """An inbox with the logs that it reads. ``x`` is addressed to the recipient, ``.`` is not."""
 
@@ -29,8 +25,7 @@ class Logs:
         self.policy = DeliveryPolicy(
             ack_wait_seconds=WAIT, backoff=Backoff(base=1.0, cap=60.0), **options
         )
-        self.inbox: Inbox[str] = Inbox(self.policy, HighestDraw(), _size_of)
-        self.sizes: dict[tuple[str, int], int] = {}
+        self.inbox: Inbox[str] = Inbox(self.policy, HighestDraw())
         self.records: dict[str, str] = {}
         self.expires: dict[tuple[str, int], float] = {}
         self.expired: list[Expired] = []
@@ -38,9 +33,7 @@ class Logs:
         if attached:
             self.inbox.attach()
 
-    def grow(
-        self, channel_id: str, pattern: str, expires: float | None = None, size: int = 0
-    ) -> None:
+    def grow(self, channel_id: str, pattern: str, expires: float | None = None) -> None:
         if channel_id not in self.records:
             self.records[channel_id] = ""
             self.inbox.restore(channel_id, length=0)
@@ -49,20 +42,9 @@ class Logs:
             self.records[channel_id] += letter
             if expires is not None:
                 self.expires[channel_id, position] = expires
-            if size:
-                self.sizes[channel_id, position] = size
             self.inbox.extended(
-                channel_id,
-                position,
-                f"{channel_id}{position}",
-                self.payload(channel_id, position, "live"),
-                letter == "x",
-                expires,
+                channel_id, position, f"{channel_id}{position}", "live", letter == "x", expires
             )
-
-    def payload(self, channel_id: str, position: int, how: str) -> str:
-        size = self.sizes.get((channel_id, position))
-        return how if size is None else f"{how}*{size}"
 
     def answer(self, page: PageWanted) -> bool:
         return self.inbox.loaded(
@@ -70,9 +52,7 @@ class Logs:
             [
                 (
                     f"{page.channel_id}{position}",
-                    self.payload(page.channel_id, position, "read")
-                    if self.records[page.channel_id][position] == "x"
-                    else None,
+                    "read" if self.records[page.channel_id][position] == "x" else None,
                 )
                 for position in range(page.start, page.stop)
             ],

@@ -168,7 +168,7 @@ class Deliveries:
         """Give an agent a mailbox, or the one it has new limits."""
         mailbox = self._mailboxes.get(agent_id)
         if mailbox is None:
-            inbox: Inbox[bytes] = Inbox(self._policy, self._rng, len)
+            inbox: Inbox[bytes] = Inbox(self._policy, self._rng)
             self._mailboxes[agent_id] = Mailbox(agent_id, inbox, limits, self._refusal)
         else:
             mailbox.obey(limits)

@@ -24,10 +24,6 @@ class DeliveryPolicy:
             the recipient. It bounds what a stalled reader costs, and must cover the envelopes
             that fit into one round trip: 256 keep 10,000 per second busy at 25 ms. (NATS
             JetStream: 1,000 pending acks; AMQP clients: 250 prefetched.)
-        bytes_in_flight_max: What the large ones among them may take together; those that are so
-            small that `max_in_flight` of them do not take more are not counted. So a stalled reader
-            costs twice that at most, besides the last page that was read for it. An envelope that
-            is larger comes alone. It covers two of the largest that a hub takes by default.
         max_attempts: Failures after which an envelope becomes a dead letter; 0 means never. Five
             outlast a restart of whatever the handler depends on; a poisonous envelope still gets
             out of the way within a minute.
@@ -43,9 +39,6 @@ class DeliveryPolicy:
     max_in_flight: int = attrs.field(
         default=256, validator=attrs.validators.ge(1), metadata={"unit": "envelopes"}
     )
-    bytes_in_flight_max: int = attrs.field(
-        default=16 * 1024 * 1024, validator=attrs.validators.ge(1), metadata={"unit": "bytes"}
-    )
     max_attempts: int = attrs.field(
         default=5, validator=attrs.validators.ge(0), metadata={"unit": "failures"}
     )
@@ -59,11 +52,6 @@ class DeliveryPolicy:
     share: int = attrs.field(
         default=8, validator=attrs.validators.ge(1), metadata={"unit": "times what is free"}
     )
-
-    @property
-    def small_bytes(self) -> int:
-        """Up to this size, `max_in_flight` envelopes take no more than `bytes_in_flight_max`."""
-        return self.bytes_in_flight_max // self.max_in_flight
 
     @property
     def reserve(self) -> int:

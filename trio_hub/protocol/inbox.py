@@ -12,7 +12,6 @@ How the window is shared:
 - A channel may hold so many times what is free, and the last slots are for those that hold
   nothing, so one that hangs leaves room for the others (`DeliveryPolicy.allowance`).
 - Those that are behind take turns to be read (`PageTurns`).
-- Large envelopes share a number of bytes besides (`Bulk`).
 
 Nothing here looks at all channels but `attach`, `detach` and an overflow: a poll with nothing
 due is one comparison, and a channel with nothing due is one small ledger.
@@ -21,7 +20,7 @@ due is one comparison, and a channel with nothing due is one small ledger.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Never, TypeVar
 
@@ -52,10 +51,6 @@ _NOTHING: Work[Never] = Work()
 _FOR_EVER: Mapping[int, float] = MappingProxyType({})
 
 
-def _weightless(_payload: object) -> int:
-    return 0
-
-
 class Inbox(Settling[PayloadT]):
     """
     One recipient. What becomes of an envelope that was sent is in `Settling`.
@@ -69,23 +64,15 @@ class Inbox(Settling[PayloadT]):
         owed: Envelopes addressed to the recipient and not settled, sent or not, all channels.
     """
 
-    __slots__ = ("_replays", "_rng", "_size_of", "_small_bytes", "attached")
+    __slots__ = ("_replays", "_rng", "attached")
 
-    def __init__(
-        self,
-        policy: DeliveryPolicy,
-        rng: random.Random,
-        size_of: Callable[[PayloadT], int] = _weightless,
-    ) -> None:
+    def __init__(self, policy: DeliveryPolicy, rng: random.Random) -> None:
         """
         Args:
             policy: What applies to this recipient.
             rng: Source of jitter.
-            size_of: How many bytes a payload has.
         """
         self.policy = policy
-        self._size_of = size_of
-        self._small_bytes = policy.small_bytes
         self.attached = False
         self.held = self.owed = 0
         self._rng = rng
@@ -149,8 +136,6 @@ class Inbox(Settling[PayloadT]):
         if parked is not None:
             self.owed -= parked.owed
         self._pages.forget(channel_id)
-        self._bulk.forget(channel_id)
-        self._go_on()
         for container in (self._ready, self._dirty):
             container.pop(channel_id, None)
         self._burials.forget(channel_id)
@@ -197,14 +182,10 @@ class Inbox(Settling[PayloadT]):
         if (live and not self._pages.hungry) and (
             free > 0 if not ledger.held else self.policy.allowance(ledger.held, free)
         ):
-            if self._size_of(payload) > self._small_bytes and not self._takes_large(
-                channel_id, ledger, envelope_id, payload
-            ):
-                return
             ledger.offer(position, envelope_id, payload, expires)
             self.held += 1
             self._ready[channel_id] = ledger
-        elif channel_id not in self._bulk.waiting:
+        else:
             self._pages.want(channel_id, ledger)
 
     # Bindings.
@@ -239,7 +220,6 @@ class Inbox(Settling[PayloadT]):
         self.held = 0
         self._ready.clear()
         self._pages.clear()
-        self._bulk.clear()
         self._alarms.clear()
 
     # What to do.
@@ -332,14 +312,10 @@ class Inbox(Settling[PayloadT]):
             if position == ledger.offered:
                 if payload is None:
                     ledger.skip(position)
-                elif self._size_of(payload) <= self._small_bytes or self._takes_large(
-                    channel_id, ledger, envelope_id, payload
-                ):
-                    ledger.offer(position, envelope_id, payload, expires.get(position))
                 else:
-                    break
+                    ledger.offer(position, envelope_id, payload, expires.get(position))
         self._account(channel_id, ledger, held, owed)
-        if ledger.offered < ledger.length and channel_id not in self._bulk.waiting:
+        if ledger.offered < ledger.length:
             self._pages.want(channel_id, ledger)
         return True
 
@@ -349,8 +325,6 @@ class Inbox(Settling[PayloadT]):
             return False
         channel_id = page.channel_id
         self._pages.failed(channel_id, now)
-        # It may have gone on before others, who need not wait for the disk.
-        self._go_on()
         self._set_alarm(channel_id, self._ledgers[channel_id])
         return True
 
@@ -430,18 +404,6 @@ class Inbox(Settling[PayloadT]):
             self._dirty[channel_id] = None
 
     # Inside.
-
-    def _takes_large(
-        self, channel_id: str, ledger: Ledger[PayloadT], envelope_id: str, payload: PayloadT
-    ) -> bool:
-        """Whether there is room for something large; where there is none, its channel waits."""
-        size = self._size_of(payload)
-        if self._bulk.admits(channel_id, size):
-            self._bulk.add(channel_id, envelope_id, size)
-            return True
-        if not self._pages.will_return_to(channel_id):
-            self._bulk.wait(channel_id, ledger.offered, size)
-        return False
 
     def _park(self, channel_id: str, ledger: Ledger[PayloadT]) -> None:
         """Begin a channel at the end of its log, for this binding."""

@@ -11,7 +11,6 @@ import random
 from typing import Any, Final, Generic, TypeVar
 
 from .alarms import Alarms
-from .bulk import Bulk
 from .burials import Burials
 from .delivery_policy import DeliveryPolicy
 from .holdings import Holdings
@@ -36,20 +35,18 @@ class InboxParts(Generic[PayloadT]):
         holdings: The ledgers, by channel.
         ready: Those with something to send, in the order in which it came up.
         pages: Those that are behind, and what is being read for them.
-        bulk: What is large in the window.
         alarms: When to look at a channel again.
         dirty: The channels whose cursors changed.
         burials: Dead letters on their way to the store.
         expired: What was not delivered in time, and nobody was told of yet.
     """
 
-    __slots__ = ("alarms", "bulk", "burials", "dirty", "expired", "holdings", "pages", "ready")
+    __slots__ = ("alarms", "burials", "dirty", "expired", "holdings", "pages", "ready")
 
     def __init__(self, policy: DeliveryPolicy, rng: random.Random) -> None:
         self.holdings: Holdings[PayloadT] = Holdings()
         self.ready: dict[str, Ledger[PayloadT]] = {}
         self.pages: PageTurns[PayloadT] = PageTurns(policy, rng)
-        self.bulk: Bulk[PayloadT] = Bulk(policy.bytes_in_flight_max)
         self.alarms = Alarms()
         self.dirty: dict[str, None] = {}
         self.burials = Burials()

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Generic, TypeVar
 
 from .alarms import Alarms
-from .bulk import Bulk
 from .burials import Burials
 from .delivery_policy import DeliveryPolicy
 from .delivery_states import DeliveryState
@@ -39,7 +38,6 @@ class Settling(Generic[PayloadT]):
 
     __slots__ = (
         "_alarms",
-        "_bulk",
         "_burials",
         "_dirty",
         "_expired",
@@ -62,7 +60,6 @@ class Settling(Generic[PayloadT]):
     _parked: dict[str, Ledger[PayloadT]]
     _ready: dict[str, Ledger[PayloadT]]
     _pages: PageTurns[PayloadT]
-    _bulk: Bulk[PayloadT]
     _alarms: Alarms
     _dirty: dict[str, None]
     _burials: Burials
@@ -194,7 +191,7 @@ class Settling(Generic[PayloadT]):
         self._holdings = parts.holdings
         self._ledgers, self._parked = parts.holdings.ledgers, parts.holdings.parked
         self._ready, self._dirty = parts.ready, parts.dirty
-        self._pages, self._bulk, self._alarms = parts.pages, parts.bulk, parts.alarms
+        self._pages, self._alarms = parts.pages, parts.alarms
         self._burials, self._expired = parts.burials, parts.expired
 
     def _account(self, channel_id: str, ledger: Ledger[PayloadT], held: int, owed: int) -> None:
@@ -206,16 +203,6 @@ class Settling(Generic[PayloadT]):
             self._ready[channel_id] = ledger
         if self._pages.behind or self._pages.hungry:
             self._pages.settled(channel_id, ledger)
-        bulk = self._bulk
-        if (bulk.held or bulk.waiting) and bulk.settled(channel_id, ledger):
-            self._go_on()
-
-    def _go_on(self) -> None:
-        """Have those read on that have waited for room for something large."""
-        for channel_id in self._bulk.let_in():
-            ledger = self._ledgers[channel_id]
-            if ledger.offered < ledger.length:
-                self._pages.want(channel_id, ledger)
 
     def _bury(self, channel_id: str, entry: Entry[PayloadT], reason: str) -> None:
         """Hand out a dead letter, and keep the cursor back until it is buried."""

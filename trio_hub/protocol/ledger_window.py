@@ -82,10 +82,6 @@ class LedgerWindow(Generic[PayloadT]):
         """Return the entry of the window at `position`, or None."""
         return next((entry for entry in self.window if entry.position == position), None)
 
-    def holds(self, envelope_id: str) -> bool:
-        """Whether an envelope is in the window."""
-        return self._window is not None and envelope_id in self._window
-
     def wake_at(self) -> float | None:
         """Return when to look again if no receipt arrives, or None: at no time."""
         window, pending = self._window, self._pending

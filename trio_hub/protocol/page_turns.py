@@ -67,10 +67,6 @@ class PageTurns(Generic[PayloadT]):
             queue = self.behind if ledger.held else self.hungry
             queue[channel_id] = ledger
 
-    def will_return_to(self, channel_id: str) -> bool:
-        """Whether a channel is being read, or is left alone for a while: it is looked at then."""
-        return channel_id in self._reads or channel_id in self._paused
-
     def settled(self, channel_id: str, ledger: Ledger[PayloadT]) -> None:
         """Take note that a ledger holds less than it did, or has caught up."""
         if ledger.offered == ledger.length:
