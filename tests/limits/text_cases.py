@@ -1,4 +1,4 @@
-"""Fixed bounds of what is written down: names, reasons, rules, skill pages, graphs."""
+"""Fixed bounds of what is written down: names, reasons, rules, skill pages, workflows."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from trio_hub import DeliveryPolicy, Revocation
-from trio_hub.errors import AccessDeniedError, ProtocolError
+from trio_hub.errors import AccessDeniedError, ProtocolError, TooLarge
 from trio_hub.hub import announcer, attempts, doorstep, named_book
 from trio_hub.protocol import front_matter, globs, latency_sketch, skill
 from trio_hub.protocol.federation import crossing
-from trio_hub.protocol.workflow import graph
+from trio_hub.protocol.workflow import TransitionGraph, graph, packets
 from trio_hub.records import dead_letter, revocation
 
 from ..hub.peer import House, Peer, open_house
@@ -183,6 +183,33 @@ async def transitions() -> None:
         await opens(graph.TRANSITIONS_MAX)
         with pytest.raises(ProtocolError, match="transitions"):
             await opens(graph.TRANSITIONS_MAX + 1)
+
+
+@case(packets, "CONTEXT_BYTES_MAX")
+async def context_variables() -> None:
+    fits = text(packets.CONTEXT_BYTES_MAX - len('"a":"",'))
+    async with open_house() as house:
+        alice, bob = await house.join("alice"), await house.join("bob")
+        turns = TransitionGraph.round_robin([alice.id, bob.id]).to_dict()
+
+        async def opens(value: str) -> str:
+            knobs = {"graph": turns, "context_vars": {"a": value}}
+            return await alice.open("workflow", bob, knobs=knobs)
+
+        with pytest.raises(TooLarge):
+            await opens(fits + "x")
+        channel_id = await opens(fits)
+        with pytest.raises(TooLarge, match="context variables"):
+            await _sets(bob, channel_id, set={"b": 1})
+        await _sets(bob, channel_id, set={"b": 1}, delete=["a"])
+        left = text(len(fits) - len('"b":1,'))
+        with pytest.raises(TooLarge):
+            await _sets(bob, channel_id, set={"a": left + "x"})
+        await _sets(bob, channel_id, set={"a": left})
+
+
+async def _sets(peer: Peer, channel_id: str, **changes: Any) -> None:
+    await peer.say(channel_id, "", event_type="ag2.context.set", event_data=changes)
 
 
 @case(latency_sketch, "MILLISECONDS_MAX")

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given, strategies as st
 
-from trio_hub.errors import ProtocolError
+from trio_hub.errors import ProtocolError, TooLarge
 from trio_hub.protocol.workflow import Finish, Handoff, packet_of
-from trio_hub.protocol.workflow.packets import check_packet
+from trio_hub.protocol.workflow.packets import (
+    CONTEXT_BYTES_MAX,
+    apply_context,
+    check_context_bytes,
+    check_packet,
+    context_bytes,
+    context_growth,
+)
 
-from .channels import ALICE, BOB
+from .channels import ALICE, BOB, Counted
 
 _NOTHING = {"set": {}, "delete": []}
 
@@ -102,3 +111,50 @@ def test_what_is_no_packet_is_refused_and_says_where(
 ) -> None:
     with pytest.raises(ProtocolError, match=complaint):
         check_packet(packet, [ALICE, BOB])
+
+
+# Context variables
+
+_names = st.sampled_from(["a", "b", "\u20ac", '"'])
+_variables = st.dictionaries(
+    _names, st.none() | st.text() | st.floats() | st.lists(st.booleans(), max_size=3)
+)
+_changes = st.fixed_dictionaries(
+    {}, optional={"set": st.none() | _variables, "delete": st.none() | st.lists(_names)}
+)
+
+
+@given(before=_variables, changes=_changes)
+def test_the_size_of_variables_can_be_counted_along(
+    before: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    untouched = dict(before)
+    after = apply_context(before, changes)
+    assert before == untouched
+    gone, new = changes.get("delete") or [], changes.get("set") or {}
+    rest = {key: value for key, value in before.items() if key not in gone}
+    # Which stands where counts too: conditions and prompts may show them.
+    assert list(after.items()) == list({**rest, **new}.items())
+    size = context_bytes(before) + context_growth(before, changes)
+    assert size == context_bytes(after)
+    assert size == (len(msgspec.json.encode(after)) - 1 if after else 0)
+
+
+def test_variables_may_grow_up_to_a_limit_and_always_shrink() -> None:
+    check_context_bytes(CONTEXT_BYTES_MAX - 5, 5)
+    with pytest.raises(TooLarge, match=f"would have {CONTEXT_BYTES_MAX + 1} bytes"):
+        check_context_bytes(CONTEXT_BYTES_MAX - 5, 6)
+    # As those of a log are that is older than the limit.
+    for growth in (0, -1):
+        check_context_bytes(2 * CONTEXT_BYTES_MAX, growth)
+    with pytest.raises(TooLarge):
+        check_context_bytes(2 * CONTEXT_BYTES_MAX, 1)
+
+
+def test_to_delete_many_of_many_variables_takes_one_step_for_each() -> None:
+    names = [Counted(f"n{number}") for number in range(200)]
+    variables: dict[str, Any] = dict.fromkeys(names[:100], 1)
+    Counted.comparisons = 0
+    assert apply_context(variables, {"delete": names[::-1]}) == {}
+    assert context_growth(variables, {"delete": names[::-1]}) == -context_bytes(variables)
+    assert Counted.comparisons <= 4 * len(names)

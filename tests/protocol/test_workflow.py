@@ -10,7 +10,7 @@ import attrs
 import pytest
 from hypothesis import given, strategies as st
 
-from trio_hub.errors import ProtocolError
+from trio_hub.errors import ProtocolError, TooLarge
 from trio_hub.protocol.adapters import WorkflowAdapter
 from trio_hub.protocol.workflow import (
     AgentTarget,
@@ -31,6 +31,7 @@ from trio_hub.protocol.workflow import (
     WorkflowState,
     packet_of,
 )
+from trio_hub.protocol.workflow.packets import CONTEXT_BYTES_MAX, context_bytes
 from trio_hub.records import (
     EV_CONTEXT_SET,
     EV_PACKET,
@@ -39,7 +40,7 @@ from trio_hub.records import (
 )
 from trio_hub.testing.machines import AdapterMachine
 
-from .channels import ALICE, BOB, CAROL, metadata
+from .channels import ALICE, BOB, CAROL, Counted, metadata
 
 ADAPTER = WorkflowAdapter()
 
@@ -229,6 +230,70 @@ def test_packet_that_is_none_is_refused(data: dict[str, Any], complaint: str) ->
 def test_context_that_is_none_is_refused() -> None:
     with pytest.raises(ProtocolError, match="context `delete`"):
         Talk(rules()).post(BOB, EV_CONTEXT_SET, {"delete": "a"})
+
+
+MOST = "x" * (CONTEXT_BYTES_MAX - len('"a":"",'))
+
+
+def test_more_context_than_a_workflow_keeps_is_refused() -> None:
+    talk = Talk(TransitionGraph.sequence([ALICE, BOB]), context_vars={"a": MOST})
+    before = talk.state
+    one_more = {"set": {"b": 1}}
+    for sender, event_type, data in (
+        (BOB, EV_CONTEXT_SET, one_more),
+        (ALICE, EV_PACKET, {**packet_of("hi"), "context_updates": one_more}),
+    ):
+        with pytest.raises(TooLarge, match="context variables of the workflow"):
+            talk.post(sender, event_type, data)
+        assert talk.state is before
+    # What takes no more, and what takes less; by both ways.
+    talk.post(BOB, EV_CONTEXT_SET, {"set": {"a": MOST}})
+    talk.post(BOB, EV_CONTEXT_SET, {"set": {"b": 1}, "delete": ["a"]})
+    updates = {"set": {"a": MOST[: -len('"b":1,')]}}
+    talk.post(ALICE, EV_PACKET, {**packet_of("hi"), "context_updates": updates})
+    assert talk.state.context_bytes == CONTEXT_BYTES_MAX == context_bytes(talk.state.context_vars)
+    with pytest.raises(TooLarge):
+        talk.post(BOB, EV_CONTEXT_SET, {"set": {"": 0}})
+
+
+def test_context_to_begin_with_has_the_same_limit() -> None:
+    with pytest.raises(TooLarge, match="context variables of the workflow"):
+        Talk(TransitionGraph.sequence([ALICE, BOB]), context_vars={"a": MOST + "x"})
+
+
+def test_a_log_from_before_the_limit_is_folded_and_can_only_shrink() -> None:
+    talk = Talk(TransitionGraph.sequence([ALICE, BOB]), context_vars={"a": MOST})
+    old = Envelope(
+        channel_id="channel",
+        sender_id=BOB,
+        event_type=EV_CONTEXT_SET,
+        event_data={"set": {"b": MOST}},
+    )
+    talk.state = ADAPTER.fold(old, talk.state)
+    assert talk.state.context_bytes == 2 * CONTEXT_BYTES_MAX
+    with pytest.raises(TooLarge):
+        talk.post(BOB, EV_CONTEXT_SET, {"set": {"c": 1}})
+    talk.post(BOB, EV_CONTEXT_SET, {"set": {"a": MOST[1:]}})
+    # A turn that changes nothing of it is as good as ever.
+    talk.say(ALICE)
+
+
+def test_whoever_thaws_a_workflow_counts_its_context_anew() -> None:
+    talk = Talk(TransitionGraph.sequence([ALICE, BOB]), context_vars={"a": 1})
+    talk.post(BOB, EV_CONTEXT_SET, {"set": {"b": [1, 2.5, None]}})
+    frozen = ADAPTER.freeze(talk.state)
+    # As it was before there was a limit, so that snapshots from then can be used.
+    assert "context_bytes" not in frozen
+    assert ADAPTER.thaw(json.loads(json.dumps(frozen)), talk.metadata) == talk.state
+
+
+def test_a_long_graph_of_many_is_looked_through_once() -> None:
+    agents = [Counted(f"agent-{number}") for number in range(100)]
+    graph = TransitionGraph.round_robin(agents)
+    steps = tuple(Transition(FromSpeaker(one), AgentTarget(one)) for one in agents)
+    Counted.comparisons = 0
+    attrs.evolve(graph, transitions=steps).check_participants(agents)
+    assert Counted.comparisons <= 4 * len(agents)
 
 
 GOOD = TransitionGraph.sequence([ALICE, BOB]).to_dict()

@@ -163,6 +163,7 @@ class Channel:
 
         Raises:
             ProtocolError: The channel is no workflow, or is closed.
+            TooLarge: All variables together would have more than a megabyte.
 
         Durability and Cancellation: as `send`.
         """

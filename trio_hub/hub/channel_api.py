@@ -216,7 +216,8 @@ class ChannelApi(FederationApi):
             AccessDeniedError: The arbiter does not allow it.
             RateLimited: The sender's rate is used up.
             InboxFull: A recipient has too much unsettled.
-            TooLarge: It is over `HubLimits.envelope_bytes_max`.
+            TooLarge: It is over `HubLimits.envelope_bytes_max`, or what a workflow would remember
+                of it is over a bound.
             StoreError: Whether it was kept is unknown; post again under the same key.
 
         Cancellation: it may or may not be kept. With an idempotency key, posting again finds out.

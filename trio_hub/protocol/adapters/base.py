@@ -74,7 +74,7 @@ class ChannelAdapter(Protocol):
         ...
 
     def validate_create(self, metadata: ChannelMetadata) -> None:
-        """Raise `ProtocolError` where such a channel cannot be."""
+        """Raise `ProtocolError` or `TooLarge` where such a channel cannot be."""
         ...
 
     def initial_state(self, metadata: ChannelMetadata) -> Any:
@@ -83,7 +83,7 @@ class ChannelAdapter(Protocol):
 
     def validate_send(self, metadata: ChannelMetadata, envelope: Envelope, state: Any) -> None:
         """
-        Raise `ProtocolError` where `envelope` may not be said now.
+        Raise `ProtocolError` where `envelope` may not be said now, `TooLarge` where it is too much.
 
         It has no id yet; its sender takes part in the channel, and the channel is active.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import attrs
@@ -19,13 +20,22 @@ from ...records import (
     ParticipantSchema,
 )
 from ..workflow import TransitionDecision, TransitionGraph, WorkflowState
-from ..workflow.packets import apply_context, check_context, check_packet
+from ..workflow.packets import (
+    apply_context,
+    check_context,
+    check_context_bytes,
+    check_packet,
+    context_bytes,
+    context_growth,
+)
 from .base import GO_ON, AdapterResult, ExpectedTurn, is_spoken, left_by
 
 __all__ = ["WorkflowAdapter"]
 
 # Why a workflow ends whose script wants the turn of somebody who has left.
 _LEFT: Final = "participant_left"
+# What a snapshot leaves out: it is in the metadata, or follows from the rest.
+_NOT_KEPT: Final = ("graph", "context_bytes")
 
 
 class WorkflowAdapter:
@@ -35,7 +45,8 @@ class WorkflowAdapter:
 
     A turn is a text or a packet. After each, the packet's own wish counts first (finish, or a
     handoff to somebody), then the transitions of the graph, then its default target. Context
-    variables may be set by everybody at any time, and by a packet together with its turn.
+    variables may be set by everybody at any time, and by a packet together with its turn; all of
+    them together have `CONTEXT_BYTES_MAX`.
 
     The script gives no turn to somebody who was hidden or removed: where it would, the channel
     is closed.
@@ -61,8 +72,10 @@ class WorkflowAdapter:
                 f"a workflow needs two or more; got {len(metadata.participants)} participant"
             )
         _graph_of(metadata).check_participants(metadata.participant_ids)
-        if not isinstance(metadata.knobs.get("context_vars", {}), dict):
+        variables = metadata.knobs.get("context_vars", {})
+        if not isinstance(variables, dict):
             raise ProtocolError("the knob context_vars of a workflow is an object")
+        check_context_bytes(0, context_bytes(variables))
 
     def initial_state(self, metadata: ChannelMetadata) -> WorkflowState:
         """Begin with the graph's first speaker."""
@@ -79,9 +92,10 @@ class WorkflowAdapter:
     def validate_send(
         self, metadata: ChannelMetadata, envelope: Envelope, state: WorkflowState
     ) -> None:
-        """Let only the next speaker speak, and nobody what could not be folded."""
+        """Let only the next speaker speak, and nobody what could not be folded or kept."""
         if envelope.event_type == EV_CONTEXT_SET:
             check_context(envelope.event_data)
+            _check_fits(state, envelope.event_data)
         if not is_spoken(envelope):
             return
         if envelope.sender_id != state.next_speaker_id:
@@ -91,28 +105,26 @@ class WorkflowAdapter:
             )
         if envelope.event_type == EV_PACKET:
             check_packet(envelope.event_data, state.participant_order)
+            _check_fits(state, _updates_in(envelope))
 
     def fold(self, envelope: Envelope, state: WorkflowState) -> WorkflowState:
         """Take over context variables, and give the turn to the next one."""
         if envelope.event_type == EV_CONTEXT_SET:
-            variables = apply_context(state.context_vars, envelope.event_data)
-            return attrs.evolve(state, context_vars=variables)
+            return _with_context(state, envelope.event_data)
         left = left_by(envelope)
         if left:
             return _without(state, left)
         if not is_spoken(envelope):
             return state
-        variables = state.context_vars
+        after = state
         if envelope.event_type == EV_PACKET:
             # Before the transitions are tried: what a packet sets may decide where it leads.
-            updates = envelope.event_data.get("context_updates") or {}
-            variables = apply_context(variables, updates)
+            after = _with_context(state, _updates_in(envelope))
         after = attrs.evolve(
-            state,
+            after,
             last_speaker_id=envelope.sender_id,
             last_envelope_id=envelope.envelope_id,
             turn_count=state.turn_count + 1,
-            context_vars=variables,
         )
         decision = _wished(envelope) or _select(after, envelope)
         speaker = decision.next_speaker
@@ -142,12 +154,12 @@ class WorkflowAdapter:
         return ExpectedTurn(state.next_speaker_id, state.last_envelope_id)
 
     def freeze(self, state: WorkflowState) -> Any:
-        """Return the state as JSON has it, without the graph, which is in the metadata."""
+        """Return the state as JSON has it, without what `thaw` finds elsewhere."""
         return msgspec.to_builtins(
             {
                 name: getattr(state, name)
                 for name in attrs.fields_dict(WorkflowState)
-                if name != "graph"
+                if name not in _NOT_KEPT
             }
         )
 
@@ -166,9 +178,26 @@ def _graph_of(metadata: ChannelMetadata) -> TransitionGraph:
     return TransitionGraph.from_dict(data)
 
 
+def _updates_in(packet: Envelope) -> Mapping[str, Any]:
+    return packet.event_data.get("context_updates") or {}
+
+
+def _check_fits(state: WorkflowState, updates: Mapping[str, Any]) -> None:
+    check_context_bytes(state.context_bytes, context_growth(state.context_vars, updates))
+
+
+def _with_context(state: WorkflowState, updates: Mapping[str, Any]) -> WorkflowState:
+    variables = apply_context(state.context_vars, updates)
+    if variables is state.context_vars:
+        return state
+    size = state.context_bytes + context_growth(state.context_vars, updates)
+    return attrs.evolve(state, context_vars=variables, context_bytes=size)
+
+
 def _without(state: WorkflowState, agent_ids: tuple[str, ...]) -> WorkflowState:
     """Return the state in which these take no turns any more."""
-    order = tuple(it for it in state.participant_order if it not in agent_ids)
+    gone = frozenset(agent_ids)
+    order = tuple(it for it in state.participant_order if it not in gone)
     after = attrs.evolve(state, participant_order=order, left=(*state.left, *agent_ids))
     if state.next_speaker_id in agent_ids:
         return attrs.evolve(after, next_speaker_id=None, close_reason=_LEFT)

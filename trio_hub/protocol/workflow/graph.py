@@ -232,10 +232,12 @@ class TransitionGraph:
 
     def check_participants(self, participant_ids: Collection[str]) -> None:
         """Raise `ProtocolError` where it names somebody who takes no part; all are named."""
+        # A long graph names somebody thousands of times, and there may be a thousand of them.
+        known = frozenset(participant_ids)
         strangers = [
             f"{place}: {agent_id!r} takes no part in the channel"
             for place, agent_id in self.mentions()
-            if agent_id not in participant_ids
+            if agent_id not in known
         ]
         if strangers:
             raise ProtocolError("; ".join(strangers[:20]))

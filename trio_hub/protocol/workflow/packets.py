@@ -11,18 +11,30 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import attrs
+import msgspec
 
-from ...errors import ProtocolError
+from ...errors import ProtocolError, TooLarge
 
 __all__ = [
+    "CONTEXT_BYTES_MAX",
     "Finish",
     "Handoff",
     "Reply",
     "apply_context",
     "check_context",
+    "check_context_bytes",
     "check_packet",
+    "context_bytes",
+    "context_growth",
     "packet_of",
 ]
+
+#: The context variables of one workflow together, as JSON: each name and value with a colon and a comma.
+#: They are copied with each change, stay in memory, and are in every snapshot of the channel. A
+#: megabyte, as a task has, is thousands of decisions; documents belong into envelopes.
+CONTEXT_BYTES_MAX: Final = 1024 * 1024
+
+_encode = msgspec.json.Encoder().encode
 
 
 @attrs.frozen
@@ -135,5 +147,38 @@ def apply_context(variables: Mapping[str, Any], updates: Mapping[str, Any]) -> M
     new, gone = updates.get("set") or {}, updates.get("delete") or ()
     if not new and not gone:
         return variables
+    # Copied in one go, and then as many steps as there are changes: both are the peers' to choose.
+    after = dict(variables)
+    for key in gone:
+        after.pop(key, None)
     # As AG2 does: what is deleted and set in one go is set.
-    return {**{key: value for key, value in variables.items() if key not in gone}, **new}
+    after.update(new)
+    return after
+
+
+def context_bytes(variables: Mapping[str, Any]) -> int:
+    """
+    Return how large variables are, as `CONTEXT_BYTES_MAX` counts: what each adds to the JSON of
+    them all, so that those that come and go can be added and subtracted.
+    """
+    # Two braces, and one comma less than there are variables.
+    return len(_encode(variables)) - 1 if variables else 0
+
+
+def context_growth(variables: Mapping[str, Any], updates: Mapping[str, Any]) -> int:
+    """Return how much larger `apply_context` makes variables; only what changes is looked at."""
+    new, gone = updates.get("set") or {}, updates.get("delete") or ()
+    before = {key: variables[key] for key in (*new, *gone) if key in variables}
+    return context_bytes(new) - context_bytes(before)
+
+
+def check_context_bytes(before: int, growth: int) -> None:
+    """
+    Raise `TooLarge` where variables of `before` bytes grow over the limit. Whatever makes them
+    smaller is fine, also where they are over it: they are older than the limit.
+    """
+    if growth > 0 and before + growth > CONTEXT_BYTES_MAX:
+        raise TooLarge(
+            f"the context variables of the workflow would have {before + growth} bytes, and "
+            f"{CONTEXT_BYTES_MAX} are allowed: delete some, or set a reference to where the rest is"
+        )

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .packets import context_bytes
+
 if TYPE_CHECKING:
     from .graph import TransitionGraph
 
@@ -29,6 +31,8 @@ class WorkflowState:
         close_reason: Why it is over, once it is.
         context_vars: What participants have set; never changed in place.
         left: Who takes no turns any more, being hidden or removed.
+        context_bytes: How large `context_vars` are; see `CONTEXT_BYTES_MAX`. Counted along, for to
+            look at all of them for each change would take too long.
     """
 
     graph: TransitionGraph
@@ -41,3 +45,8 @@ class WorkflowState:
     close_reason: str = ""
     context_vars: Mapping[str, Any] = attrs.field(factory=dict)
     left: tuple[str, ...] = ()
+    context_bytes: int = attrs.field()
+
+    @context_bytes.default
+    def _count_context(self) -> int:
+        return context_bytes(self.context_vars)
