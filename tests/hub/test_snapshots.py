@@ -24,11 +24,11 @@ from trio_hub import (
 )
 from trio_hub.client import AgentClient, HubClient
 from trio_hub.errors import ProtocolError, StoreError
-from trio_hub.hub import paths
+from trio_hub.hub import paths, snapshots
 from trio_hub.protocol import posted
 from trio_hub.protocol.adapters import ConversationAdapter
 from trio_hub.records import EV_TEXT
-from trio_hub.stores import Append, Change, Delete
+from trio_hub.stores import Append, Change, Delete, _checks
 from trio_hub.testing import FaultyStore
 
 EVERY = 20
@@ -394,3 +394,89 @@ async def test_many_channels_that_grow_together_take_turns(autojump_clock: MockC
         await trio.sleep(1)
         for talk in talks:
             assert await store.read(paths.snapshot(talk.channel_id)), talk.channel_id
+
+
+SMALL = 20_000
+
+
+class Padded(ConversationAdapter):
+    """Keeps more with its state than folding makes of the log, and no word of it is needed."""
+
+    padding = 2 * SMALL
+
+    def freeze(self, state: Any) -> Any:
+        return {"padding": "x" * self.padding, "state": super().freeze(state)}
+
+    def thaw(self, frozen: Any, metadata: Any) -> Any:
+        return super().thaw(frozen["state"], metadata)
+
+
+@pytest.fixture
+def small_snapshots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "SNAPSHOT_BYTES_MAX", SMALL)
+    # What a store takes is not much more, and what it does not take ends the hub.
+    monkeypatch.setattr(_checks, "BLOB_BYTES_MAX", 2 * SMALL)
+
+
+def complaints(caplog: pytest.LogCaptureFixture) -> int:
+    """How often the log says that a snapshot was too large."""
+    return sum("snapshot not kept" in it.getMessage() for it in caplog.records)
+
+
+@pytest.mark.usefixtures("small_snapshots")
+async def test_a_hub_lives_on_whose_channel_is_too_large_for_a_snapshot(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryKnowledgeStore()
+    ids: dict[int, str] = {}
+    talk: Talk | None = None
+    for number in range(3):
+        caplog.clear()
+        async with Hub.open(store, limits=LIMITS, adapters=[Padded()]) as hub:
+            talk = talk or await begin(hub)
+            # Often enough for more than one snapshot, before and after a restart.
+            for start in range(len(ids), (number + 1) * 4 * EVERY, EVERY):
+                ids |= await say(hub, talk, start, start + EVERY)
+                await trio.sleep(LIMITS.cursor_flush_seconds * 2)
+            assert complaints(caplog) == 1
+            assert await store.read(paths.snapshot(talk.channel_id)) is None
+            if number == 2:
+                await check(hub, talk, ids)
+
+
+@pytest.mark.usefixtures("small_snapshots")
+async def test_a_snapshot_that_was_kept_goes_on_to_count_while_the_next_is_too_large(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, adapter = WatchedStore(), Padded()
+
+    async def says(hub: Hub, stop: int, padding: int) -> None:
+        adapter.padding = padding
+        ids.update(await say(hub, talk, len(ids), stop))
+        await trio.sleep(LIMITS.cursor_flush_seconds * 2)
+
+    ids: dict[int, str] = {}
+    async with Hub.open(store, limits=LIMITS, adapters=[adapter]) as hub:
+        talk = await begin(hub)
+        await says(hub, 2 * EVERY, 0)
+        kept = await store.read(paths.snapshot(talk.channel_id))
+        assert kept is not None
+        await says(hub, 4 * EVERY, SMALL)
+        await says(hub, 6 * EVERY, SMALL)
+        assert await store.read(paths.snapshot(talk.channel_id)) == kept
+    store.records_read = 0
+    async with Hub.open(store, limits=LIMITS, adapters=[adapter]) as hub:
+        await hub.post_envelope(talk.post(1))
+        assert 4 * EVERY <= store.records_read < 5 * EVERY
+        assert complaints(caplog) == 1
+        await says(hub, 8 * EVERY, 0)
+        assert await store.read(paths.snapshot(talk.channel_id)) != kept
+        # It is told of again, for it had fitted in between.
+        await says(hub, 10 * EVERY, SMALL)
+        assert complaints(caplog) == 2
+    store.records_read = 0
+    adapter.padding = 0
+    async with Hub.open(store, limits=LIMITS, adapters=[adapter]) as hub:
+        await hub.post_envelope(talk.post(1))
+        assert store.records_read < 3 * EVERY
+        await check(hub, talk, ids)

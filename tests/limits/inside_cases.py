@@ -13,9 +13,11 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from trio_hub import (
+    ConversationAdapter,
     DeliveryPolicy,
     DiskKnowledgeStore,
     Envelope,
+    HubLimits,
     HubListener,
     LimitsBlock,
     MemoryKnowledgeStore,
@@ -24,7 +26,16 @@ from trio_hub import (
     Rule,
 )
 from trio_hub.errors import StoreError, TooLarge
-from trio_hub.hub import arbiter, audit, failed_handshakes, letter_replay, listeners, spans
+from trio_hub.hub import (
+    arbiter,
+    audit,
+    failed_handshakes,
+    letter_replay,
+    listeners,
+    paths,
+    snapshots,
+    spans,
+)
 from trio_hub.links.handshakes import HandshakeFailure
 from trio_hub.protocol.inbox_work import Delivery
 from trio_hub.records import EV_TEXT
@@ -213,6 +224,41 @@ async def delivery_spans() -> None:
     assert tracing.open == spans.DELIVERY_SPANS_MAX
     hub_spans.receipt("bob", f"{0:032x}", "ack")
     assert tracing.open == spans.DELIVERY_SPANS_MAX - 1
+
+
+class Padded(ConversationAdapter):
+    """Keeps so much more than its state."""
+
+    def __init__(self, padding: int) -> None:
+        self._padding = "x" * padding
+
+    def freeze(self, state: Any) -> Any:
+        return {"padding": self._padding, "state": super().freeze(state)}
+
+    def thaw(self, frozen: Any, metadata: Any) -> Any:
+        return super().thaw(frozen["state"], metadata)
+
+
+async def _snapshot_bytes(padding: int) -> int:
+    """How large the snapshot is that is kept of a channel; 0 where there is none."""
+    store, limits = MemoryKnowledgeStore(), HubLimits(snapshot_records=8)
+    async with open_house(store, limits=limits, adapters=[Padded(padding)]) as house:
+        alice, bob = await house.join("alice"), await house.join("bob")
+        channel_id = await alice.open("conversation", bob)
+        for number in range(8):
+            await alice.say(channel_id, str(number))
+        await bob.quiet()
+        await trio.sleep(60)
+        return len(await store.read(paths.snapshot(channel_id)) or b"")
+
+
+@case(snapshots, "SNAPSHOT_BYTES_MAX", virtual=True)
+async def snapshot_bytes() -> None:
+    # More than the numbers of a few bytes in which MessagePack says how long something is.
+    some = 100_000
+    fits = snapshots.SNAPSHOT_BYTES_MAX - (await _snapshot_bytes(some) - some)
+    assert await _snapshot_bytes(fits) == snapshots.SNAPSHOT_BYTES_MAX
+    assert await _snapshot_bytes(fits + 1) == 0
 
 
 @case(_checks, "BLOB_BYTES_MAX")

@@ -31,9 +31,15 @@ from .committer import Committer, Ticket
 from .log_record import LogRecord
 from .timers import Timers
 
-__all__ = ["Snapshots"]
+__all__ = ["SNAPSHOT_BYTES_MAX", "Snapshots"]
 
 log = get_logger(__name__)
+
+#: The largest snapshot of a channel that is kept; where one is larger (an adapter may keep what it
+#: likes), none is written, the log is folded instead, and is not trimmed. More than the adapters that
+#: ship come to, and an eighth of what a store takes. Whoever encodes so much holds up everybody for
+#: more than 100 ms.
+SNAPSHOT_BYTES_MAX = 64 * 1024 * 1024
 
 # Taking one costs a millisecond at the most. Then everybody else has a turn of the loop first.
 _IN_A_ROW_MAX = 4
@@ -101,6 +107,8 @@ class Snapshots:
         self._due: dict[Channel, None] = {}
         self._is_timed = False
         self._under_way: dict[Channel, Ticket] = {}
+        # Those that the log has heard of: one line for each, however often it grows.
+        self._too_large: set[Channel] = set()
 
     # Writing
 
@@ -127,6 +135,7 @@ class Snapshots:
         """Return what takes out all that was kept of a channel; nothing more is written of it."""
         channel.snapshot_at = _NEVER
         self._two.pop(channel, None)
+        self._too_large.discard(channel)
         channel_id = channel.channel_id
         places = [paths.snapshot(channel_id, slot) for slot in (0, 1)]
         return [Delete(it) for it in (*places, paths.snapshot_pages(channel_id))]
@@ -169,7 +178,8 @@ class Snapshots:
         if machine is None or channel in self._under_way or channel.snapshot_at == _NEVER:
             return
         snapshot = freeze(machine)
-        if snapshot is None:
+        data = None if snapshot is None else self._encoded(channel, snapshot)
+        if snapshot is None or data is None:
             # Asked again when the log has grown by as much.
             channel.snapshot_at = machine.length
             return
@@ -177,7 +187,6 @@ class Snapshots:
         path = paths.snapshot_pages(channel_id)
         changes: list[Change] = [] if kept else [Delete(path)]
         changes += [Append(path, page.encode()) for page in pages[kept:]]
-        data = _encode(_Kept(snapshot, self._owing(channel)))
         two = self._two.setdefault(channel, [0, 0]) if self._keeps_two(channel) else [0]
         # In the place of the older one, of which nobody knows what it is until that is written.
         slot = two.index(min(two))
@@ -198,6 +207,32 @@ class Snapshots:
 
         channel.snapshot_at, channel.snapshot_pages = snapshot.position, len(pages)
         self._under_way[channel] = self._committer.submit(changes, durable, failed)
+
+    def _encoded(self, channel: Channel, snapshot: ChannelSnapshot) -> bytes | None:
+        """
+        Return what is to be kept of a channel, or None where it is too large.
+
+        What is in the store already stays there: it is as right as before, and of a trimmed
+        channel there is nothing else.
+        """
+        # All but the state is small; so nothing is done with one that is too large by itself.
+        size = len(snapshot.state)
+        if size <= SNAPSHOT_BYTES_MAX:
+            data = _encode(_Kept(snapshot, self._owing(channel)))
+            size = len(data)
+            if size <= SNAPSHOT_BYTES_MAX:
+                self._too_large.discard(channel)
+                return data
+        if channel not in self._too_large:
+            self._too_large.add(channel)
+            log.warning(
+                "snapshot not kept, the log will be folded: it is too large",
+                channel_id=channel.channel_id,
+                adapter=snapshot.adapter,
+                bytes=size,
+                bytes_max=SNAPSHOT_BYTES_MAX,
+            )
+        return None
 
     # Reading
 
