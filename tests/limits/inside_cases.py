@@ -32,6 +32,7 @@ from trio_hub.hub import (
     failed_handshakes,
     letter_replay,
     listeners,
+    mailbox,
     paths,
     snapshots,
     spans,
@@ -193,6 +194,27 @@ async def replayed_letters() -> None:
             assert len(again) == replayed
             bob.ack(again[0])
             await bob.quiet()
+
+
+@case(mailbox, "PAYLOAD_BYTES_MAX")
+async def payload_bytes() -> None:
+    most = mailbox.PAYLOAD_BYTES_MAX
+    async with open_house() as house:
+        alice, bob = await house.join("alice"), await house.join("bob", acks=False)
+        channel_id = await alice.open("conversation", bob)
+        channel = house.hub.channels.get(channel_id)
+        inbox = house.hub._deliveries.mailboxes[bob.id].inbox
+        await alice.say(channel_id, "")
+        (empty,) = await house.hub.channels.read(channel, channel.length - 1, None)
+        for more in (0, 1):
+            text = "x" * (most - len(empty.raw) + more)
+            await alice.say(channel_id, text)
+            entry = inbox.find(channel_id, channel.length - 1)
+            assert entry is not None
+            assert len(entry.payload) == (most if not more else 0)
+            # It arrives all the same.
+            while (await bob.hears())["envelope"]["event_data"]["text"] != text:
+                pass
 
 
 class CountedTracing:

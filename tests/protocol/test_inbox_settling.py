@@ -158,8 +158,10 @@ def test_the_dead_can_be_taken_without_a_poll() -> None:
     logs.grow("a", "x")
     logs.work()
     assert logs.inbox.give_up("a", 0, 0.0, "larger than the peer takes")
-    assert [letter.reason for letter in logs.inbox.take_dead()] == ["larger than the peer takes"]
-    assert not logs.inbox.take_dead()
+    assert [letter.reason for letter in logs.inbox.take_gone().dead] == [
+        "larger than the peer takes"
+    ]
+    assert not logs.inbox.take_gone()
     assert not logs.work()
     assert "a" in logs.inbox.unburied
 

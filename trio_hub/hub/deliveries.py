@@ -39,7 +39,7 @@ from .dispatcher import Dispatcher
 from .leavings import Leavings
 from .letter_replay import LetterReplay
 from .log_record import LogRecord
-from .mailbox import Binding, Mailbox, SavedCursor
+from .mailbox import Binding, Mailbox, SavedCursor, kept_payload
 from .overflow import Overflow
 from .owing import OwingCounter, owing_of
 from .replay import Replay
@@ -118,6 +118,7 @@ class Deliveries:
             self._dispatcher.count_redelivery,
         )
         self._dispatcher.want_page = self._replay.want
+        self._dispatcher.want_record = self._replay.want_record
         self._dispatcher.pump_letters = self._letter_replay.pump
         #: What was said of deliveries.
         self.receipts = {"ack": 0, "nack": 0, "progress": 0}
@@ -308,7 +309,7 @@ class Deliveries:
                     channel_id,
                     record.position,
                     envelope.envelope_id,
-                    record.raw,
+                    kept_payload(record.raw),
                     addressed,
                     moments.get(record.position) if moments else None,
                 )
@@ -351,7 +352,7 @@ class Deliveries:
         """
         mailbox = self._mailboxes[agent_id]
         before, mailbox.binding = mailbox.binding, binding
-        mailbox.backlog.clear()
+        mailbox.clear()
         mailbox.inbox.attach(replays=replays)
         self._dispatcher.changed(mailbox)
         self._letter_replay.attached(mailbox, replays=replays)
@@ -363,7 +364,7 @@ class Deliveries:
         if mailbox is None or mailbox.binding is not binding:
             return
         mailbox.binding = None
-        mailbox.backlog.clear()
+        mailbox.clear()
         mailbox.inbox.detach()
         if self._spans is not None:
             self._spans.detached(agent_id)

@@ -10,21 +10,27 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 
+import attrs
 import trio
 
+from ..errors import StoreError
 from ..protocol.inbox import Delivery
 from ..protocol.inbox_work import PageWanted
+from .channels import LogRecord
 from .cursors import CursorWriter
 from .doorbell import Doorbell
 from .leavings import Leavings
 from .mailbox import Binding, Mailbox, too_large
 from .overflow import Overflow
+from .replay import RecordAnswer
 from .spans import HubSpans
 from .timers import Timers
 from .turn import Turn
 
 __all__ = ["Dispatcher"]
 
+# After a read that failed.
+_FETCH_AGAIN_SECONDS = 1.0
 # Each may be a system call or two. A channel of thousands is served in slices of this many.
 _MAILBOXES_IN_A_ROW_MAX = 64
 
@@ -45,6 +51,7 @@ class Dispatcher:
         delivered: How many envelopes were given to connections.
         redelivered: How many of them not for the first time.
         want_page: Called with what a mailbox is behind with; for `Replay`.
+        want_record: Called with what is to be sent and was too large to be kept; for `Replay`.
         pump_letters: Called with an agent that was looked at; for `LetterReplay`.
     """
 
@@ -70,6 +77,7 @@ class Dispatcher:
         self.delivered = 0
         self.redelivered = 0
         self.want_page: Callable[[Mailbox, PageWanted], None]
+        self.want_record: Callable[[str, int, RecordAnswer], None]
         self.pump_letters: Callable[[str], None]
 
     async def run(self) -> None:
@@ -130,33 +138,43 @@ class Dispatcher:
 
     def _pump(self, mailbox: Mailbox, now: float) -> None:
         """Send what is due, as far as the connection has room."""
-        binding, backlog, inbox = mailbox.binding, mailbox.backlog, mailbox.inbox
+        binding = mailbox.binding
         if binding is None:
             return
+        if self._send_due(mailbox, binding, now):
+            self.pump_letters(mailbox.agent_id)
+            self._schedule(mailbox)
+        else:
+            # The inbox is not asked, but its cursors are written all the same.
+            self._take_gone(mailbox)
+
+    def _send_due(self, mailbox: Mailbox, binding: Binding, now: float) -> bool:
+        """Send what is due; False where something of it has to wait."""
+        backlog, inbox = mailbox.backlog, mailbox.inbox
         is_polled = False
-        while True:
-            unburied = inbox.unburied
-            while backlog:
-                if not binding.has_room:
-                    return
-                if backlog[-1].channel_id in unburied:
-                    # When that is kept, it goes on; the inbox is not asked before.
-                    self._bury_dead(mailbox)
-                    return
+        # Nothing is read from a log either for who takes nothing.
+        while binding.has_room:
+            if backlog:
+                delivery = backlog[-1]
+                if delivery.channel_id in inbox.unburied:
+                    return False  # When that is kept, it goes on.
+                if not delivery.payload:
+                    self._fetch(mailbox, delivery)
+                    return False
                 self._send(mailbox, binding, backlog.pop())
+                continue
             if is_polled and not inbox.has_work:
-                break
+                return True
             work = inbox.poll(now)
             if not work:
-                break
+                return True
             is_polled = True
             for page in work.reads:
                 self.want_page(mailbox, page)
             if work.dead or work.expired:
                 self._leavings.take(mailbox, work)
             backlog.extend(reversed(work.sends))
-        self.pump_letters(mailbox.agent_id)
-        self._schedule(mailbox)
+        return False
 
     def _send(self, mailbox: Mailbox, binding: Binding, delivery: Delivery[bytes]) -> None:
         if delivery.expires is not None and delivery.expires <= trio.current_time():
@@ -176,11 +194,47 @@ class Dispatcher:
             delivery.channel_id, delivery.position, trio.current_time(), too_large(delivery)
         )
         # At once: what comes behind it in the backlog waits until it is kept.
-        self._bury_dead(mailbox)
+        self._take_gone(mailbox)
 
-    def _bury_dead(self, mailbox: Mailbox) -> None:
-        for letter in mailbox.inbox.take_dead():
-            self._leavings.bury(mailbox, letter)
+    def _fetch(self, mailbox: Mailbox, delivery: Delivery[bytes]) -> None:
+        """Have an envelope read that is to be sent next; what is behind it waits."""
+        if mailbox.fetching is not delivery:
+            mailbox.fetching = delivery
+            self.want_record(
+                delivery.channel_id,
+                delivery.position,
+                lambda found: self._fetched(mailbox, delivery, found),
+            )
+
+    def _fetched(
+        self, mailbox: Mailbox, delivery: Delivery[bytes], found: LogRecord | StoreError | None
+    ) -> None:
+        if mailbox.fetching is not delivery:
+            return  # Another binding has begun, or its channel was left.
+        if isinstance(found, StoreError):
+            self._timers.call_in(_FETCH_AGAIN_SECONDS, lambda: self._fetch_again(mailbox, delivery))
+            return
+        mailbox.fetching = None
+        backlog, inbox, binding = mailbox.backlog, mailbox.inbox, mailbox.binding
+        if backlog and backlog[-1] is delivery:
+            if inbox.find(delivery.channel_id, delivery.position) is None:
+                backlog.pop()  # It was settled meanwhile.
+            elif found is None or found.envelope is None:
+                backlog.pop()
+                inbox.settle(delivery.channel_id, delivery.position, trio.current_time())
+            elif binding is not None and binding.has_room:
+                backlog[-1] = attrs.evolve(delivery, payload=found.raw)
+        self.changed(mailbox)
+
+    def _fetch_again(self, mailbox: Mailbox, delivery: Delivery[bytes]) -> None:
+        if mailbox.fetching is delivery:
+            mailbox.fetching = None
+            self.changed(mailbox)
+
+    def _take_gone(self, mailbox: Mailbox) -> None:
+        gone = mailbox.inbox.take_gone()
+        if gone:
+            self._leavings.take(mailbox, gone)
 
     def _schedule(self, mailbox: Mailbox) -> None:
         """Have the timers look at an inbox when something in it is due."""

@@ -150,7 +150,11 @@ class LetterReplay:
 
     def _read(self, round_: _Round, letter: KeptLetter) -> None:
         round_.reading = True
-        self._replay.want_letter(letter, lambda it: self._answer(round_, letter.envelope_id, it))
+        self._replay.want_record(
+            letter.channel_id,
+            letter.position,
+            lambda it: self._answer(round_, letter.envelope_id, it),
+        )
 
     def _answer(
         self, round_: _Round, envelope_id: str, found: LogRecord | StoreError | None

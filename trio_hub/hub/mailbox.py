@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
 
@@ -14,7 +14,11 @@ from ..records import Envelope, InboxBlock
 from .admission import Refusal
 from .channel import Channel
 
-__all__ = ["Binding", "Mailbox", "SavedCursor", "too_large"]
+__all__ = ["PAYLOAD_BYTES_MAX", "Binding", "Mailbox", "SavedCursor", "kept_payload", "too_large"]
+
+#: An envelope that is larger stays in its log until it is sent. So a recipient that does not read
+#: holds 16 MiB with the default window, whatever it is sent.
+PAYLOAD_BYTES_MAX: Final = 64 * 1024
 
 
 class Binding(Protocol):
@@ -50,6 +54,7 @@ class Mailbox:
         binding: The connection it is bound to, or None while it is away.
         backlog: Deliveries that are due, while the connection's outbox is full. The next one stands
             at the end: most mailboxes never have any, and a list without any takes no room.
+        fetching: The next of them, while its envelope is being read from the log.
         saved: Cursors of channels that are cold.
         wakes_at: When the timers will look at the inbox anyway.
         pressed: Whether more waits than the high-water mark of its rule.
@@ -62,6 +67,7 @@ class Mailbox:
     refusal: Callable[[Envelope, str], Refusal | None]
     binding: Binding | None = None
     backlog: list[Delivery[bytes]] = attrs.field(factory=list)
+    fetching: Delivery[bytes] | None = None
     saved: dict[str, SavedCursor] = attrs.field(factory=dict)
     wakes_at: float | None = None
     pressed: bool = False
@@ -77,6 +83,11 @@ class Mailbox:
             channel.recipients.is_addressed(envelope, self.agent_id)
             and self.refusal(envelope, self.agent_id) is None
         )
+
+    def clear(self) -> None:
+        """Have nothing due: another binding begins, or none."""
+        self.backlog.clear()
+        self.fetching = None
 
     def leave(self, channel_id: str) -> None:
         """Be owed nothing more in a channel."""
@@ -97,6 +108,11 @@ class Mailbox:
     def obey(self, limits: InboxBlock) -> None:
         """Let as much wait as other limits say, from now on."""
         self.limits, self.high_water = limits, high_water_of(limits)
+
+
+def kept_payload(raw: bytes) -> bytes:
+    """Return what is kept of an envelope until it is sent: nothing where it is large."""
+    return raw if len(raw) <= PAYLOAD_BYTES_MAX else b""
 
 
 def too_large(delivery: Delivery[bytes]) -> str:

@@ -1,5 +1,6 @@
 """
-The replay engine: reads back from the logs what inboxes are behind with.
+The replay engine: reads back from the logs what inboxes are behind with, and what is too large to be
+kept in memory until it is sent.
 
 An inbox that is behind says which page it wants next, one page of a channel at a time, and only
 as far as its window has room. A few readers answer side by side, so that one long log or one
@@ -16,20 +17,19 @@ import trio
 from .._logging import get_logger
 from ..errors import NotFoundError, StoreError
 from ..protocol.inbox import PageWanted
-from ..records import Envelope, KeptLetter
+from ..records import Envelope
 from .channels import Channel, LogRecord
 from .doorbell import Doorbell
-from .mailbox import Mailbox
+from .mailbox import Mailbox, kept_payload
 
-__all__ = ["Replay"]
+__all__ = ["RecordAnswer", "Replay"]
 
 log = get_logger(__name__)
 
 _READERS = 4
 
-#: Takes the record that a dead letter is about: None where there is none, or why it could not
-#: be read now.
-LetterAnswer = Callable[[LogRecord | StoreError | None], None]
+#: Takes a record: None where there is none (any more), or why it could not be read now.
+RecordAnswer = Callable[[LogRecord | StoreError | None], None]
 
 
 class Replay:
@@ -57,7 +57,8 @@ class Replay:
         self._admits = admits
         self._moment = moment
         self._on_answered = on_answered
-        # Bounded by the inboxes: each waits for one page of a channel and one letter at the most.
+        # Bounded by the inboxes: each waits for one page of a channel, one letter and one large
+        # envelope at the most.
         self._wanted: deque[Callable[[], Awaitable[None]]] = deque()
         self._bell = Doorbell()
 
@@ -66,9 +67,9 @@ class Replay:
         self._wanted.append(lambda: self._answer(mailbox, page))
         self._bell.ring()
 
-    def want_letter(self, letter: KeptLetter, answer: LetterAnswer) -> None:
-        """Have the record of a dead letter read, in its turn."""
-        self._wanted.append(lambda: self._answer_letter(letter, answer))
+    def want_record(self, channel_id: str, position: int, answer: RecordAnswer) -> None:
+        """Have one record read, in its turn."""
+        self._wanted.append(lambda: self._answer_record(channel_id, position, answer))
         self._bell.ring()
 
     async def run(self) -> None:
@@ -88,6 +89,8 @@ class Replay:
 
     async def _answer(self, mailbox: Mailbox, page: PageWanted) -> None:
         inbox, channel_id = mailbox.inbox, page.channel_id
+        if not inbox.is_wanted(page):
+            return  # A recipient that comes back again and again costs no reads.
         channel = self._find_channel(channel_id)
         try:
             if channel is None:
@@ -118,16 +121,18 @@ class Replay:
             )
         self._on_answered(mailbox)
 
-    async def _answer_letter(self, letter: KeptLetter, answer: LetterAnswer) -> None:
-        channel = self._find_channel(letter.channel_id)
+    async def _answer_record(self, channel_id: str, position: int, answer: RecordAnswer) -> None:
+        channel = self._find_channel(channel_id)
         records: list[LogRecord] = []
         if channel is not None:
             try:
-                records = await self._read_log(channel, letter.position, letter.position + 1)
+                records = await self._read_log(channel, position, position + 1)
             except NotFoundError:
                 pass  # It went while it was being read.
             except StoreError as error:
-                log.warning("dead letter not read", agent_id=letter.agent_id, error=error.message)
+                log.warning(
+                    "record not read", channel_id=channel_id, position=position, error=error.message
+                )
                 answer(error)
                 return
         # A log that was damaged may be shorter than it was.
@@ -144,4 +149,4 @@ class Replay:
             or not self._admits(mailbox, envelope, record.position)
         ):
             return "", None
-        return envelope.envelope_id, record.raw
+        return envelope.envelope_id, kept_payload(record.raw)

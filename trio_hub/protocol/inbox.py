@@ -280,6 +280,10 @@ class Inbox(Settling[PayloadT]):
         """Whether it is worth asking `wake_at` by who looks at `moment` anyway."""
         return self._alarms.any_before(moment)
 
+    def is_wanted(self, page: PageWanted) -> bool:
+        """Whether a read is still to be answered: the binding that wanted it may be over."""
+        return self._pages.is_wanted(page)
+
     def loaded(
         self,
         page: PageWanted,
@@ -335,9 +339,14 @@ class Inbox(Settling[PayloadT]):
         """By channel, the positions of dead letters that are not kept yet."""
         return self._burials.unburied
 
-    def take_dead(self) -> list[DeadLetter]:
-        """Return the dead letters that nobody was told of yet, for who cannot `poll` now."""
-        return self._burials.take()
+    def take_gone(self) -> Work[PayloadT]:
+        """
+        Return what has died or expired and nobody was told of yet, for who cannot `poll` now.
+
+        Cursors pass what has expired, so it is to be told of before they are written.
+        """
+        expired, self._expired = self._expired, []
+        return Work(dead=self._burials.take(), expired=expired)
 
     def burying(self, channel_id: str, position: int) -> None:
         """

@@ -97,6 +97,10 @@ class PageTurns(Generic[PayloadT]):
                 pages.append(page)
         return pages
 
+    def is_wanted(self, page: PageWanted) -> bool:
+        """Whether an answer to a read is still waited for."""
+        return self._reads.get(page.channel_id) == page
+
     def answered(self, page: PageWanted) -> bool:
         """
         Take out a read that has an answer; False where nobody waits for it any more.
@@ -104,7 +108,7 @@ class PageTurns(Generic[PayloadT]):
         A read that was forgotten may be overtaken by a smaller one of the same place, so it is
         not enough to compare where they start.
         """
-        if self._reads.get(page.channel_id) != page:
+        if not self.is_wanted(page):
             return False
         del self._reads[page.channel_id]
         self.reserved -= page.stop - page.start
