@@ -15,8 +15,11 @@ import pytest
 import trio
 import trio.testing
 
-from trio_hub import Envelope, LinkLimits, MemoryKnowledgeStore
+from trio_hub import Envelope, HubLimits, LinkLimits, MemoryKnowledgeStore
 from trio_hub.hub import answers, log_reader, paths
+from trio_hub.records import TaskState
+from trio_hub.testing import FaultyStore
+from trio_hub.wire.params import UpdateTask
 
 from .peer import House, Peer, open_house
 
@@ -228,7 +231,7 @@ async def test_a_peer_that_reads_no_answers_has_few_worked_out_and_is_not_cut_of
             asked = [alice.ask(op, **params) for _ in range(ASKED)]
             await trio.testing.wait_all_tasks_blocked()
             # What the outbox takes, and what is on the line.
-            assert steps.total["bytes"] < 2 * NARROW.outbox_hard_bytes
+            assert steps.total["bytes"] < 3 * NARROW.outbox_hard_bytes
         answers = [await alice.answer(it) for it in asked]
         assert all(it == answers[0] for it in answers)
         assert alice.lost_because is None
@@ -261,3 +264,42 @@ async def test_requests_of_a_peer_that_is_let_go_are_not_begun_once_it_is_their_
             await alice.gone()
             await bob.quiet()
             assert steps.total["records"] == before
+
+
+async def test_many_that_wait_for_the_same_are_answered_one_after_another() -> None:
+    async with open_house(link_limits=NARROW) as house:
+        alice = await house.join("alice")
+        spec = {"title": "errand", "payload": {"text": "x" * 50 * KIB}}
+        task = {"task_id": "errand", "owner_id": alice.id, "spec": spec, "state": "running"}
+        await alice.request("observe_task", metadata=task)
+        asked: list[str] = []
+        with alice.stalls():
+            for _ in range(ASKED):
+                asked.append(alice.ask("wait_task", task_id="errand"))
+            await trio.testing.wait_all_tasks_blocked()
+            await house.hub.tasks.update(UpdateTask(task_id="errand", state=TaskState.COMPLETED))
+            await trio.testing.wait_all_tasks_blocked()
+        for it in asked:
+            assert (await alice.answer(it))["state"] == "completed"
+        assert alice.lost_because is None
+
+
+async def test_what_requests_are_called_counts_as_what_they_say() -> None:
+    store = FaultyStore(MemoryKnowledgeStore())
+    limits = HubLimits(request_bytes_in_flight_max=4_000)
+    async with open_house(store, limits=limits) as house:
+        alice = await house.join("alice")
+        with store.hold_commits():
+            for number in range(2):
+                alice.send(
+                    "request",
+                    request_id=f"{number}".ljust(1_000, "."),
+                    op="set_skill",
+                    params={"agent_id": alice.id, "skill_md": "x"},
+                )
+            asked = alice.ask("find_agent_id", name="alice")
+            await trio.testing.wait_all_tasks_blocked()
+            # The first of them is under way, and nothing behind it is looked at.
+            assert store.commits_held == 1
+            assert not alice.is_answered(asked)
+        assert await alice.answer(asked) == alice.id

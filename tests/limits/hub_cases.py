@@ -102,10 +102,12 @@ async def request_bytes_in_flight() -> None:
         store = FaultyStore(MemoryKnowledgeStore())
         async with house_of(store, request_bytes_in_flight_max=1_000) as house:
             busy, other = await house.join("busy"), await house.join("other")
-            around = len(json.dumps({"agent_id": busy.id, "skill_md": ""}))
+            params = {"agent_id": busy.id, "skill_md": ""}
+            # A character of a request's id counts for four bytes.
+            rest = 1_000 - len(json.dumps(params)) - 4 * len("busy")
+            params["skill_md"] = "x" * (rest - fits)
             with store.hold_commits():
-                text = "x" * (1_000 - around - fits)
-                busy.ask("set_skill", agent_id=busy.id, skill_md=text)
+                busy.send("request", request_id="busy", op="set_skill", params=params)
                 await other.quiet()
                 late = busy.ask("find_agent_id", name="busy")
                 await other.quiet()

@@ -104,7 +104,9 @@ def test_an_answer_for_an_earlier_binding_is_dropped_unless_the_same_page_is_wan
     first = logs.work().reads[0]
     logs.answer(first)
     second = logs.work().reads[0]
+    assert logs.inbox.is_wanted(second)
     logs.inbox.attach()
+    assert not logs.inbox.is_wanted(second)
     assert not logs.answer(second)
     assert not logs.inbox.read_failed(second, 0.0)
     again = logs.work().reads[0]

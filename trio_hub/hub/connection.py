@@ -91,7 +91,7 @@ class Connection:
         self._greeting = trio.CancelScope()
         self._unanswered = self._unanswered_bytes = 0
         self._answered = Doorbell()
-        # As many long answers as the outbox takes past its high mark, and no more.
+        # As many long answers as the outbox takes past its high mark are worked out at once.
         limits = endpoint.limits
         past_the_mark = limits.outbox_hard_bytes - limits.outbox_high_bytes
         self._answering = trio.Semaphore(past_the_mark // limits.hub_message_bytes_max)
@@ -331,7 +331,8 @@ class Connection:
 
     async def _take_request(self, frame: RequestFrame) -> None:
         request_id = frame.request_id
-        host, size = self._host, len(frame.params)
+        # The id is kept as long, and a character of it may take four bytes.
+        host, size = self._host, len(frame.params) + 4 * len(request_id)
         while (
             self._unanswered >= host.requests_in_flight_max
             or self._unanswered_bytes >= host.request_bytes_in_flight_max
@@ -395,6 +396,8 @@ class Connection:
         """Wait for what an operation waits for, and answer."""
         try:
             answer = await self._carried_out(operation, result, scope)
+            # One after another, as they are taken: many that end together are no slow peer's.
+            await self.endpoint.outbox.wait_for_room()
             # Whoever has come in by a hello was told; a plain peer would not know the word.
             is_new = operation.name == "register" and self.endpoint.dialect is Dialect.BATCHED
             self._respond(request_id, answer, epoch=self._host.epoch if is_new else "")
@@ -417,7 +420,9 @@ class Connection:
                         # The peer takes first what it has asked for before.
                         await self.endpoint.outbox.wait_for_room()
                         is_begun = True
-                        return await _whole(result)
+                        answer = await _whole(result)
+                        await self.endpoint.outbox.wait_for_room()
+                        return answer
                 is_begun = not scope.cancel_called
                 if is_begun:
                     return await _whole(result)
