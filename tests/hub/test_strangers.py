@@ -117,6 +117,41 @@ async def test_who_leaves_makes_room(autojump_clock: MockClock) -> None:
                 assert peer.lost_because is None
 
 
+async def test_one_whose_identity_was_taken_over_is_a_stranger_again(
+    autojump_clock: MockClock,
+) -> None:
+    async with guarded_house(
+        authentication_seconds=10.0, unauthenticated_connections_max=3
+    ) as house:
+        alice = await house.peer()
+        await register(alice, "alice")
+        block = {"auth_scheme": "api_key", "auth_claim": {"token": KEYS["alice"]}}
+        peers = [alice]
+        for _ in range(5):
+            peers.append(await house.peer())
+            await peers[-1].hello("alice", **block)
+        await wait_all_tasks_blocked()
+        # Of five that have lost it, three may stay for a while.
+        assert [it.lost_because is None for it in peers] == [False, False, True, True, True, True]
+        await trio.sleep(5)
+        await register(peers[2], "bob")
+        await trio.sleep(6)
+        assert [it.lost_because is None for it in peers[2:]] == [True, False, False, True]
+
+
+async def test_one_who_has_unregistered_is_a_stranger_again(autojump_clock: MockClock) -> None:
+    async with guarded_house(authentication_seconds=10.0) as house:
+        alice = await house.peer()
+        await register(alice, "alice")
+        await register(alice, "bob")
+        await alice.request("unregister", agent_id=alice.ids["alice"])
+        await trio.sleep(20)
+        assert alice.lost_because is None
+        await alice.request("unregister", agent_id=alice.ids["bob"])
+        await trio.sleep(20)
+        assert "no credential" in await alice.gone()
+
+
 async def test_where_anybody_may_be_anybody_nobody_has_to_say_so(
     autojump_clock: MockClock,
 ) -> None:

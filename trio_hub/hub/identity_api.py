@@ -131,6 +131,7 @@ class IdentityApi:
         binding = self._deliveries.binding_of(agent_id)
         if isinstance(binding, Connection):
             binding.bound.pop(registration.agent_id, None)
+            self._reception.unbound(binding)
         self._reception.forget(registration.agent_id)
         self._remote_agents.unregistered(agent_id)
         self._deliveries.remove_agent(agent_id, self.channels.of_agent(agent_id))

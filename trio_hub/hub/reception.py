@@ -172,6 +172,14 @@ class Reception:
         """There is no such identity any more."""
         self._tenures.release(agent_id)
 
+    def unbound(self, connection: Connection) -> None:
+        """
+        A connection has lost an identity. Without any it is a stranger again, or whoever has one
+        credential could take all places, connection after connection.
+        """
+        if self._wants_credentials and connection in self._connections and not connection.bound:
+            self._strangers.came(connection)
+
     def bind(
         self,
         connection: Connection,
@@ -194,6 +202,7 @@ class Reception:
         self._announcer.attached(agent_id, connection.connection_id)
         if isinstance(before, Connection):
             before.take_away(agent_id)
+            self.unbound(before)
             self._announcer.taken_over(
                 agent_id, before.connection_id, connection.connection_id, connection.endpoint.peer
             )

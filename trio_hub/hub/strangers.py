@@ -75,7 +75,7 @@ class Strangers:
         for stranger in overdue:
             self._dismiss(
                 stranger,
-                "this connection has shown no credential for "
+                "this connection acts for nobody, and has shown no credential for "
                 f"{self._limits.authentication_seconds:g} s: attach or register an agent as soon "
                 "as you are connected",
             )
