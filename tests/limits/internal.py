@@ -33,6 +33,8 @@ INTERNAL = {
     "hub.tails._SPANS_MAX": "logs are read again",
     "protocol.globs._LISTS_MAX": "patterns are compiled again",
     "protocol.globs._NAMES_MAX": "names are matched again",
+    "protocol.posted._REMEMBERED_BYTES_MAX": "digests of longer keys are worked out again",
+    "protocol.posted._REMEMBERED_MAX": "digests are worked out again",
     "protocol.tail_span.POSITIONS_MAX": "logs are read again",
     "stores._plan.PATHS_REMEMBERED_MAX": "paths are looked up again",
     # How long the program itself pauses, or waits at its end.

@@ -13,6 +13,7 @@ from trio_hub.protocol import posted, posted_pages
 from trio_hub.protocol.posted import PostedIndex
 
 from .channels import ALICE, BOB, text
+from .held import bytes_held_after
 
 
 def test_every_key_and_cause_is_found_and_nothing_else() -> None:
@@ -82,3 +83,19 @@ def test_sender_and_key_do_not_run_into_each_other() -> None:
     assert not index.knows_key_of(text("", idempotency_key="abc"))
     # Not even where JSON lets through what is no text.
     assert not index.knows_key_of(text("a", idempotency_key="\ud800"))
+
+
+def test_a_key_of_any_length_is_found_and_is_not_kept_in_memory() -> None:
+    index = PostedIndex()
+    index.add(text(ALICE, envelope_id=f"{1:032x}", idempotency_key="k" * 10_000, causation_id="c"))
+    assert index.id_by_key([ALICE], "k" * 10_000) == f"{1:032x}"
+    assert index.id_by_key([ALICE], "k" * 10_001) is None
+
+    def look() -> None:
+        for number in range(100):
+            long = f"{number}" * 50_000
+            assert index.id_by_key([ALICE], long) is None
+            assert index.position_by_cause(long, "c") is None
+
+    # Together the names have 20 million characters.
+    assert bytes_held_after(look) < 100_000

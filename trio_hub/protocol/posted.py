@@ -9,7 +9,6 @@ Posts are found by digests of 128 bits, in both.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -24,6 +23,10 @@ from .posted_pages import CAUSE_VALUE, DIGEST_BYTES, PageShelf, PostedPage
 __all__ = ["PAGE_ENTRIES", "PostedIndex"]
 
 _FINGERPRINT_BYTES = 16
+# Digests that are remembered, and of what: a key may be as long as an envelope, and hundreds of
+# those would be gigabytes.
+_REMEMBERED_MAX = 256
+_REMEMBERED_BYTES_MAX = 256
 #: Entries that a page is made of; making one takes about as many microseconds.
 PAGE_ENTRIES: Final = 512
 
@@ -53,11 +56,11 @@ class PostedIndex:
     def add(self, envelope: Envelope) -> None:
         """Remember the next envelope. The first of a key or a cause is the one that counts."""
         if envelope.idempotency_key is not None:
-            key = _digest(envelope.sender_id, envelope.idempotency_key)
+            key = _digests[envelope.sender_id, envelope.idempotency_key]
             if self._post(key) is None:
                 self._remember(key, envelope)
         if envelope.causation_id is not None:
-            cause = _digest(envelope.sender_id, envelope.causation_id)
+            cause = _digests[envelope.sender_id, envelope.causation_id]
             if self._position(cause) is None:
                 self._by_cause[cause] = self.length.to_bytes(CAUSE_VALUE, "big")
         self.length += 1
@@ -121,7 +124,7 @@ class PostedIndex:
         """
         if envelope.idempotency_key is None:
             return None
-        post = self._post(_digest(envelope.sender_id, envelope.idempotency_key))
+        post = self._post(_digests[envelope.sender_id, envelope.idempotency_key])
         if post is None:
             return None
         fingerprint, envelope_id = post
@@ -137,17 +140,17 @@ class PostedIndex:
         """Whether something was posted under this one's key, whatever it was."""
         return (
             envelope.idempotency_key is not None
-            and self._post(_digest(envelope.sender_id, envelope.idempotency_key)) is not None
+            and self._post(_digests[envelope.sender_id, envelope.idempotency_key]) is not None
         )
 
     def id_by_key(self, senders: Iterable[str], key: str) -> str | None:
         """Return the id of what any of `senders` posted under a key, or None."""
-        posts = (self._post(_digest(sender, key)) for sender in senders)
+        posts = (self._post(_digests[sender, key]) for sender in senders)
         return next((post[1] for post in posts if post is not None), None)
 
     def position_by_cause(self, sender_id: str, causation_id: str) -> int | None:
         """Return where the first envelope that `sender_id` posted because of another stands."""
-        position = self._position(_digest(sender_id, causation_id))
+        position = self._position(_digests[sender_id, causation_id])
         return None if position is None else int.from_bytes(position, "big")
 
     def _remember(self, key: bytes, envelope: Envelope) -> None:
@@ -168,12 +171,26 @@ class PostedIndex:
         return self._by_cause.get(cause) or self._shelf.cause(cause)
 
 
-# A post asks for its key three times: was it there, is it the same, it is there now.
-@functools.lru_cache(maxsize=256)
-def _digest(sender_id: str, name: str) -> bytes:
-    """Return what a sender's key or cause is found by: no two of them share it."""
-    said = f"{len(sender_id)}:{sender_id}{name}".encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(said, digest_size=DIGEST_BYTES).digest()
+class _Digests(dict[tuple[str, str], bytes]):
+    """
+    What a sender's key or cause is found by, by the two: no two of them share it.
+
+    A post asks for its key three times (was it there, is it the same, it is there now), so some are
+    remembered, if they are short.
+    """
+
+    def __missing__(self, of: tuple[str, str]) -> bytes:
+        sender_id, name = of
+        said = f"{len(sender_id)}:{sender_id}{name}".encode("utf-8", "surrogatepass")
+        digest = hashlib.blake2b(said, digest_size=DIGEST_BYTES).digest()
+        if len(said) <= _REMEMBERED_BYTES_MAX:
+            if len(self) >= _REMEMBERED_MAX:
+                self.clear()
+            self[of] = digest
+        return digest
+
+
+_digests = _Digests()
 
 
 def _fingerprint(envelope: Envelope) -> bytes:
