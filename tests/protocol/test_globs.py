@@ -17,6 +17,8 @@ from trio_hub.protocol.globs import (
     why_not_globs,
 )
 
+from .held import bytes_held_after
+
 NAMES = st.text(alphabet="ab.-*?[]é", max_size=8)
 
 
@@ -92,3 +94,32 @@ def test_a_list_as_long_as_it_may_be_is_taken_and_a_longer_one_is_not(
 def test_a_pattern_as_long_as_it_may_be_is_taken_and_a_longer_one_is_not() -> None:
     assert why_not_globs(["a" * PATTERN_CHARACTERS_MAX]) is None
     assert why_not_globs(["a" * (PATTERN_CHARACTERS_MAX + 1)]) is not None
+
+
+def test_a_list_in_use_is_taken_apart_once() -> None:
+    assert compile_globs(("once-*", "b?")) is compile_globs(("once-*", "b?"))
+
+
+@pytest.mark.parametrize("worst", ["*ab", "*\U0010ffff"])
+def test_lists_that_are_in_use_no_more_do_not_fill_memory(worst: str) -> None:
+    pattern = (worst * PATTERN_CHARACTERS_MAX)[: PATTERN_CHARACTERS_MAX - 6]
+
+    def use() -> None:
+        for number in range(40):
+            patterns = tuple(f"{number}-{it}{pattern}" for it in range(PATTERNS_MAX))
+            assert why_not_globs(patterns) is None
+            assert not compile_globs(patterns)("alice")
+
+    # Each of them takes some megabytes.
+    assert bytes_held_after(use) < 70 * 1024 * 1024
+
+
+def test_names_are_remembered_unless_they_are_long() -> None:
+    is_meant = compile_globs(("remembered-*",))
+
+    def ask() -> None:
+        for number in range(1_000):
+            assert is_meant(f"remembered-{number}")
+            assert not is_meant(f"{number}" * 10_000)
+
+    assert bytes_held_after(ask) < 100_000

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import sys
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from typing import Final
 
 __all__ = [
     "EVERYTHING",
@@ -42,10 +43,16 @@ PATTERN_CHARACTERS_MAX = 128
 REGULAR_PATTERNS_MAX = 8
 
 _REGULAR = re.compile(r"[?\[]")
-# Different lists in use at once, and names remembered of each. What is forgotten is worked out
-# again.
-_LISTS_MAX = 4096
-_NAMES_MAX = 256
+# What is remembered of lists, all together. The largest take some megabytes each; of those as
+# people write them, it is room for thousands. What is forgotten is worked out again.
+_LISTS_BYTES_MAX: Final = 64 * 1024 * 1024
+# Names remembered of one list, and how long they may be: those who have them hold them anyway.
+_NAMES_MAX: Final = 256
+_NAME_CHARACTERS_MAX: Final = 200
+# Roughly, what a list takes with its names or regular expressions, and what each piece of a
+# pattern takes beside its characters.
+_LIST_BYTES: Final = 16 * 1024
+_PIECE_BYTES: Final = 96
 
 
 def why_not_globs(patterns: Sequence[str]) -> str | None:
@@ -59,9 +66,41 @@ def why_not_globs(patterns: Sequence[str]) -> str | None:
     return None
 
 
-@lru_cache(maxsize=_LISTS_MAX)
 def compile_globs(patterns: tuple[str, ...]) -> Matcher:
     """Return what tells whether a name matches any of `patterns`. None of them matches nothing."""
+    return _matchers[patterns]
+
+
+class _Matchers(dict[tuple[str, ...], Matcher]):
+    """What was compiled, up to a number of bytes; then all of it is forgotten."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bytes = 0
+
+    def __missing__(self, patterns: tuple[str, ...]) -> Matcher:
+        matcher = _compile(patterns)
+        size = _bytes_of(patterns)
+        if self._bytes + size > _LISTS_BYTES_MAX:
+            self.clear()
+            self._bytes = 0
+        self._bytes += size
+        self[patterns] = matcher
+        return matcher
+
+
+_matchers = _Matchers()
+
+
+def _bytes_of(patterns: tuple[str, ...]) -> int:
+    """Return about how many bytes a list and what it is compiled to take at the most."""
+    # The characters are there twice: in the pattern, and in its pieces.
+    return _LIST_BYTES + sum(
+        2 * sys.getsizeof(it) + _PIECE_BYTES * (1 + it.count("*")) for it in patterns
+    )
+
+
+def _compile(patterns: tuple[str, ...]) -> Matcher:
     if "*" in patterns:
         return _any
     names = frozenset(it for it in patterns if "*" not in it and not _REGULAR.search(it))
@@ -78,7 +117,23 @@ def compile_globs(patterns: tuple[str, ...]) -> Matcher:
             or any(match(name) is not None for match in matches)
         )
 
-    return lru_cache(maxsize=_NAMES_MAX)(is_meant)
+    return _Answers(is_meant).__getitem__
+
+
+class _Answers(dict[str, bool]):
+    """What a matcher has said of names, as far as it is remembered."""
+
+    def __init__(self, is_meant: Matcher) -> None:
+        super().__init__()
+        self._is_meant = is_meant
+
+    def __missing__(self, name: str) -> bool:
+        answer = self._is_meant(name)
+        if len(name) <= _NAME_CHARACTERS_MAX:
+            if len(self) >= _NAMES_MAX:
+                self.clear()
+            self[name] = answer
+        return answer
 
 
 def _any(_name: str) -> bool:
