@@ -33,6 +33,7 @@ from trio_hub import (
 )
 from trio_hub.errors import AccessDeniedError, NotFoundError, ProtocolError
 from trio_hub.ids import iso_from_seconds
+from trio_hub.testing import FaultyStore
 from trio_hub.testing.faulty_link import FaultyLink
 from trio_hub.wire.params import ListTasks
 
@@ -262,6 +263,44 @@ async def test_a_task_that_is_told_again_with_more_time_has_it(
         assert hub.tasks.get("t").state is TaskState.RUNNING
         await trio.sleep(2)
         assert hub.tasks.get("t").state is TaskState.EXPIRED
+
+
+@pytest.mark.parametrize("meanwhile", [False, True])
+async def test_a_date_that_is_none_harms_nobody(
+    meanwhile: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    def clock() -> float:
+        return 1.7e9 + trio.current_time()
+
+    store = FaultyStore(MemoryKnowledgeStore())
+    async with Hub.open(store, clock=clock) as hub, HubClient(LocalLink(hub)) as client:
+        alice = await join(client)
+
+        async def tell(task_id: str, expires_at: str) -> None:
+            await client.observe_task(
+                TaskMetadata(
+                    task_id=task_id,
+                    owner_id=alice.agent_id,
+                    spec=TaskSpec(title="date"),
+                    state=TaskState.RUNNING,
+                    expires_at=expires_at,
+                )
+            )
+
+        for task_id in ("first", "odd", "last"):
+            await tell(task_id, iso_from_seconds(clock() + 60))
+        if meanwhile:
+            # It is told while the one before it is on its way to the disk.
+            async with trio.open_nursery() as nursery:
+                with store.hold_commits():
+                    await trio.sleep(61)
+                    nursery.start_soon(tell, "odd", "whenever")
+                    await trio.testing.wait_all_tasks_blocked()
+        else:
+            await tell("odd", "whenever")
+        await trio.sleep(120)
+        states = [hub.tasks.get(it).state for it in ("first", "odd", "last")]
+        assert states == [TaskState.EXPIRED, TaskState.RUNNING, TaskState.EXPIRED]
 
 
 async def test_work_goes_on_from_the_last_checkpoint_after_worker_and_hub_are_gone(

@@ -58,10 +58,12 @@ class TaskCaretaker:
         elif task.expires_at is not None and (
             before is None or before.expires_at != task.expires_at
         ):
-            try:
-                self._set(task.task_id, seconds_from_iso(task.expires_at))
-            except ValueError as error:
-                log.warning("no date", task_id=task.task_id, error=str(error))
+            due = _date_of(task)
+            if due is None:
+                self._alarms.forget(task.task_id)
+                log.warning("no date", task_id=task.task_id)
+            else:
+                self._set(task.task_id, due)
 
     def look(self) -> None:
         """See whether there is something to do, now that time has passed."""
@@ -77,9 +79,12 @@ class TaskCaretaker:
 
     async def _end_if_due(self, task_id: str) -> None:
         task = self._tasks.find(task_id)
-        if task is None or task.is_terminal or task.expires_at is None:
+        if task is None or task.is_terminal:
             return
-        due = seconds_from_iso(task.expires_at)
+        due = _date_of(task)
+        if due is None:
+            # Its owner has told it again, while those that were due before it were ended.
+            return
         if due > self._clock():
             # Its owner has told it again, with more time.
             self._set(task_id, due)
@@ -106,3 +111,11 @@ class TaskCaretaker:
     def _set(self, task_id: str, when: float) -> None:
         self._alarms.set(task_id, when)
         self._bell.dates_changed()
+
+
+def _date_of(task: TaskMetadata) -> float | None:
+    """Return when a task expires, or None: its owner may have written anything."""
+    try:
+        return None if task.expires_at is None else seconds_from_iso(task.expires_at)
+    except ValueError:
+        return None
