@@ -165,3 +165,52 @@ async def _tell_the_story() -> str:
                 await bob.request("set_skill", agent_id="x", skill_md=f"{TEXT}skill")
         await get(server.url, "/readyz")
     return channel.channel_id
+
+
+async def test_no_line_quotes_a_peer_whole() -> None:
+    with everything_logged() as log:
+        await _call_things_by_long_names("x" * 100_000)
+    lines = log.getvalue().splitlines()
+    events = {json.loads(line)["event"] for line in lines}
+    assert {
+        "authentication failed",
+        "envelope nacked",
+        "no date",
+        "operator acts",
+        "request refused",
+        "task event",
+        "turn failed",
+    } <= events
+    assert [line[:200] for line in lines if len(line) > 3_000] == []
+    # What an agent has written: keys of a payload, and a date that is none.
+    assert [line for line in lines if TEXT in line] == []
+
+
+async def _call_things_by_long_names(long: str) -> None:
+    keys = {"alice": KEY, "bob": OTHER_KEY}
+    auth = AuthRegistry([ApiKeyAuth(keys=keys)])
+    async with open_house(auth=auth, operators=["alice"]) as house:
+        alice, bob = await house.peer(), await house.peer()
+        alice.send("hello", name=long, auth_scheme="api_key", auth_claim={"token": WRONG_KEY})
+        await alice.expect("error")
+        for peer, name in ((alice, "alice"), (bob, "bob")):
+            block = {"scheme": "api_key", "claim": {"token": keys[name]}}
+            registered = await peer.request(
+                "register", passport={"name": name, "auth": block}, resume={}
+            )
+            peer.ids[name] = registered["agent_id"]
+        channel_id, me = await alice.open("conversation", bob), alice.id
+        alice.send("receipt", envelope_id=long, channel_id=long, recipient_id=me, status="nack")
+        await alice.request(
+            "report_turn_failure",
+            channel_id=channel_id,
+            agent_id=me,
+            envelope_id=long,
+            error=TEXT,
+        )
+        task = {"task_id": "t", "owner_id": me, "spec": {"title": "t"}, "state": "running"}
+        await alice.request("observe_task", metadata={**task, "expires_at": f"{TEXT}{long}"})
+        payload = {f"{TEXT}{number}": number for number in range(1_000)}
+        await alice.request("fire_task_event", task_id="t", kind="mirror_failed", payload=payload)
+        with pytest.raises(NetworkError):
+            await alice.request("read_wal", channel_id=long)

@@ -33,6 +33,18 @@ def test_a_record_reads_well_and_carries_its_fields(caplog: pytest.LogCaptureFix
     assert record.funcName == "test_a_record_reads_well_and_carries_its_fields"
 
 
+def test_a_long_field_is_cut(caplog: pytest.LogCaptureFixture) -> None:
+    long, cut = "x" * 10_000, "x" * 500 + "..."
+    get_logger("trio_hub.x").bind(peer=long).warning(
+        "no such", at="x" * 500, params={"channel_id": long, "limit": 5}
+    )
+    [record] = caplog.records
+    fields = {"peer": cut, "at": "x" * 500, "params": {"channel_id": cut, "limit": 5}}
+    assert vars(record)["fields"] == fields
+    assert long not in record.getMessage()
+    assert cut in record.getMessage()
+
+
 def test_an_exception_goes_to_the_handler_as_one(caplog: pytest.LogCaptureFixture) -> None:
     try:
         raise ValueError("wrong")

@@ -6,6 +6,9 @@ or one below it, so it is directed, filtered and silenced like that of any other
 nothing is printed unless the application says so; how the application has configured structlog
 plays no part. The message of a record reads ``hub opened agents=3``; the fields stand beside it
 as ``record.fields``, for handlers that write them in another way.
+
+Much of what is logged comes from peers, who may call themselves and others by megabytes. So every
+field is cut here, whoever logs it.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ LOGGER_NAME = "trio_hub"
 
 # What `logging` itself understands; all else is a field.
 _LOGGING_KEYWORDS = ("exc_info", "stack_info")
+# Of a field in a log line: more than names and ids have, and most of what an error says.
+_FIELD_CHARACTERS_MAX = 500
 # From the line that logs to `logging`, over three frames of structlog.
 _STACK_LEVEL = 4
 
@@ -56,6 +61,15 @@ def _to_logging(
 ) -> tuple[tuple[str], Mapping[str, Any]]:
     keywords = {name: fields.pop(name) for name in _LOGGING_KEYWORDS if name in fields}
     event = str(fields.pop("event"))
+    fields = {name: _cut(value) for name, value in fields.items()}
     message = " ".join([event, *(f"{name}={value!r}" for name, value in fields.items())])
-    extra = {"event": event, "fields": dict(fields)}
+    extra = {"event": event, "fields": fields}
     return (message,), {"extra": extra, "stacklevel": _STACK_LEVEL, **keywords}
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > _FIELD_CHARACTERS_MAX:
+        return value[:_FIELD_CHARACTERS_MAX] + "..."
+    if isinstance(value, dict):
+        return {name: _cut(one) for name, one in value.items()}
+    return value

@@ -49,6 +49,7 @@ INTERNAL = {
     # How exactly a figure is known, and how much of an error is quoted.
     "hub.backlog._READS_MAX": "the oldest envelope is found in a later survey",
     "hub.backlog._READ_SECONDS_MAX": "the oldest envelope is found in a later survey",
+    "_logging._FIELD_CHARACTERS_MAX": "of a field in a log line",
     "hub.connection._LOGGED_MAX": "of an id in a log line",
     "links._sansio_stream._REASON_BYTES_MAX": "of a reason in a close frame: RFC 6455's",
     "links._websockets._BODY_CHARACTERS_MAX": "of an HTTP answer in an error",
