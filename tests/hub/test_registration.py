@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable
 from typing import Any
+from unittest import mock
 
 import pytest
 import trio
 
 from trio_hub import ApiKeyAuth, AuthRegistry, HubLimits, MemoryKnowledgeStore, NoAuth, Passport
 from trio_hub.errors import AccessDeniedError, AuthError, NotFoundError, ProtocolError, StoreError
+from trio_hub.hub import registry
 from trio_hub.hub.mailbox import Mailbox
 from trio_hub.hub.measured import COUNTED_TASKS_MAX
 from trio_hub.ids import ID_PATTERN
@@ -71,6 +73,29 @@ async def test_a_name_that_is_none_or_looks_like_an_id_is_refused(name: str) -> 
         peer = await house.peer()
         with pytest.raises(ProtocolError):
             await peer.register(name)
+
+
+async def test_a_name_that_no_operator_could_revoke_is_refused_and_not_quoted_whole() -> None:
+    async with open_house() as house:
+        peer = await house.peer()
+        with pytest.raises(ProtocolError, match="at most 1000") as refused:
+            await peer.register("n" * 1_000_000)
+        assert len(str(refused.value)) < 200
+        with pytest.raises(ProtocolError, match="at most 1000"):
+            await house.hub.register(Passport(name="n" * 1_001))
+        name = "n" * 1_000
+        await peer.register(name)
+        await house.hub.revoke_agent(name, "it is over")
+        assert await peer.gone()
+
+
+async def test_an_agent_whose_name_is_longer_than_is_taken_now_stays() -> None:
+    store = MemoryKnowledgeStore()
+    with mock.patch.object(registry, "NAME_CHARACTERS_MAX", 2_000):
+        async with open_house(store) as house:
+            await house.join("n" * 1_001)
+    async with open_house(store) as house:
+        await house.back("n" * 1_001)
 
 
 @pytest.mark.parametrize("name", ["Ålice", "a/b", "..", "with space", "x" * 500, "\u2028"])

@@ -54,6 +54,10 @@ async def name_characters() -> None:
         await house.hub.revoke_agent(text(most), "it is over")
         with pytest.raises(ProtocolError, match=str(most)):
             await house.hub.revoke_agent(text(most + 1), "it is over")
+        peer = await house.peer()
+        await peer.register("y" * most)
+        with pytest.raises(ProtocolError, match=f"{most + 1} characters.* at most {most}"):
+            await peer.register("y" * (most + 1))
 
 
 @case(revocation, "REVOCATION_REASON_CHARACTERS_MAX")

@@ -75,6 +75,7 @@ class Mirrors:
 
         Raises:
             AccessDeniedError: There are as many as there may be, or the arbiter forbids it.
+            ProtocolError: The name is too long.
             StoreError: It could not be kept.
         """
         async with self._registering:

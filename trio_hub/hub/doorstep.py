@@ -30,8 +30,8 @@ _BY_ID: dict[str, Callable[[Any], str]] = {
     "get_resume": lambda it: it.agent_id,
     "get_rule": lambda it: it.agent_id,
 }
-#: The longest name that a stranger may ask about before it authenticates, since it is remembered. Who
-#: has a longer one says hello without asking.
+#: The longest name that a stranger may ask about before it authenticates, since it is remembered:
+#: nobody registers a longer one.
 ASKED_NAME_CHARACTERS_MAX = 1000
 
 

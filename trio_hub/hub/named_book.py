@@ -27,7 +27,8 @@ __all__ = ["NAMES", "NAME_CHARACTERS_MAX", "BookWords", "NamedBook"]
 #: What the list of names is called, below the root of a book.
 NAMES = "names"
 
-#: The longest name that operators may set a rule for, or revoke: any that an agent can have in earnest.
+#: The longest name that an agent may register, and that operators may set a rule for or revoke: any
+#: that one can have in earnest. It is shown to others and stands in the audit log, whole.
 NAME_CHARACTERS_MAX = 1000
 
 

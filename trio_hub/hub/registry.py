@@ -35,6 +35,7 @@ from . import paths
 from .committer import Committer
 from .limits import HubLimits
 from .measured import Measured, read_measured
+from .named_book import NAME_CHARACTERS_MAX
 from .shared_rules import shared
 
 __all__ = ["Registration", "Registry"]
@@ -236,12 +237,17 @@ class Registry:
         Add an agent. Its credential was checked by whoever calls. Durable when it returns.
 
         Raises:
-            ProtocolError: The name is taken, or looks like an id.
+            ProtocolError: The name is taken, is too long, or looks like an id.
             StoreError: It could not be kept.
 
         Cancellation: the registration may or may not happen.
         """
         name = passport.name
+        if len(name) > NAME_CHARACTERS_MAX:
+            raise ProtocolError(
+                f"the name {name[:40]!r}... has {len(name)} characters, and a name has at most "
+                f"{NAME_CHARACTERS_MAX}"
+            )
         if ID_PATTERN.fullmatch(name):
             raise ProtocolError(f"the name {name!r} has the shape of an id; choose another")
         if name in self._id_by_name or name in self._reserved:
