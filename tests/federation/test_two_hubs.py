@@ -505,6 +505,38 @@ async def test_peer_draws_nobody_in_by_calling_them_participants() -> None:
                 assert "names participants" in (await liar.cross(said)).message
 
 
+async def test_whom_a_peer_names_many_times_it_names_once() -> None:
+    async with (
+        town("west") as west,
+        joined(west, {"east": LocalLink(west.hub)}, exports=("bob",)),
+        HubClient(WsLink(west.url)) as client,
+    ):
+        bob, _dee = await west.agent("bob"), await west.agent("dee")
+        ours = await bob.open(type="conversation", target="dee")
+        known = west.hub.get_channel(ours.channel_id)
+        await client.register(silence, Passport(name="hub:east"))
+        liar = Liar(client, "2" * 32, bob.agent_id)
+        both, here = ("hub://east/a", "hub://west/bob"), ("hub://west/bob",)
+        told = _with(attrs.evolve(known, channel_id="2" * 32), *both)
+        assert (await liar.invite(told, *here * 5_000)).message == ""
+        # What the owner of a channel says of it goes around the admission.
+        said = liar.said(
+            "hub://east/a", event_type=EV_TEXT, audience=here * 5_000, envelope_id="3" * 32
+        )
+        assert (await liar.cross(said)).message == ""
+        told_twice = liar.said(
+            "hub://east/a",
+            event_type="ag2.channel.closed",
+            audience=here * 5_000,
+            envelope_id="4" * 32,
+        )
+        assert (await liar.cross(told_twice)).message == ""
+        wal = await west.hub.read_wal("2" * 32)
+        audiences = {it.event_type: it.audience for it in wal}
+        assert audiences["ag2.channel.invite"] == (bob.agent_id,)
+        assert set(audiences.values()) <= {None, (bob.agent_id,)}, audiences
+
+
 async def test_agents_that_do_not_do_what_is_expected_are_removed_at_both_hubs() -> None:
     expected = Expectation(
         name="reply_within",

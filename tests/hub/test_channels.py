@@ -286,6 +286,16 @@ async def test_a_channel_has_no_more_members_than_the_hub_allows() -> None:
             await alice.open("discussion", bob, carol)
 
 
+async def test_participants_are_counted_before_anybody_is_looked_up() -> None:
+    async with open_house(limits=HubLimits(participants_max=2)) as house:
+        alice = await house.join("alice")
+        wanted = {"creator_id": alice.id, "manifest_type": "discussion"}
+        with pytest.raises(ProtocolError, match="3 participants are more than the 2"):
+            await alice.request("create_channel", participants=["x", "y", "z"], **wanted)
+        with pytest.raises(NotFoundError):
+            await alice.request("create_channel", participants=["x", "y"], **wanted)
+
+
 async def test_a_creator_may_list_itself_and_a_creator_alone_is_no_channel() -> None:
     async with open_house() as house:
         alice, bob = await house.join("alice"), await house.join("bob")

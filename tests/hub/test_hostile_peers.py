@@ -15,7 +15,7 @@ from trio_hub.testing import FaultyStore
 from trio_hub.wire.frames import Dialect
 
 from ..strategies import messages
-from .peer import House, open_house
+from .peer import House, Peer, open_house
 
 DEEP = "[" * 50_000
 
@@ -138,6 +138,27 @@ async def test_a_message_over_the_limit_is_refused_and_the_connection_lives(
         assert "10000" in error["message"]
         await rude.request("list_agents")
         await _all_is_well(house)
+
+
+@pytest.mark.parametrize("entry", ["a", "BOB"])
+async def test_an_audience_of_megabytes_is_refused_in_a_few_words(entry: str) -> None:
+    async with open_house() as house:
+        rude, bob = await house.join("rude"), await house.join("bob")
+        channel_id = await rude.open("conversation", bob)
+        entry = bob.id if entry == "BOB" else entry
+        audience = [entry] * (4 * 1024 * 1024 // len(json.dumps([entry])))
+        said = f"an audience of {len(audience)} is more than the 1000"
+        with pytest.raises(ProtocolError, match=said) as caught:
+            await rude.say(channel_id, "hi", audience=audience)
+        assert len(caught.value.message) < 200
+        await _all_is_well_again(house, rude, bob, channel_id)
+
+
+async def _all_is_well_again(house: House, rude: Peer, bob: Peer, channel_id: str) -> None:
+    wal = await house.hub.read_wal(channel_id)
+    assert "hi" not in [it.text for it in wal]
+    await rude.say(channel_id, "sorry", audience=[bob.id, bob.id])
+    assert (await bob.hears("sorry"))["envelope"]["audience"] == [bob.id]
 
 
 async def test_a_flood_of_requests_is_answered_one_and_all() -> None:

@@ -389,6 +389,55 @@ async def test_one_reads_what_is_for_oneself_or_said_by_oneself() -> None:
         assert (await bob.request("find_envelope_by_causation", **wanted))["depth"] == 0
 
 
+async def test_an_audience_that_names_somebody_twice_is_kept_and_heard_once() -> None:
+    async with open_house() as house:
+        alice, bob, carol = [await house.join(it) for it in ("alice", "bob", "carol")]
+        channel_id = await alice.open("discussion", bob, carol)
+        twice = [carol.id, bob.id, carol.id, bob.id]
+        first = await alice.say(channel_id, "hi", audience=twice, idempotency_key="k")
+        again = await alice.say(channel_id, "hi", audience=twice[:2], idempotency_key="k")
+        assert again == first
+        for peer in (bob, carol):
+            heard = await peer.hears("hi")
+            assert heard["envelope"]["audience"] == [carol.id, bob.id]
+            await peer.quiet()
+            assert peer.heard() == ["hi"]
+        assert [it.audience for it in await house.hub.read_wal(channel_id) if it.text] == [
+            (carol.id, bob.id)
+        ]
+
+
+async def test_a_log_that_names_somebody_many_times_is_heard_and_read_as_ever() -> None:
+    store = MemoryKnowledgeStore()
+    async with open_house(store) as house:
+        alice, bob, carol = [await house.join(it) for it in ("alice", "bob", "carol")]
+        channel_id = await alice.open("discussion", bob, carol)
+        channel = house.hub.channels.get(channel_id)
+        said = Envelope(
+            channel_id=channel_id,
+            sender_id=alice.id,
+            audience=(bob.id, alice.id) * 5_000,
+            event_type=EV_TEXT,
+            event_data={"text": "for bob alone"},
+        )
+        # Past what is seen to today.
+        machine = await house.hub.channels.warm(channel)
+        posted = house.hub.channels.post_nowait(channel, machine, said)
+        assert posted.ticket is not None
+        await posted.ticket.wait()
+        await bob.hears("for bob alone")
+        await bob.quiet()
+        await carol.quiet()
+        assert (bob.heard(), carol.heard()) == (["for bob alone"], [])
+    async with open_house(store) as house:
+        alice, bob, carol = [await house.back(it) for it in ("alice", "bob", "carol")]
+        seen = {}
+        for name, peer in (("alice", alice), ("bob", bob), ("carol", carol)):
+            wal = await peer.request("read_wal", channel_id=channel_id)
+            seen[name] = [it["event_data"]["text"] for it in wal if it["event_type"] == EV_TEXT]
+        assert seen == {"alice": ["for bob alone"], "bob": ["for bob alone"], "carol": []}
+
+
 async def test_a_cause_is_found_once_its_effect_is_durable() -> None:
     async with talking() as talk:
         wanted = {

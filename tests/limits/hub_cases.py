@@ -207,6 +207,10 @@ async def participants() -> None:
         await alice.open("discussion", bob)
         with pytest.raises(ProtocolError):
             await alice.open("discussion", bob, carol)
+        channel_id = await alice.open("discussion", bob)
+        await alice.say(channel_id, "hi", audience=[bob.id] * 2)
+        with pytest.raises(ProtocolError):
+            await alice.say(channel_id, "hi", audience=[bob.id] * 3)
 
 
 def expectation(seconds: float) -> dict[str, Any]:

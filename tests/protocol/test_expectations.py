@@ -45,6 +45,7 @@ from trio_hub.records import (
     ParticipantRole,
 )
 
+from ..counted import compared_at_most, many_ids
 from .channels import ALICE, BOB, CAROL, CREATED_AT, Live, ack, envelope, metadata, stamps, text
 
 BEGAN = seconds_from_iso(CREATED_AT)
@@ -299,6 +300,23 @@ def test_nothing_is_awaited_of_one_who_is_hidden() -> None:
     assert channel.at(60).fires() == [("reply_within", (BOB,))]
 
 
+def test_whom_it_is_about_is_not_looked_up_for_each_that_is_late() -> None:
+    members = many_ids(500)
+    # From a manifest of a time when nobody counted them.
+    many_times = (*many_ids(500)[1:], "initiator") * 10
+    patience = expect("reply_within", seconds=60, applies_to=many_times)
+    drawn = metadata(
+        adapter_with(DiscussionAdapter(), patience), *members, state=ChannelState.ACTIVE
+    )
+    pulse = Pulse()
+    pulse.add(text(members[0], envelope_id="1", created_at=CREATED_AT), members)
+    watched = Watched(metadata=drawn, state=None, turn=None, pulse=pulse)
+    with compared_at_most(50_000):
+        found = look(watched, Firings(), ExpectationRegistry(), BEGAN + 60, lambda *_: None)
+    (overdue,) = found.overdue
+    assert overdue.violation.violator_ids == members[1:]
+
+
 class Mallory(ExpectationEvaluator):
     """Awaits something of somebody who takes no part."""
 
@@ -435,6 +453,7 @@ def test_what_a_hub_ships_is_taken() -> None:
     for adapter in (ConsultingAdapter(), ConversationAdapter(), DiscussionAdapter()):
         check(*adapter.manifest.expectations)
     check(expect("turn_within", "remove", seconds=1, applies_to=(BOB, "respondent")))
+    check(expect("turn_within", applies_to=(ALICE, BOB, CAROL, *ParticipantRole)))
 
 
 def test_names_that_nobody_knows_are_refused_with_those_that_there_are() -> None:
@@ -467,6 +486,9 @@ def test_names_that_nobody_knows_are_refused_with_those_that_there_are() -> None
         (expect("turn_within", applies_to=("mallory",)), "names mallory: neither"),
         (expect("turn_within", applies_to=("m",) * 4), "names m, m, m and 1 more: neither"),
         (expect("turn_within", applies_to=("m" * 101,)), "names m{100}[.]{3}: neither"),
+        (expect("turn_within", applies_to=(BOB, CAROL, BOB)), "names bob more than once"),
+        (expect("turn_within", applies_to=("initiator",) * 2), "names initiator more than once"),
+        (expect("turn_within", applies_to=(BOB,) * 7), "has 7 names, and there are 6 participants"),
     ],
 )
 def test_what_makes_no_sense_is_refused(expectation: Expectation, why: str) -> None:
@@ -491,6 +513,16 @@ def test_a_channel_that_is_not_open_yet_counts_from_its_creation() -> None:
     waiting = discussion(expect("applause", seconds=60), opened=False).at(10)
     registry = ExpectationRegistry([Applause()])
     assert waiting.look(registry).next_at == BEGAN + 60
+
+
+def test_a_pulse_does_not_look_through_a_long_audience_for_each_participant() -> None:
+    members = many_ids(1_000)
+    pulse = Pulse()
+    with compared_at_most(30_000):
+        pulse.add(text("alice", audience=many_ids(1_000)[1:] * 10), members)
+        thawed = Pulse.thaw(pulse.freeze(), members[:-1])
+    assert tuple(pulse.unanswered) == members[1:]
+    assert tuple(thawed.unanswered) == members[1:-1]
 
 
 def test_a_pulse_after_a_replay_is_the_pulse_before() -> None:

@@ -14,6 +14,7 @@ from trio_hub import records as r
 from trio_hub.errors import FrameError
 from trio_hub.wire.validation import decode_strictly, encode
 
+from ..counted import compared_at_most, many_ids
 from ..strategies import RECORDS
 
 #: Smallest JSON form of each record -> the whole of it, defaults filled in, as wire.md has it.
@@ -372,6 +373,31 @@ def test_an_envelope_is_owed_to_everybody_but_its_sender_unless_it_has_an_audien
     to_both = _envelope(audience=("alice", "bob"))
     assert r.is_addressed_to(to_both, "alice")
     assert not r.is_addressed_to(_envelope(audience=()), "bob")
+
+
+@pytest.mark.parametrize("size", [1, 2, 8, 9, 100])
+def test_addressees_are_the_audience_however_long_it_is(size: int) -> None:
+    ids = [f"agent-{number}" for number in range(size)]
+    said = _envelope(audience=tuple(ids * 2))
+    before = encode(said)
+    for agent_id in [*ids, "mallory", "alice"]:
+        assert r.is_addressed_to(said, agent_id) == (agent_id in ids)
+        assert said.addressees is not None
+        assert (agent_id in said.addressees) == (agent_id in ids)
+    # What it remembers of that is nobody else's.
+    assert encode(said) == before
+    assert decode_strictly(before, r.Envelope, "envelope") == said
+    other = attrs.evolve(said, audience=("mallory",) * 2 * size)
+    assert r.is_addressed_to(other, "mallory")
+    assert not r.is_addressed_to(other, ids[0])
+    assert _envelope().addressees is None
+
+
+def test_a_long_audience_is_not_looked_through_for_each_recipient() -> None:
+    said = _envelope(audience=many_ids(1_000) * 10)
+    with compared_at_most(30_000):
+        assert all(r.is_addressed_to(said, it) for it in many_ids(1_000))
+        assert not any(r.is_addressed_to(said, it) for it in many_ids(1_000, "mallory"))
 
 
 @pytest.mark.parametrize("event_type", [r.EV_CHANNEL_INVITE_ACK, r.EV_CHANNEL_INVITE_REJECT])

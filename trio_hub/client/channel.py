@@ -81,7 +81,8 @@ class Channel:
 
         Args:
             text: What to say; with `event_data`, that is sent instead.
-            audience: Agent ids it is for; None is every other participant.
+            audience: Agent ids it is for; None is every other participant. Who is named more
+                than once is meant once.
             causation_id: The envelope that this answers.
             idempotency_key: Sending the same key again posts nothing again; None makes one.
 

@@ -148,8 +148,10 @@ class Arrivals:
             raise ProtocolError("an invite comes with the channel, and is for somebody")
         if told.creator_id != envelope.sender_id:
             raise ProtocolError("a channel is that of the hub of its creator, who invites to it")
-        for address in envelope.audience:
+        invitees = tuple(dict.fromkeys(envelope.audience))
+        for address in invitees:
             self._invitee(address)
+        envelope = attrs.evolve(envelope, audience=invitees)
         names = {it.agent_id: naming.name(it.agent_id) for it in told.participants}
         for name in names.values():
             if naming.is_mirror(name):
@@ -211,7 +213,8 @@ class Arrivals:
             )
         audience = envelope.audience
         if audience is not None:
-            known = tuple(names[it] for it in audience if it in names)
+            # Each once: what the owner of a channel says goes into the log as it is.
+            known = tuple(names[it] for it in dict.fromkeys(audience) if it in names)
             if audience and not known:
                 raise NotFoundError("nobody whom it is for takes part in the channel any more")
             audience = known

@@ -143,7 +143,12 @@ class HubProxy:
         outward = attrs.evolve(
             envelope,
             sender_id=self._address(envelope.sender_id),
-            audience=None if audience is None else tuple(self._address(it) for it in audience),
+            # Each once: it may be from a log in which that was not seen to.
+            audience=(
+                None
+                if audience is None
+                else tuple(self._address(it) for it in dict.fromkeys(audience))
+            ),
             event_data=translated(envelope, addresses),
             causation_id=causation_id,
             idempotency_key=None,

@@ -11,13 +11,14 @@ cost what was accepted.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Final, NoReturn
 
 import attrs
 
 from .._logging import get_logger
 from ..errors import AccessDeniedError, NetworkError, ProtocolError
+from ..protocol.expectations.base import listed
 from ..protocol.globs import why_not_globs
 from ..protocol.operator_rules import glob_lists
 from ..records import (
@@ -37,6 +38,9 @@ from .registry import Registration, Registry
 __all__ = ["Admission", "Refusal", "check_rule"]
 
 log = get_logger(__name__)
+
+# So many are looked up among the members one by one; for more, a set of those is made first.
+_FEW: Final = 2
 
 
 @attrs.frozen
@@ -60,27 +64,50 @@ class Admission:
         arbiter: Decides.
         registry: Who there is.
         owed: Returns how many envelopes are unsettled in an agent's inbox.
+        participants_max: So many may an audience name; more, where the channel has more.
     """
 
-    def __init__(self, arbiter: HubArbiter, registry: Registry, owed: Callable[[str], int]) -> None:
+    def __init__(
+        self,
+        arbiter: HubArbiter,
+        registry: Registry,
+        owed: Callable[[str], int],
+        *,
+        participants_max: int,
+    ) -> None:
         self._arbiter = arbiter
         self._find = registry.find
         self._owed = owed
+        self._participants_max = participants_max
         self._authorize_send = arbiter.authorize_send
         self._authorize_inbox = arbiter.authorize_inbox
         self._authorize_dispatch = arbiter.authorize_dispatch
 
     def resolve_audience(self, metadata: ChannelMetadata, envelope: Envelope) -> Envelope:
         """
-        Return an envelope whose audience takes part in its channel.
+        Return an envelope whose audience takes part in its channel, each once, in its order.
 
         Raises:
-            ProtocolError: Part of it does not, and the arbiter knows nobody instead.
+            ProtocolError: Part of it does not, and the arbiter knows nobody instead; or it is
+                longer than any channel, and then nothing in it has been looked at.
         """
-        if envelope.audience is None:
+        audience = envelope.audience
+        if audience is None:
             return envelope
-        members = metadata.participant_ids
-        unknown = [it for it in envelope.audience if it not in members]
+        members: Collection[str] = metadata.participant_ids
+        if len(audience) > 1:
+            # The channel may be from a time when more were allowed.
+            if len(audience) > self._participants_max and len(audience) > len(members):
+                raise ProtocolError(
+                    f"an audience of {len(audience)} is more than the {self._participants_max} "
+                    "that a channel may have; without one, everybody else is meant"
+                )
+            if len(frozenset(audience)) < len(audience):
+                audience = tuple(dict.fromkeys(audience))
+                envelope = attrs.evolve(envelope, audience=audience)
+            if len(audience) > _FEW:
+                members = frozenset(members)
+        unknown = [it for it in audience if it not in members]
         if not unknown:
             return envelope
         try:
@@ -92,9 +119,9 @@ class Admission:
         if instead is None or not set(instead) <= set(members):
             strangers = unknown if instead is None else sorted(set(instead) - set(members))
             raise ProtocolError(
-                f"audience: {', '.join(strangers)} take no part in channel {metadata.channel_id}"
+                f"audience: {listed(strangers)} take no part in channel {metadata.channel_id}"
             )
-        known = [it for it in envelope.audience if it in members]
+        known = [it for it in audience if it in members]
         return attrs.evolve(envelope, audience=tuple(dict.fromkeys([*known, *instead])))
 
     def check_post(
@@ -105,7 +132,7 @@ class Admission:
 
         It is asked of the sender first, so that who may not send learns nothing of inboxes.
         """
-        find, sender_id, audience = self._find, envelope.sender_id, envelope.audience
+        find, sender_id, audience = self._find, envelope.sender_id, envelope.addressees
         recipients: list[Registration] = []
         passports: list[Passport] = []
         for participant in metadata.participants:

@@ -28,7 +28,14 @@ from .announcer import Announcer
 from .ceilings import check_ttl
 from .channels import Channel, ChannelBook
 from .committer import Committer
-from .drafting import ChannelWish, channel_id_for, draft_channel, never_opened, why_not_opened
+from .drafting import (
+    ChannelWish,
+    channel_id_for,
+    check_number,
+    draft_channel,
+    never_opened,
+    why_not_opened,
+)
 from .expectations import Expectations
 from .federation import FederationApi
 from .gate import Gate
@@ -106,6 +113,7 @@ class ChannelApi(FederationApi):
             opened = await self._opened_before(channel_id)
             if opened is not None:
                 return opened
+        check_number(participants, participants_max=self._limits.participants_max)
         creator = self._registry.get(creator_id)
         members = [self._registry.get(agent_id) for agent_id in participants]
         manifest = self.channels.adapters.get(manifest_type, manifest_version).manifest

@@ -21,7 +21,14 @@ from ..records import (
     duration_seconds,
 )
 
-__all__ = ["ChannelWish", "channel_id_for", "draft_channel", "never_opened", "why_not_opened"]
+__all__ = [
+    "ChannelWish",
+    "channel_id_for",
+    "check_number",
+    "draft_channel",
+    "never_opened",
+    "why_not_opened",
+]
 
 
 # With what the reasons begin that an expectation gives for the end of a channel.
@@ -56,6 +63,20 @@ def channel_id_for(creator_id: str, idempotency_key: str) -> str:
     return hashlib.blake2b(name, digest_size=16).hexdigest()
 
 
+def check_number(participants: Sequence[str], *, participants_max: int) -> None:
+    """
+    Refuse more than a channel may have, before anything is done for each of them.
+
+    Raises:
+        ProtocolError: They are more.
+    """
+    if len(participants) > participants_max:
+        raise ProtocolError(
+            f"{len(participants)} participants are more than the {participants_max} that a channel "
+            "may have"
+        )
+
+
 def draft_channel(
     wish: ChannelWish, channel_id: str, now: float, *, participants_max: int
 ) -> ChannelMetadata:
@@ -72,11 +93,8 @@ def draft_channel(
     members = list(wish.participants)
     if wish.creator_id not in members:
         members.insert(0, wish.creator_id)
-    if len(members) > participants_max:
-        raise ProtocolError(
-            f"{len(members)} participants are more than the {participants_max} that a channel "
-            "may have"
-        )
+    # The creator is one of them.
+    check_number(members, participants_max=participants_max)
     created_at = iso_from_seconds(now)
     try:
         lives = duration_seconds(wish.ttl)

@@ -162,7 +162,9 @@ class Hub(
             per_agent_max=limits.dead_letters_per_agent_max,
             on_displaced=self._announcer.dead_letter_displaced,
         )
-        self._admission = Admission(arbiter, self._registry, self._owed)
+        self._admission = Admission(
+            arbiter, self._registry, self._owed, participants_max=limits.participants_max
+        )
         tracing = find_tracing()
         spans = None if tracing is None else HubSpans(tracing)
         self._deliveries = Deliveries(

@@ -54,7 +54,8 @@ class HubLimits:
         failed_authentications_kept_max: Addresses, and names at addresses, of which failures are
             remembered; then the one that failed longest ago is forgotten. A few megabytes.
         identities_per_connection_max: Agents bound to one connection.
-        participants_max: Members of one channel. A post costs something for each of them.
+        participants_max: Members of one channel, and ids in one audience. A post costs something
+            for each of them.
         expectations_max: Expectations of one channel. Each is looked at whenever one is due; the
             types that ship have one or two.
         expectation_seconds_min: The shortest time that an expectation may set. What follows from

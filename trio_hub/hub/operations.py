@@ -39,7 +39,6 @@ from ..records import (
     TaskMetadata,
     TrackRecord,
     is_bookkeeping,
-    is_visible_to,
 )
 from ..wire import params as p
 from ..wire.operations import OPERATIONS
@@ -430,4 +429,5 @@ class OperationHandlers:
         # One that takes part reads as a member does: reading as an operator would be audited.
         if not readers:
             return self._hub.acting_operator(caller.bound) is not None
-        return envelope.audience is None or any(is_visible_to(envelope, it) for it in readers)
+        audience = envelope.audience
+        return audience is None or envelope.sender_id in readers or not readers.isdisjoint(audience)

@@ -8,7 +8,7 @@ accepts one; from then on it never changes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, Final, Literal, Protocol
 
 import attrs
@@ -59,19 +59,31 @@ EV_TASK_CANCEL_REQUEST: Final = "ag2.task.cancel_request"
 _BOOKKEEPING: Final = (CHANNEL_EVENT_PREFIX, TASK_EVENT_PREFIX, EXPECTATION_EVENT_PREFIX)
 # The hub takes these for itself: they move the channel, and nobody is notified of them.
 _ABSORBED: Final = frozenset({EV_CHANNEL_INVITE_ACK, EV_CHANNEL_INVITE_REJECT})
+# Up to so many ids are looked through faster than they are hashed.
+_FEW: Final = 8
 
 Priority = Literal["background", "normal", "urgent"]
 
 
+class _Remembering:
+    # What an envelope has worked out about itself. No `cached_property`, for which attrs gives a
+    # class a `__getattr__`: then Python takes twice as long for every attribute of it. The name is
+    # private because msgspec would take a public one for a field, and write it.
+    __slots__ = ("_audience_set",)
+
+    _audience_set: frozenset[str]
+
+
 @attrs.frozen(kw_only=True)
-class Envelope:
+class Envelope(_Remembering):
     """
     One message in one channel.
 
     Attributes:
         channel_id: The channel whose log it goes into.
         sender_id: The agent that says it.
-        audience: Agent ids it is for; None is every participant but the sender.
+        audience: Agent ids it is for, each once in what a hub accepts; None is every participant
+            but the sender.
         event_type: What it is: `EV_TEXT`, another ``ag2.*`` type, or an application's own.
         event_data: The content, any JSON object. Carried, not interpreted.
         envelope_id: 32 hex digits, stamped by the hub; sorts in order of acceptance.
@@ -102,6 +114,24 @@ class Envelope:
     ttl_seconds: int | float | None = None
 
     @property
+    def addressees(self) -> Container[str] | None:
+        """
+        The audience, for those who ask it about one agent after another.
+
+        It may be as long as a peer liked: in logs of earlier working copies, also much longer than
+        the channel has members.
+        """
+        audience = self.audience
+        if audience is None or len(audience) <= _FEW:
+            return audience
+        try:
+            return self._audience_set
+        except AttributeError:
+            made = frozenset(audience)
+            object.__setattr__(self, "_audience_set", made)
+            return made
+
+    @property
     def text(self) -> str:
         """The text of an `EV_TEXT`, or the body of a packet; "" where there is none."""
         text = self.event_data.get("text", self.event_data.get("body", ""))
@@ -126,9 +156,11 @@ def is_addressed_to(envelope: Envelope, agent_id: str) -> bool:
     """
     if envelope.event_type in _ABSORBED:
         return False
-    if envelope.audience is None:
+    audience = envelope.audience
+    if audience is None:
         return envelope.sender_id != agent_id
-    return agent_id in envelope.audience
+    # Asked for each recipient of each envelope, so the usual one is spared a call.
+    return agent_id in (audience if len(audience) <= _FEW else envelope.addressees or ())
 
 
 class Addressed(Protocol):
@@ -142,7 +174,11 @@ class Addressed(Protocol):
 
 
 def is_visible_to(envelope: Addressed, agent_id: str) -> bool:
-    """Whether a participant may read `envelope`: it said it, or it is (one of) its readers."""
+    """
+    Whether a participant may read `envelope`: it said it, or it is (one of) its readers.
+
+    It looks through the whole audience, so it is for one who reads: of many, ask a set of them.
+    """
     if envelope.sender_id == agent_id or envelope.audience is None:
         return True
     return agent_id in envelope.audience

@@ -76,11 +76,9 @@ def look(
         try:
             evaluator = registry.evaluator(expectation.name)
             registry.handler(expectation.on_violation)
-            awaited = [
-                it
-                for it in map(_checked, evaluator.awaited(expectation, watched))
-                if it.agent_id is None or _is_about(expectation, it.agent_id, watched)
-            ]
+            awaited = _of_those_meant(
+                expectation, list(map(_checked, evaluator.awaited(expectation, watched))), watched
+            )
         except Exception as error:
             on_broken(expectation, error)
             continue
@@ -103,14 +101,26 @@ def _checked(it: object) -> Awaited:
     return it
 
 
-def _is_about(expectation: Expectation, agent_id: str, watched: Watched) -> bool:
-    if agent_id in watched.pulse.hidden:
-        return False
-    for participant in watched.metadata.participants:
-        if participant.agent_id == agent_id:
-            applies_to = expectation.applies_to
-            return applies_to is None or agent_id in applies_to or participant.role in applies_to
-    return False
+def _of_those_meant(
+    expectation: Expectation, awaited: list[Awaited], watched: Watched
+) -> list[Awaited]:
+    """
+    Leave out what is awaited of those that it is not about, who are hidden or take no part.
+
+    As many as a channel has members may be late, and as many named; so none is looked for in a list.
+    """
+    wanted = {it.agent_id for it in awaited if it.agent_id is not None}.difference(
+        watched.pulse.hidden
+    )
+    if not wanted:
+        return [it for it in awaited if it.agent_id is None]
+    named = None if expectation.applies_to is None else frozenset(expectation.applies_to)
+    meant = {
+        it.agent_id
+        for it in watched.metadata.participants
+        if it.agent_id in wanted and (named is None or it.agent_id in named or it.role in named)
+    }
+    return [it for it in awaited if it.agent_id is None or it.agent_id in meant]
 
 
 def _overdue(index: int, expectation: Expectation, late: list[Awaited], now: float) -> Overdue:

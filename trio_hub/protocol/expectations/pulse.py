@@ -7,7 +7,7 @@ on to an envelope.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import attrs
@@ -92,7 +92,7 @@ class Pulse:
         self.content = moment
         if event_type in _SPOKEN:
             self.spoken = moment
-            sender_id, audience = envelope.sender_id, envelope.audience
+            sender_id, audience = envelope.sender_id, envelope.addressees
             self.unanswered.pop(sender_id, None)
             for agent_id in participant_ids:
                 if agent_id != sender_id and (audience is None or agent_id in audience):
@@ -110,15 +110,16 @@ class Pulse:
         )
 
     @classmethod
-    def thaw(cls, frozen: PulseSnapshot, participant_ids: Collection[str]) -> Pulse:
+    def thaw(cls, frozen: PulseSnapshot, participant_ids: Iterable[str]) -> Pulse:
         """Return a pulse that knows what was kept, as far as it is of those who take part."""
         pulse = cls()
+        taking_part = frozenset(participant_ids)
         pulse.opened, pulse.content = frozen.opened, frozen.content
         pulse.spoken, pulse.left = frozen.spoken, frozen.left
         pulse.unanswered = {
             agent_id: moment
             for agent_id, moment in frozen.unanswered.items()
-            if agent_id in participant_ids
+            if agent_id in taking_part
         }
         pulse.hidden = frozenset(frozen.hidden)
         return pulse

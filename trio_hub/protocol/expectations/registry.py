@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from ...errors import NotFoundError, ProtocolError
@@ -109,6 +110,14 @@ def _check_applies_to(
     if not evaluator.blames_agents:
         raise ValueError("it is about the channel as a whole, so it takes no applies_to")
     known = {*metadata.participant_ids, *ParticipantRole}
+    if len(expectation.applies_to) > len(known):
+        raise ValueError(
+            f"applies_to has {len(expectation.applies_to)} names, and there are {len(known)} "
+            "participants and roles"
+        )
     strangers = [one for one in expectation.applies_to if one not in known]
     if strangers:
         raise ValueError(f"applies_to names {listed(strangers)}: neither a participant nor a role")
+    twice = [one for one, count in Counter(expectation.applies_to).items() if count > 1]
+    if twice:
+        raise ValueError(f"applies_to names {listed(twice)} more than once")
