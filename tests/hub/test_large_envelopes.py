@@ -17,6 +17,7 @@ from trio_hub.hub.mailbox import PAYLOAD_BYTES_MAX, Mailbox
 from trio_hub.testing import FaultyStore
 
 from .peer import House, Peer, open_house
+from .test_long_answers import counted
 
 # So that little is enough to fill the outbox of one who does not read.
 NARROW = LinkLimits(outbox_low_bytes=2_000, outbox_high_bytes=4_000)
@@ -255,3 +256,79 @@ async def test_what_has_expired_is_told_of_while_one_is_being_read(
         assert talk.house.hub._deliveries.expired == 1
         store.opened.set()
         await talk.bob.hears(large("b"))
+
+
+async def test_one_that_no_disk_gives_is_a_dead_letter_and_holds_up_nobody_for_ever(
+    autojump_clock: MockClock,
+) -> None:
+    store = FaultyStore(MemoryKnowledgeStore())
+    async with talking(store) as talk:
+        for nth in range(1, 11):
+            store.fail("read_range", nth=nth)
+        before = trio.current_time()
+        await talk.say(large("a"), "b")
+        assert await heard(talk.bob, 1) == ["b"]
+        assert 9.0 <= trio.current_time() - before < 12.0
+        (letter,) = talk.house.hub.list_dead_letters().letters
+        assert letter.reason == "undeliverable: this operation was made to fail"
+
+
+async def test_one_for_many_is_read_a_few_times_and_decoded_not_at_all() -> None:
+    store = Gate()
+    async with open_house(store) as house:
+        alice = await house.join("alice")
+        others = [await house.join(f"other-{number}") for number in range(20)]
+        channel_id = await alice.open("discussion", *others)
+        await others[-1].quiet()
+        with counted() as steps:
+            await alice.say(channel_id, large("a"))
+            for other in others:
+                await other.hears(large("a"))
+        # As many as there are readers.
+        assert store.reads <= 4
+        assert steps.total["records"] == 0
+
+
+async def test_nothing_is_read_for_one_who_has_no_room_any_more() -> None:
+    store = Gate()
+    async with open_house(store, link_limits=NARROW) as house:
+        names = [f"part-{number}" for number in range(10)]
+        alice, bob = await house.join("alice"), await house.join(*names)
+        channel_id = await alice.request(
+            "create_channel",
+            creator_id=alice.id,
+            manifest_type="discussion",
+            participants=list(bob.ids.values()),
+        )
+        await bob.quiet()
+        with bob.stalls():
+            for word in "abc":
+                await alice.say(channel_id["channel_id"], large(word), event_type="app.note")
+            await wait_all_tasks_blocked()
+            # What the line holds, and what was under way when that was full; not all the thirty.
+            assert store.reads < 25
+        for _ in range(30):
+            await bob.hears(event_type="app.note")
+        for name in names:
+            mine = [
+                it["envelope"]["event_data"]["text"].rstrip(".")
+                for it in bob.history
+                if it["kind"] == "notify"
+                and it["recipient_id"] == bob.ids[name]
+                and it["envelope"]["event_type"] == "app.note"
+            ]
+            assert mine == ["a", "b", "c"]
+
+
+async def test_an_agent_that_is_no_more_is_sent_nothing() -> None:
+    store = Gate()
+    async with talking(store) as talk:
+        await talk.bob.register("other")
+        bob_id = talk.bob.ids["bob"]
+        store.shut()
+        await talk.alice.say(talk.channel_id, large("a"))
+        await wait_all_tasks_blocked()
+        await talk.bob.request("unregister", agent_id=bob_id)
+        store.opened.set()
+        await talk.bob.quiet()
+        assert talk.bob.heard() == []

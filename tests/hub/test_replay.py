@@ -38,9 +38,14 @@ async def test_a_read_that_fails_is_tried_again(
             raise error
         return [LogRecord(0, envelope, b"{}")]
 
+    async def never(channel: Channel, position: int) -> bytes:
+        raise AssertionError("pages are read as records")
+
     answered: list[Mailbox] = []
     known = Channel(cast(Any, None), 1, Recipients(("b",)))
-    replay = Replay(read_log, lambda _: known, lambda *_: True, lambda _: None, answered.append)
+    replay = Replay(
+        read_log, never, lambda _: known, lambda *_: True, lambda _: None, answered.append
+    )
     nursery.start_soon(replay.run)
     inbox: Inbox[bytes] = Inbox(POLICY, random.Random(1))
     mailbox = Mailbox("b", inbox, InboxBlock(), lambda *_: None)

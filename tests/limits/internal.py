@@ -16,6 +16,7 @@ INTERNAL = {
     # How much is done before others get their turn, or in one go: it changes nothing but the pace.
     "client.deliveries._IN_A_ROW_MAX": "others get their turn",
     "hub.committer._BATCH_CHANGES_MAX": "what is more is committed next",
+    "hub.dispatcher._FETCHES_MAX": "a record that no disk gives is a dead letter",
     "hub.dispatcher._MAILBOXES_IN_A_ROW_MAX": "others get their turn",
     "hub.expectations._UNDER_WAY_MAX": "what is more is written next",
     "hub.snapshots._IN_A_ROW_MAX": "others get their turn",

@@ -396,11 +396,14 @@ class Connection:
         """Wait for what an operation waits for, and answer."""
         try:
             answer = await self._carried_out(operation, result, scope)
-            # One after another, as they are taken: many that end together are no slow peer's.
-            await self.endpoint.outbox.wait_for_room()
+            is_new = operation.name == "register"
+            if not is_new:
+                # One after another, as they are taken: many that end together are no slow peer's.
+                # But whoever is new hears of it before it is sent anything.
+                await self.endpoint.outbox.wait_for_room()
             # Whoever has come in by a hello was told; a plain peer would not know the word.
-            is_new = operation.name == "register" and self.endpoint.dialect is Dialect.BATCHED
-            self._respond(request_id, answer, epoch=self._host.epoch if is_new else "")
+            says_epoch = is_new and self.endpoint.dialect is Dialect.BATCHED
+            self._respond(request_id, answer, epoch=self._host.epoch if says_epoch else "")
         except NetworkError as error:
             self._respond_error(request_id, error)
         except Exception:

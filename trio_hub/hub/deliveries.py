@@ -62,6 +62,7 @@ class Deliveries:
         timers: Wake inboxes.
         letters: Takes what cannot be delivered.
         read_log: Reads a slice of a channel's log, or the beginning of it.
+        read_raw: Reads one record as it stands there; nothing where it cannot be read.
         find_channel: Returns a channel by id.
         refusal: Returns why an envelope is not handed to an agent, or None.
         announcer: Told of posts, of pressure and of what cannot be delivered.
@@ -80,6 +81,7 @@ class Deliveries:
         timers: Timers,
         letters: DeadLetterBox,
         read_log: Callable[[Channel, int, int], Awaitable[list[LogRecord]]],
+        read_raw: Callable[[Channel, int], Awaitable[bytes]],
         find_channel: Callable[[str], Channel | None],
         refusal: Callable[[Envelope, str], Refusal | None],
         announcer: Announcer,
@@ -108,7 +110,7 @@ class Deliveries:
             turn, timers, self._cursors, self._overflow, self._leavings, spans
         )
         changed = self._leavings.changed = self._dispatcher.changed
-        self._replay = Replay(read_log, find_channel, self._admits, self._moment, changed)
+        self._replay = Replay(read_log, read_raw, find_channel, self._admits, self._moment, changed)
         self._letter_replay = LetterReplay(
             letters,
             self._replay,
@@ -118,7 +120,7 @@ class Deliveries:
             self._dispatcher.count_redelivery,
         )
         self._dispatcher.want_page = self._replay.want
-        self._dispatcher.want_record = self._replay.want_record
+        self._dispatcher.want_raw = self._replay.want_raw
         self._dispatcher.pump_letters = self._letter_replay.pump
         #: What was said of deliveries.
         self.receipts = {"ack": 0, "nack": 0, "progress": 0}
@@ -185,8 +187,12 @@ class Deliveries:
 
     def remove_agent(self, agent_id: str, channels: Iterable[Channel]) -> None:
         """Take an agent's mailbox away, and what it left in the store."""
-        if self._mailboxes.pop(agent_id, None) is None:
+        mailbox = self._mailboxes.pop(agent_id, None)
+        if mailbox is None:
             return
+        # What is being read for it comes to nothing.
+        mailbox.binding = None
+        mailbox.clear()
         self._dispatcher.forget(agent_id)
         self._cursors.forget(agent_id)
         changes: list[Change] = [

@@ -16,21 +16,21 @@ import trio
 from ..errors import StoreError
 from ..protocol.inbox import Delivery
 from ..protocol.inbox_work import PageWanted
-from .channels import LogRecord
 from .cursors import CursorWriter
 from .doorbell import Doorbell
 from .leavings import Leavings
 from .mailbox import Binding, Mailbox, too_large
 from .overflow import Overflow
-from .replay import RecordAnswer
+from .replay import RawAnswer
 from .spans import HubSpans
 from .timers import Timers
 from .turn import Turn
 
 __all__ = ["Dispatcher"]
 
-# After a read that failed.
+# After a read that failed; and how often, until a record is taken for one that cannot be read.
 _FETCH_AGAIN_SECONDS = 1.0
+_FETCHES_MAX = 10
 # Each may be a system call or two. A channel of thousands is served in slices of this many.
 _MAILBOXES_IN_A_ROW_MAX = 64
 
@@ -51,7 +51,7 @@ class Dispatcher:
         delivered: How many envelopes were given to connections.
         redelivered: How many of them not for the first time.
         want_page: Called with what a mailbox is behind with; for `Replay`.
-        want_record: Called with what is to be sent and was too large to be kept; for `Replay`.
+        want_raw: Called with what is to be sent and was too large to be kept; for `Replay`.
         pump_letters: Called with an agent that was looked at; for `LetterReplay`.
     """
 
@@ -77,7 +77,7 @@ class Dispatcher:
         self.delivered = 0
         self.redelivered = 0
         self.want_page: Callable[[Mailbox, PageWanted], None]
-        self.want_record: Callable[[str, int, RecordAnswer], None]
+        self.want_raw: Callable[[str, int, Callable[[], bool], RawAnswer], None]
         self.pump_letters: Callable[[str], None]
 
     async def run(self) -> None:
@@ -158,7 +158,7 @@ class Dispatcher:
                 delivery = backlog[-1]
                 if delivery.channel_id in inbox.unburied:
                     return False  # When that is kept, it goes on.
-                if not delivery.payload:
+                if not delivery.payload and self._is_to_be_sent(mailbox, delivery):
                     self._fetch(mailbox, delivery)
                     return False
                 self._send(mailbox, binding, backlog.pop())
@@ -176,6 +176,12 @@ class Dispatcher:
             backlog.extend(reversed(work.sends))
         return False
 
+    def _is_to_be_sent(self, mailbox: Mailbox, delivery: Delivery[bytes]) -> bool:
+        """Whether a delivery was not settled while it waited, and has not expired."""
+        return (
+            delivery.expires is None or delivery.expires > trio.current_time()
+        ) and mailbox.inbox.find(delivery.channel_id, delivery.position) is not None
+
     def _send(self, mailbox: Mailbox, binding: Binding, delivery: Delivery[bytes]) -> None:
         if delivery.expires is not None and delivery.expires <= trio.current_time():
             # It waited for room.
@@ -183,6 +189,8 @@ class Dispatcher:
                 delivery.channel_id, delivery.envelope_id, trio.current_time(), sent=False
             )
             return
+        if not delivery.payload:
+            return  # It was settled, so nobody has read it.
         if binding.deliver(mailbox.agent_id, delivery):
             self.delivered += 1
             if self._spans is not None:
@@ -200,30 +208,48 @@ class Dispatcher:
         """Have an envelope read that is to be sent next; what is behind it waits."""
         if mailbox.fetching is not delivery:
             mailbox.fetching = delivery
-            self.want_record(
+            self.want_raw(
                 delivery.channel_id,
                 delivery.position,
+                lambda: self._is_due(mailbox, delivery),
                 lambda found: self._fetched(mailbox, delivery, found),
             )
 
+    def _is_due(self, mailbox: Mailbox, delivery: Delivery[bytes]) -> bool:
+        """Whether what was to be read is still to be: a queue lies in between."""
+        binding = mailbox.binding
+        if mailbox.fetching is not delivery or binding is None:
+            return False
+        if not binding.has_room:
+            mailbox.fetching = None  # It is asked for again when there is.
+        return binding.has_room
+
     def _fetched(
-        self, mailbox: Mailbox, delivery: Delivery[bytes], found: LogRecord | StoreError | None
+        self, mailbox: Mailbox, delivery: Delivery[bytes], found: bytes | StoreError
     ) -> None:
         if mailbox.fetching is not delivery:
             return  # Another binding has begun, or its channel was left.
         if isinstance(found, StoreError):
-            self._timers.call_in(_FETCH_AGAIN_SECONDS, lambda: self._fetch_again(mailbox, delivery))
-            return
+            mailbox.fetches_failed += 1
+            if mailbox.fetches_failed < _FETCHES_MAX:
+                self._timers.call_in(
+                    _FETCH_AGAIN_SECONDS, lambda: self._fetch_again(mailbox, delivery)
+                )
+                return
         mailbox.fetching = None
-        backlog, inbox, binding = mailbox.backlog, mailbox.inbox, mailbox.binding
+        mailbox.fetches_failed = 0
+        backlog, inbox, now = mailbox.backlog, mailbox.inbox, trio.current_time()
+        channel_id, position = delivery.channel_id, delivery.position
         if backlog and backlog[-1] is delivery:
-            if inbox.find(delivery.channel_id, delivery.position) is None:
-                backlog.pop()  # It was settled meanwhile.
-            elif found is None or found.envelope is None:
-                backlog.pop()
-                inbox.settle(delivery.channel_id, delivery.position, trio.current_time())
-            elif binding is not None and binding.has_room:
-                backlog[-1] = attrs.evolve(delivery, payload=found.raw)
+            backlog.pop()
+            if inbox.find(channel_id, position) is None:
+                pass  # It was settled meanwhile.
+            elif isinstance(found, StoreError):
+                inbox.give_up(channel_id, position, now, f"undeliverable: {found.message}")
+            elif found:
+                backlog.append(attrs.evolve(delivery, payload=found))
+            else:
+                inbox.settle(channel_id, position, now)
         self.changed(mailbox)
 
     def _fetch_again(self, mailbox: Mailbox, delivery: Delivery[bytes]) -> None:

@@ -173,6 +173,7 @@ class Hub(
             timers=self._timers,
             letters=self._letters,
             read_log=self._read_log,
+            read_raw=self._read_raw,
             find_channel=self._find_channel,
             refusal=self._admission.refusal,
             announcer=self._announcer,
@@ -438,6 +439,9 @@ class Hub(
 
     async def _read_log(self, channel: Channel, start: int, stop: int) -> list[LogRecord]:
         return await self.channels.read_page(channel, start, stop)
+
+    async def _read_raw(self, channel: Channel, position: int) -> bytes:
+        return await self.channels.read_raw(channel, position)
 
     def _owed(self, agent_id: str) -> int:
         # What is for an agent of another hub waits at the link to that.

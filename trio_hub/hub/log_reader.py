@@ -86,6 +86,15 @@ class LogReader:
         start, raws = await self._read_run(channel_id, start, stop)
         return [read_record(position, raw) for position, raw in enumerate(raws, start)]
 
+    async def read_as_it_stands(self, channel_id: str, position: int) -> bytes:
+        """
+        Read one record without looking into it; nothing where it was trimmed or is damaged.
+
+        Raises and cancellation: as `read`.
+        """
+        start, raws = await self._read_run(channel_id, position, position + 1)
+        return raws[0] if raws and start == position else b""
+
     async def read_raw(
         self,
         channel_id: str,

@@ -55,6 +55,7 @@ class Mailbox:
         backlog: Deliveries that are due, while the connection's outbox is full. The next one stands
             at the end: most mailboxes never have any, and a list without any takes no room.
         fetching: The next of them, while its envelope is being read from the log.
+        fetches_failed: How often that could not be read.
         saved: Cursors of channels that are cold.
         wakes_at: When the timers will look at the inbox anyway.
         pressed: Whether more waits than the high-water mark of its rule.
@@ -68,6 +69,7 @@ class Mailbox:
     binding: Binding | None = None
     backlog: list[Delivery[bytes]] = attrs.field(factory=list)
     fetching: Delivery[bytes] | None = None
+    fetches_failed: int = 0
     saved: dict[str, SavedCursor] = attrs.field(factory=dict)
     wakes_at: float | None = None
     pressed: bool = False
@@ -88,6 +90,7 @@ class Mailbox:
         """Have nothing due: another binding begins, or none."""
         self.backlog.clear()
         self.fetching = None
+        self.fetches_failed = 0
 
     def leave(self, channel_id: str) -> None:
         """Be owed nothing more in a channel."""

@@ -22,7 +22,7 @@ from .channels import Channel, LogRecord
 from .doorbell import Doorbell
 from .mailbox import Mailbox, kept_payload
 
-__all__ = ["RecordAnswer", "Replay"]
+__all__ = ["RawAnswer", "RecordAnswer", "Replay"]
 
 log = get_logger(__name__)
 
@@ -30,6 +30,8 @@ _READERS = 4
 
 #: Takes a record: None where there is none (any more), or why it could not be read now.
 RecordAnswer = Callable[[LogRecord | StoreError | None], None]
+#: The same for the bytes of one: none where it is not there, or cannot be read.
+RawAnswer = Callable[[bytes | StoreError], None]
 
 
 class Replay:
@@ -38,6 +40,7 @@ class Replay:
 
     Args:
         read_log: Reads a slice of a channel's log, or the beginning of it.
+        read_raw: Reads one record as it stands there; nothing where it cannot be read.
         find_channel: Returns a channel by id.
         admits: Whether the envelope at a position is handed to the one it is addressed to.
         moment: When an envelope expires (`trio.current_time`), or None.
@@ -47,12 +50,14 @@ class Replay:
     def __init__(
         self,
         read_log: Callable[[Channel, int, int], Awaitable[list[LogRecord]]],
+        read_raw: Callable[[Channel, int], Awaitable[bytes]],
         find_channel: Callable[[str], Channel | None],
         admits: Callable[[Mailbox, Envelope, int], bool],
         moment: Callable[[Envelope], float | None],
         on_answered: Callable[[Mailbox], None],
     ) -> None:
         self._read_log = read_log
+        self._read_raw = read_raw
         self._find_channel = find_channel
         self._admits = admits
         self._moment = moment
@@ -61,6 +66,8 @@ class Replay:
         # envelope at the most.
         self._wanted: deque[Callable[[], Awaitable[None]]] = deque()
         self._bell = Doorbell()
+        # What was read last, while more is to be read: a large envelope is often for many.
+        self._last: tuple[str, int, bytes] | None = None
 
     def want(self, mailbox: Mailbox, page: PageWanted) -> None:
         """Have a page read, in its turn."""
@@ -70,6 +77,13 @@ class Replay:
     def want_record(self, channel_id: str, position: int, answer: RecordAnswer) -> None:
         """Have one record read, in its turn."""
         self._wanted.append(lambda: self._answer_record(channel_id, position, answer))
+        self._bell.ring()
+
+    def want_raw(
+        self, channel_id: str, position: int, is_due: Callable[[], bool], answer: RawAnswer
+    ) -> None:
+        """Have the bytes of one record read in their turn, if they are due then."""
+        self._wanted.append(lambda: self._answer_raw(channel_id, position, is_due, answer))
         self._bell.ring()
 
     async def run(self) -> None:
@@ -86,6 +100,7 @@ class Replay:
                 if self._wanted:
                     self._bell.ring()
                 await read()
+            self._last = None
 
     async def _answer(self, mailbox: Mailbox, page: PageWanted) -> None:
         inbox, channel_id = mailbox.inbox, page.channel_id
@@ -137,6 +152,30 @@ class Replay:
                 return
         # A log that was damaged may be shorter than it was.
         answer(records[0] if records else None)
+
+    async def _answer_raw(
+        self, channel_id: str, position: int, is_due: Callable[[], bool], answer: RawAnswer
+    ) -> None:
+        if not is_due():
+            return
+        if self._last is not None and self._last[:2] == (channel_id, position):
+            answer(self._last[2])
+            return
+        channel = self._find_channel(channel_id)
+        raw = b""
+        if channel is not None:
+            try:
+                raw = await self._read_raw(channel, position)
+            except NotFoundError:
+                pass  # It went while it was being read.
+            except StoreError as error:
+                log.warning(
+                    "record not read", channel_id=channel_id, position=position, error=error.message
+                )
+                answer(error)
+                return
+        self._last = (channel_id, position, raw)
+        answer(raw)
 
     def _seen_by(
         self, mailbox: Mailbox, channel: Channel, record: LogRecord
