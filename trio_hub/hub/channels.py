@@ -237,7 +237,7 @@ class ChannelBook(Warming):
         start, stop = channel.durable_slice(start, stop)
         return await self.logs.read_page(channel.channel_id, start, stop)
 
-    async def read_raw(self, channel: Channel, position: int) -> bytes:
+    async def read_as_it_stands(self, channel: Channel, position: int) -> bytes:
         """Read one record as it stands in the log; nothing where it cannot be read. Raises as `read`."""
         start, stop = channel.durable_slice(position, position + 1)
         return await self.logs.read_as_it_stands(channel.channel_id, start) if start < stop else b""

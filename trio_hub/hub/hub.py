@@ -441,7 +441,7 @@ class Hub(
         return await self.channels.read_page(channel, start, stop)
 
     async def _read_raw(self, channel: Channel, position: int) -> bytes:
-        return await self.channels.read_raw(channel, position)
+        return await self.channels.read_as_it_stands(channel, position)
 
     def _owed(self, agent_id: str) -> int:
         # What is for an agent of another hub waits at the link to that.

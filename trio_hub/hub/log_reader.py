@@ -44,6 +44,7 @@ class LogReader:
 
     def __init__(self, store: KnowledgeStore, page: int, is_kept: Callable[[str], bool]) -> None:
         self._store = store
+        self._pages = store if isinstance(store, PagingStore) else None
         self._page = min(page, RECORDS_AT_ONCE)
         self._is_kept = is_kept
 
@@ -210,10 +211,9 @@ class LogReader:
             start += len(raws)
 
     async def _read_page(self, path: str, start: int, stop: int) -> list[bytes]:
-        store: object = self._store
-        if isinstance(store, PagingStore):
-            return await store.read_page(path, start, stop, BYTES_AT_ONCE)
-        return await self._store.read_range(path, start, stop)
+        if self._pages is None:
+            return await self._store.read_range(path, start, stop)
+        return await self._pages.read_page(path, start, stop, BYTES_AT_ONCE)
 
     async def _read_run(
         self, channel_id: str, start: int, stop: int

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import trio
 
@@ -25,6 +26,8 @@ from .mailbox import Mailbox, kept_payload
 __all__ = ["RawAnswer", "RecordAnswer", "Replay"]
 
 log = get_logger(__name__)
+
+_T = TypeVar("_T")
 
 _READERS = 4
 
@@ -137,21 +140,11 @@ class Replay:
         self._on_answered(mailbox)
 
     async def _answer_record(self, channel_id: str, position: int, answer: RecordAnswer) -> None:
-        channel = self._find_channel(channel_id)
-        records: list[LogRecord] = []
-        if channel is not None:
-            try:
-                records = await self._read_log(channel, position, position + 1)
-            except NotFoundError:
-                pass  # It went while it was being read.
-            except StoreError as error:
-                log.warning(
-                    "record not read", channel_id=channel_id, position=position, error=error.message
-                )
-                answer(error)
-                return
+        found = await self._found(
+            channel_id, position, lambda it: self._read_log(it, position, position + 1)
+        )
         # A log that was damaged may be shorter than it was.
-        answer(records[0] if records else None)
+        answer(found if isinstance(found, StoreError) else found[0] if found else None)
 
     async def _answer_raw(
         self, channel_id: str, position: int, is_due: Callable[[], bool], answer: RawAnswer
@@ -161,21 +154,26 @@ class Replay:
         if self._last is not None and self._last[:2] == (channel_id, position):
             answer(self._last[2])
             return
+        found = await self._found(channel_id, position, lambda it: self._read_raw(it, position))
+        if not isinstance(found, StoreError):
+            found = found or b""
+            self._last = (channel_id, position, found)
+        answer(found)
+
+    async def _found(
+        self, channel_id: str, position: int, read: Callable[[Channel], Awaitable[_T]]
+    ) -> _T | StoreError | None:
+        """Read what stands at one place: None where the channel is gone, or why it cannot be read."""
         channel = self._find_channel(channel_id)
-        raw = b""
-        if channel is not None:
-            try:
-                raw = await self._read_raw(channel, position)
-            except NotFoundError:
-                pass  # It went while it was being read.
-            except StoreError as error:
-                log.warning(
-                    "record not read", channel_id=channel_id, position=position, error=error.message
-                )
-                answer(error)
-                return
-        self._last = (channel_id, position, raw)
-        answer(raw)
+        try:
+            return None if channel is None else await read(channel)
+        except NotFoundError:
+            return None  # It went while it was being read.
+        except StoreError as error:
+            log.warning(
+                "record not read", channel_id=channel_id, position=position, error=error.message
+            )
+            return error
 
     def _seen_by(
         self, mailbox: Mailbox, channel: Channel, record: LogRecord
