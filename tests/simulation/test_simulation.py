@@ -17,9 +17,8 @@ def test_seed_keeps_every_promise(seed: int, operations: int) -> None:
         command = f"pytest tests/simulation --seed {seed} --operations {operations}"
         sentences = "\n".join(run.violations[:20])
         pytest.fail(f"seed {seed}: {command}\n{sentences}", pytrace=False)
-    # Nothing promises much where nothing happens. In a storm in which hub and disk fail all the time
-    # (one world of five thousand) few posts go through.
-    assert run.posts_acked > operations / 200
+    # Nothing promises much where nothing happens.
+    assert run.posts_acked > operations / 20
     assert run.delivered > operations / 10
 
 
