@@ -25,6 +25,7 @@ from contextlib import (
 )
 from typing import Any, TypeVar
 
+import attrs
 import trio
 import trio.testing
 
@@ -361,6 +362,20 @@ class House:
         peer = await self.peer(**options)
         await peer.hello(name, since=since)
         return peer
+
+
+@attrs.frozen
+class Pair:
+    """Alice and Bob, and a channel of theirs. Tests add what else they do, and what is looked at."""
+
+    house: House
+    alice: Peer
+    bob: Peer
+    channel_id: str
+
+    async def say(self, *words: str) -> list[str]:
+        """Let Alice say one after another; return the ids of the envelopes."""
+        return [await self.alice.say(self.channel_id, word) for word in words]
 
 
 @asynccontextmanager

@@ -35,16 +35,11 @@ from trio_hub.errors import (
 from trio_hub.hub import Allow, Decision, Deny, RuleArbiter
 from trio_hub.records import EV_CHANNEL_CLOSED, EV_TEXT
 
-from .peer import House, Peer, open_house
+from .peer import Pair, Peer, open_house
 
 
 @attrs.frozen
-class Talk:
-    house: House
-    alice: Peer
-    bob: Peer
-    channel_id: str
-
+class Talk(Pair):
     async def rule(self, peer: Peer, rule: Rule) -> None:
         await self.house.hub.set_rule(peer.id, rule)
 

@@ -19,7 +19,7 @@ from trio_hub.records import KeptLetter
 from trio_hub.testing import FaultyStore
 from trio_hub.wire.frames import Dialect
 
-from .peer import House, Peer, open_house
+from .peer import Pair, open_house
 
 ONCE = DeliveryPolicy(max_attempts=1, ack_wait_seconds=600)
 
@@ -35,13 +35,8 @@ NARROW = LinkLimits(
 
 
 @attrs.frozen
-class Talk:
+class Talk(Pair):
     """Alice talks to Bob, who acks only what a test tells him to."""
-
-    house: House
-    alice: Peer
-    bob: Peer
-    channel_id: str
 
     @property
     def letters(self) -> tuple[KeptLetter, ...]:

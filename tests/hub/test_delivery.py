@@ -18,20 +18,12 @@ from trio_hub.records import EV_CHANNEL_CLOSED, EV_TEXT
 from trio_hub.testing import FaultyStore
 from trio_hub.wire.frames import Dialect
 
-from .peer import House, Peer, open_house
+from .peer import Pair, Peer, open_house
 
 
 @attrs.frozen
-class Talk:
+class Talk(Pair):
     """Alice talks to Bob, who acks only what a test tells him to."""
-
-    house: House
-    alice: Peer
-    bob: Peer
-    channel_id: str
-
-    async def say(self, *words: str) -> list[str]:
-        return [await self.alice.say(self.channel_id, word) for word in words]
 
     async def bob_is_cut(self) -> None:
         self.bob.cut()

@@ -15,7 +15,7 @@ from trio.testing import MockClock
 from trio_hub import DeliveryPolicy, DiskKnowledgeStore, HubListener, LinkLimits
 from trio_hub.records import AuditRecord
 
-from .peer import PATIENCE_SECONDS, House, Peer, open_house
+from .peer import PATIENCE_SECONDS, House, Pair, open_house
 
 TTL_SECONDS = 5.0
 START = 1_700_000_000.0
@@ -36,13 +36,9 @@ def hub_time() -> float:
 
 
 @attrs.frozen
-class Talk:
+class Talk(Pair):
     """Alice talks to Bob, who acks only what a test tells him to."""
 
-    house: House
-    alice: Peer
-    bob: Peer
-    channel_id: str
     listener: Expiries
 
     async def says(self, words: str, ttl: float | None = TTL_SECONDS) -> str:

@@ -16,7 +16,7 @@ from trio_hub.errors import DamagedRecord, StoreError
 from trio_hub.hub.mailbox import PAYLOAD_BYTES_MAX, Mailbox
 from trio_hub.testing import FaultyStore
 
-from .peer import House, Peer, open_house
+from .peer import Pair, Peer, open_house
 from .test_long_answers import counted
 
 # So that little is enough to fill the outbox of one who does not read.
@@ -51,20 +51,12 @@ class Gate(MemoryKnowledgeStore):
 
 
 @attrs.frozen
-class Talk:
+class Talk(Pair):
     """Alice talks to Bob."""
-
-    house: House
-    alice: Peer
-    bob: Peer
-    channel_id: str
 
     @property
     def mailbox(self) -> Mailbox:
         return self.house.hub._deliveries.mailboxes[self.bob.id]
-
-    async def say(self, *words: str) -> list[str]:
-        return [await self.alice.say(self.channel_id, word) for word in words]
 
 
 @asynccontextmanager

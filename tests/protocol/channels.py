@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import attrs
 
@@ -24,19 +24,6 @@ from trio_hub.records import (
 
 ALICE, BOB, CAROL = "alice", "bob", "carol"
 CREATED_AT = "2026-01-01T00:00:00+00:00"
-
-
-class Counted(str):
-    """A text that counts how often one like it is compared."""
-
-    __slots__ = ()
-    comparisons: ClassVar[int] = 0
-
-    def __eq__(self, other: object) -> bool:
-        Counted.comparisons += 1
-        return str.__eq__(self, other)
-
-    __hash__ = str.__hash__
 
 
 def stamps() -> Callable[[], Stamp]:

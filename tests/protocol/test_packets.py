@@ -19,7 +19,8 @@ from trio_hub.protocol.workflow.packets import (
     context_growth,
 )
 
-from .channels import ALICE, BOB, Counted
+from ..counted import compared_at_most, many_ids
+from .channels import ALICE, BOB
 
 _NOTHING = {"set": {}, "delete": []}
 
@@ -152,9 +153,8 @@ def test_variables_may_grow_up_to_a_limit_and_always_shrink() -> None:
 
 
 def test_to_delete_many_of_many_variables_takes_one_step_for_each() -> None:
-    names = [Counted(f"n{number}") for number in range(200)]
+    names = many_ids(200, "n")
     variables: dict[str, Any] = dict.fromkeys(names[:100], 1)
-    Counted.comparisons = 0
-    assert apply_context(variables, {"delete": names[::-1]}) == {}
-    assert context_growth(variables, {"delete": names[::-1]}) == -context_bytes(variables)
-    assert Counted.comparisons <= 4 * len(names)
+    with compared_at_most(4 * len(names)):
+        assert apply_context(variables, {"delete": names[::-1]}) == {}
+        assert context_growth(variables, {"delete": names[::-1]}) == -context_bytes(variables)

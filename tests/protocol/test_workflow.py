@@ -40,7 +40,8 @@ from trio_hub.records import (
 )
 from trio_hub.testing.machines import AdapterMachine
 
-from .channels import ALICE, BOB, CAROL, Counted, metadata
+from ..counted import compared_at_most, many_ids
+from .channels import ALICE, BOB, CAROL, metadata
 
 ADAPTER = WorkflowAdapter()
 
@@ -288,12 +289,11 @@ def test_whoever_thaws_a_workflow_counts_its_context_anew() -> None:
 
 
 def test_a_long_graph_of_many_is_looked_through_once() -> None:
-    agents = [Counted(f"agent-{number}") for number in range(100)]
+    agents = many_ids(100)
     graph = TransitionGraph.round_robin(agents)
     steps = tuple(Transition(FromSpeaker(one), AgentTarget(one)) for one in agents)
-    Counted.comparisons = 0
-    attrs.evolve(graph, transitions=steps).check_participants(agents)
-    assert Counted.comparisons <= 4 * len(agents)
+    with compared_at_most(4 * len(agents)):
+        attrs.evolve(graph, transitions=steps).check_participants(agents)
 
 
 GOOD = TransitionGraph.sequence([ALICE, BOB]).to_dict()
