@@ -21,6 +21,7 @@ import asyncio
 import importlib
 import json
 import os
+import statistics
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -33,7 +34,16 @@ from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
-__all__ = ["TEXT", "Agent", "Generator", "LoadFlags", "Meter", "Refused", "percentile"]
+__all__ = [
+    "TEXT",
+    "Agent",
+    "Generator",
+    "LoadFlags",
+    "Meter",
+    "Refused",
+    "median_ms",
+    "percentile",
+]
 
 #: 100 bytes, as every table says.
 TEXT = "x" * 100
@@ -357,6 +367,16 @@ def percentile(values: list[float], fraction: float) -> float:
     """Return the value below which that fraction of them lies."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * fraction))]
+
+
+async def median_ms(ask: Callable[[], Awaitable[object]], repeats: int) -> float:
+    """Return how long asking takes, in milliseconds: the median of so many times."""
+    times: list[float] = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        await ask()
+        times.append(time.perf_counter() - begun)
+    return statistics.median(times) * 1e3
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchmarks.plain_load import TEXT
+
 if TYPE_CHECKING:
     from benchmarks.client_load import ClientLoad
 
@@ -25,7 +27,7 @@ async def ask(load: ClientLoad, participants: int, posts: int) -> dict[str, floa
     channel = await speaker.open(type="discussion", target=[agent.agent_id for agent, _ in heard])
     meter = load.meter()
     for _ in range(posts):
-        await channel.send("x" * 100, event_type=_NOTE)
+        await channel.send(TEXT, event_type=_NOTE)
     answered = meter.seconds()
     for _, listener in heard:
         await listener.wait_for(posts)

@@ -22,10 +22,10 @@ async def ask(generator: Generator, early: int, late: int, posts: int) -> dict[s
     alice = await generator.agent("alice")
     bob = await generator.agent("bob")
     channel_id = await alice.open("conversation", bob)
-    await _fill(alice, bob, channel_id, early)
+    await fill(alice, bob, channel_id, early)
     at_early = await _measure(generator, alice, bob, channel_id, posts)
     growth = generator.meter()
-    await _fill(alice, bob, channel_id, late - bob.delivered)
+    await fill(alice, bob, channel_id, late - bob.delivered)
     grown_kb = growth.hub_grown_kb()
     at_late = await _measure(generator, alice, bob, channel_id, posts)
     return {
@@ -44,12 +44,12 @@ async def _measure(
 ) -> tuple[float, float]:
     """Return posts per second, and the hub's microseconds for each."""
     meter = generator.meter()
-    await _fill(alice, bob, channel_id, posts)
+    await fill(alice, bob, channel_id, posts)
     return posts / meter.seconds(), meter.cpu(posts)["hub_cpu_us"]
 
 
-async def _fill(alice: Agent, bob: Agent, channel_id: str, posts: int) -> None:
-    """Post, and wait until the other has all of it."""
+async def fill(alice: Agent, bob: Agent, channel_id: str, posts: int) -> None:
+    """Post so many times from one agent, and wait until the other has all of it."""
     wanted = bob.delivered + posts
 
     async def speak(count: int) -> None:

@@ -8,9 +8,9 @@ what a reader wants who knows the rest already.
 from __future__ import annotations
 
 import asyncio
-import statistics
-import time
 from typing import TYPE_CHECKING
+
+from benchmarks.plain_load import median_ms
 
 if TYPE_CHECKING:
     from benchmarks.plain_load import Agent, Generator
@@ -37,10 +37,8 @@ async def ask(generator: Generator, repeats: int) -> dict[str, float]:
 
 
 async def _read_ms(agent: Agent, channel_id: str, since: int, repeats: int, at_least: int) -> float:
-    times: list[float] = []
-    for _ in range(repeats):
-        begun = time.perf_counter()
+    async def read() -> None:
         envelopes = await agent.call("read_wal", channel_id=channel_id, since=since)
-        times.append(time.perf_counter() - begun)
         assert len(envelopes) >= at_least, len(envelopes)
-    return statistics.median(times) * 1e3
+
+    return await median_ms(read, repeats)
